@@ -1,0 +1,69 @@
+import { importX } from 'eslint-plugin-import-x';
+import { createTypeScriptImportResolver } from 'eslint-import-resolver-typescript';
+import tseslint from 'typescript-eslint';
+
+/**
+ * Dependencies point down only: tasks over {acme, solver, db} over x509. What a layer may not
+ * import is named here, so that a wrong arrow is a lint error and not a matter of taste.
+ */
+const layer = (folder, forbidden) => ({
+  files: [`src/${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          ...forbidden.map((other) => ({
+            regex: `^\\.\\./(.*/)?${other}(/|\\.ts$)`,
+            message: `src/${folder} does not know ${other} (see docs/design.md, layers).`,
+          })),
+        ],
+      },
+    ],
+  },
+});
+
+export default tseslint.config(
+  { ignores: ['dist/', 'node_modules/', '.pgacme/'] },
+  { linterOptions: { reportUnusedDisableDirectives: 'error' } },
+  ...tseslint.configs.recommendedTypeChecked,
+  {
+    plugins: { 'import-x': importX },
+    settings: { 'import-x/resolver-next': [createTypeScriptImportResolver()] },
+    languageOptions: {
+      parserOptions: {
+        projectService: { allowDefaultProject: ['*.js'] },
+        tsconfigRootDir: import.meta.dirname,
+      },
+    },
+    rules: {
+      curly: ['error', 'multi-line'],
+      eqeqeq: 'error',
+      'no-console': 'error',
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      '@typescript-eslint/consistent-type-imports': 'error',
+      'import-x/no-cycle': 'error',
+      'import-x/no-duplicates': 'error',
+      'import-x/order': [
+        'error',
+        {
+          groups: ['builtin', 'external', 'parent', 'sibling', 'index'],
+          alphabetize: { order: 'asc', caseInsensitive: true },
+          'newlines-between': 'never',
+        },
+      ],
+    },
+  },
+  layer('acme', ['db', 'solver', 'tasks', 'quickstart', 'cli', 'config', 'log', 'worker']),
+  layer('x509', ['acme', 'db', 'solver', 'tasks', 'quickstart', 'cli', 'config', 'log', 'worker']),
+  layer('db', ['acme', 'solver', 'tasks', 'quickstart', 'cli', 'worker']),
+  layer('solver', ['acme', 'tasks', 'quickstart', 'cli', 'worker']),
+  layer('tasks', ['quickstart', 'cli', 'worker']),
+  {
+    files: ['**/*.js'],
+    ...tseslint.configs.disableTypeChecked,
+  },
+);
