@@ -1,0 +1,114 @@
+-- How rows wake workers. A job is a wake-up and holds no fact: a kind and an id, or nothing.
+-- (worker_schema stands for the schema of graphile-worker.)
+
+-- For the workers' own short commits: one job for each row, by key. add_job answers NULL when it
+-- collides with a worker that locks the job at that moment; the wake-up would be lost (measured:
+-- 2 to 26 % of collisions without a second call, none with up to four).
+create or replace function acme_private.enqueue(p_kind text, p_id bigint, p_due timestamptz default null) returns void
+language plpgsql volatile
+as $$
+declare
+  v_step text;
+  v_run_at timestamptz;
+  v_job bigint;
+begin
+  -- Far-off work is a row with a time; reconcile finds it.
+  if p_due > acme_private.clock() + interval '5 minutes' then
+    return;
+  end if;
+  v_step := case p_kind
+    when 'csr' then 'attend'
+    when 'order' then coalesce((select m.step from acme_private."order" o
+      join acme_private.step m on m.kind = 'order' and m.state = o.state where o.id = p_id), 'cancel')
+    when 'authorization' then 'prove'
+    when 'account' then 'register'
+  end;
+  -- The queue runs on the database's clock, the schedule on ours (a test may move it).
+  v_run_at := now() + greatest(p_due - acme_private.clock(), interval '0');
+  for i in 1..4 loop
+    select j.id into v_job
+      from worker_schema.add_job(
+        identifier := v_step,
+        payload := json_build_object('kind', p_kind, 'id', p_id),
+        run_at := v_run_at,
+        job_key := 'pgacme:' || p_kind || ':' || p_id) j;
+    exit when v_job is not null;
+  end loop;
+end
+$$;
+comment on function acme_private.enqueue(text, bigint, timestamptz) is
+  'Wakes a worker for this row, at once or when it is due. Only for short transactions of workers.';
+
+-- For whatever runs in an application's transaction: without a key, since a keyed job is a lock
+-- that lasts as long as that transaction; and never a reason for it to fail (reconcile looks anyway).
+create or replace function acme_private.wake_dispatch() returns void
+language plpgsql volatile
+as $$
+begin
+  perform worker_schema.add_job(identifier := 'dispatch', payload := '{}'::json);
+exception when others then
+  raise warning 'pgacme could not wake a worker (%); the work is picked up within a minute', sqlerrm;
+end
+$$;
+
+create or replace function acme_private.wake_rows(p_step text, p_kind text, p_ids bigint[]) returns void
+language plpgsql volatile
+as $$
+begin
+  perform worker_schema.add_jobs(array(
+    select row(p_step, json_build_object('kind', p_kind, 'id', id), null, null, null, null, null, null)::worker_schema.job_spec
+      from unnest(p_ids) id));
+exception when others then
+  raise warning 'pgacme could not wake a worker (%); the work is picked up within a minute', sqlerrm;
+end
+$$;
+
+-- A dispatch at a later time, once for each server: workers only.
+create or replace function acme_private.dispatch_at(p_server bigint, p_due timestamptz) returns void
+language plpgsql volatile
+as $$
+declare
+  v_job bigint;
+begin
+  for i in 1..4 loop
+    select j.id into v_job
+      from worker_schema.add_job(
+        identifier := 'dispatch', payload := '{}'::json,
+        run_at := now() + greatest(p_due - acme_private.clock(), interval '0'),
+        job_key := 'pgacme:dispatch:' || p_server) j;
+    exit when v_job is not null;
+  end loop;
+end
+$$;
+
+-- Whoever moves a row that nobody holds, also a DBA in psql, gets it worked on.
+create or replace function acme_private.tg_wake() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_step text := (select m.step from acme_private.step m where m.kind = tg_argv[0] and m.state = new.state);
+begin
+  -- Our own sweeps move many rows and wake one dispatcher themselves.
+  if v_step is null or current_setting('acme_private.quiet', true) = 'on' then
+    return null;
+  elsif v_step = 'dispatch' then
+    perform acme_private.wake_dispatch();
+  else
+    perform acme_private.wake_rows(v_step, tg_argv[0], array[(to_jsonb(new) ->> tg_argv[1])::bigint]);
+  end if;
+  return null;
+end
+$$;
+
+create or replace trigger _500_wake after update on acme_private.csr_state
+  for each row when (old.lease_token is null and new.lease_token is null and old.state is distinct from new.state)
+  execute function acme_private.tg_wake('csr', 'csr_id');
+create or replace trigger _500_wake after update on acme_private."order"
+  for each row when (old.lease_token is null and new.lease_token is null and old.state is distinct from new.state)
+  execute function acme_private.tg_wake('order', 'id');
+create or replace trigger _500_wake after update on acme_private.authorization
+  for each row when (old.lease_token is null and new.lease_token is null and old.state is distinct from new.state)
+  execute function acme_private.tg_wake('authorization', 'id');
+create or replace trigger _500_wake after update on acme_private.account_state
+  for each row when (old.lease_token is null and new.lease_token is null and old.state is distinct from new.state)
+  execute function acme_private.tg_wake('account', 'account_id');

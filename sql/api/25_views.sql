@@ -1,0 +1,230 @@
+-- What applications read. All views run with the reader's rights (security_invoker): row-level
+-- security of the tables below decides which rows are seen.
+
+create or replace view acme."order" with (security_invoker = true) as
+select o.id, o.csr_id, o.tenant, o.server_id, o.account_id, o.state, o.identifiers, o.profile,
+       o.url, o.finalize_url, o.certificate_url, o.expires_at, o.next_attempt_at, o.attempts,
+       o.reason_code, o.reason, o.last_problem, o.created_at, o.finished_at
+  from acme_private."order" o;
+comment on view acme."order" is 'ACME orders (RFC 8555 §7.1.3): one try each to get a certificate for a csr.';
+
+create or replace view acme.authorization with (security_invoker = true) as
+select a.id, a.tenant, a.account_id, a.url, a.state, a.identifier, a.is_wildcard, a.expires_at,
+       a.next_attempt_at, a.attempts, a.reason_code, a.reason, a.last_problem, a.created_at, a.updated_at
+  from acme_private.authorization a;
+comment on view acme.authorization is 'ACME authorizations (RFC 8555 §7.1.4); orders share them.';
+
+create or replace view acme.order_authorization with (security_invoker = true) as
+select oa.order_id, oa.authorization_id
+  from acme_private.order_authorization oa;
+comment on view acme.order_authorization is 'Which authorizations an order needs.';
+
+create or replace view acme.challenge with (security_invoker = true) as
+select c.id, c.authorization_id, c.tenant, c.url, c.type, c.token, c.state, c.error, c.created_at
+  from acme_private.challenge c;
+comment on view acme.challenge is 'ACME challenges that were chosen to prove an authorization (RFC 8555 §8).';
+
+create or replace view acme.record with (security_invoker = true) as
+select r.id, r.challenge_id, r.tenant, r.solver, r.method, r.type, r.identifier, r.token, r.value, r.state,
+       r.created_at, r.updated_at
+  from acme_private.record r;
+comment on view acme.record is 'What is, was or will be published for challenges.';
+
+create or replace view acme.certificate with (security_invoker = true) as
+select c.id, c.csr_id, c.tenant, c.order_id, c.state, c.identifiers, c.leaf_pem, c.chain_pem, c.subject, c.issuer,
+       c.serial, c.not_before, c.not_after, c.spki_sha256, c.fingerprint_sha256, c.revoked_at, c.created_at
+  from acme_private.certificate c;
+comment on view acme.certificate is 'Every certificate that was issued, also the superseded ones.';
+
+create or replace view acme.certificate_name with (security_invoker = true) as
+select n.name, n.certificate_id, n.tenant
+  from acme_private.certificate_name n;
+comment on view acme.certificate_name is 'The names of the current certificates, a row each.';
+
+create or replace view acme.identifier_claim with (security_invoker = true) as
+select i.name, i.registered_domain, i.tenant, i.created_at
+  from acme_private.identifier_claim i;
+comment on view acme.identifier_claim is
+  'Which tenant an identifier belongs to; a wildcard belongs to whom its base does.';
+
+create or replace view acme.event with (security_invoker = true) as
+select e.id, e.xid, e.at, e.tenant, e.event, e.csr_id, e.order_id, e.account_id, e.certificate_id, e.worker_id, e.detail
+  from acme_private.event e;
+comment on view acme.event is 'The audit trail: what was done, seen and decided, a line each.';
+
+create or replace view acme.current_certificate with (security_invoker = true) as
+select c.csr_id, s.ref, c.tenant, c.id as certificate_id, c.identifiers, c.leaf_pem, c.chain_pem,
+       c.not_before, c.not_after, c.issuer, c.serial, c.spki_sha256, c.fingerprint_sha256, c.revoked_at
+  from acme_private.csr_state s
+  join acme_private.certificate c on c.id = s.certificate_id;
+comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain.';
+
+-- Where each csr stands. Three states are read off what it waits for, so that closing a server for
+-- 30,000 queued csrs writes one row: paused, limited, and retrying while a remote is in trouble.
+create or replace view acme.csr_status with (security_invoker = true) as
+select s.csr_id as id,
+       s.ref,
+       s.tenant,
+       s.identifiers,
+       case
+         when w.code = 'limited' then 'limited'
+         when w.code in ('server_paused', 'account_paused') then 'paused'
+         when s.state = 'ordering' and w.code = 'remote_trouble' then 'retrying'
+         else s.state
+       end as state,
+       w.code as reason_code,
+       w.text as reason,
+       case when s.state in ('issued', 'cancelled', 'rejected', 'failed', 'needs_person') then null
+            else coalesce(w.next_attempt_at, o.next_attempt_at, s.next_attempt_at) end as next_attempt_at,
+       s.attempts,
+       coalesce(case when o.is_live then coalesce(o.last_problem, a.last_problem) end, s.last_problem) as last_problem,
+       s.certificate_id,
+       s.certificate_id is not null as has_certificate,
+       k.not_before,
+       k.not_after,
+       s.renew_at,
+       s.renewal_reason,
+       acc.name as account,
+       srv.name as server,
+       s.profile,
+       o.url as order_url,
+       c.version > s.seen_version as has_pending_request,
+       c.created_at,
+       s.updated_at
+  from acme.csr c
+  join acme_private.csr_state s on s.csr_id = c.id
+  left join acme_private."order" o on o.id = s.order_id
+  left join acme_private.certificate k on k.id = s.certificate_id
+  left join acme.account acc on acc.id = s.account_id
+  left join acme.server srv on srv.id = s.server_id
+  left join acme_private.account_state ast on ast.account_id = s.account_id
+  left join lateral (
+    select x.reason_code, x.reason, x.next_attempt_at, x.last_problem
+      from acme_private.order_authorization oa
+      join acme_private.authorization x on x.id = oa.authorization_id
+     where oa.order_id = s.order_id and o.state = 'authorizing' and x.state = 'pending' and x.reason_code is not null
+     order by x.id
+     limit 1
+  ) a on true
+  left join lateral (
+    select l.until, l.reason
+      from acme_private.closure l
+     where l.server_id = s.server_id and (l.account_id is null or l.account_id = s.account_id)
+       and l.until > acme_private.clock()
+     order by l.until desc
+     limit 1
+  ) l on s.state in ('queued', 'renewing') and s.order_id is null
+ cross join lateral (
+    select case
+             when c.cancel_request is not null and s.state not in ('cancelled', 'rejected') then 'cancel_requested'
+             when s.state = 'received' and coalesce(c.account, d.name) is null then 'no_account'
+             when s.state = 'received' then coalesce(s.reason_code, 'waiting_for_worker')
+             when s.state in ('queued', 'renewing') and s.order_id is null then
+               case
+                 when srv.paused_at is not null then 'server_paused'
+                 when acc.paused_at is not null then 'account_paused'
+                 when ast.state is distinct from 'valid' then 'account_not_ready'
+                 when l.until is not null then 'limited'
+                 else coalesce(s.reason_code, 'waiting_for_room')
+               end
+             when s.state in ('ordering', 'renewing') then
+               coalesce(o.reason_code, a.reason_code, case when o.is_parked then 'waiting_for_publication' end)
+             when s.state = 'issued' then null
+             else s.reason_code
+           end as code
+      from (select 1) one
+      left join acme.account d on d.is_default
+ ) r
+ cross join lateral (
+    select r.code,
+           case r.code
+             when 'cancel_requested' then 'Cancelling was asked for and is under way.'
+             when 'no_account' then 'There is no ACME account to order with. Insert one into acme.account; the first one serves every csr that names none.'
+             when 'waiting_for_worker' then 'No worker has looked at it yet. If this lasts, look at acme.worker_status: is one running?'
+             when 'server_paused' then format('The server %s is paused: %s', srv.name, srv.pause_reason)
+             when 'account_paused' then format('The account %s is paused: %s', acc.name, acc.pause_reason)
+             when 'account_not_ready' then format('The account %s is %s%s', acc.name, ast.state, coalesce(': ' || ast.reason, ' and not registered yet.'))
+             when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)
+             when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
+             when 'limited' then coalesce(l.reason, o.reason, a.reason, s.reason)
+             else coalesce(case when s.order_id is not null then coalesce(o.reason, a.reason) end, s.reason)
+           end as text,
+           case when r.code in ('server_paused', 'account_paused') then null
+                else coalesce(l.until, a.next_attempt_at) end as next_attempt_at
+ ) w;
+comment on view acme.csr_status is
+  'Where each csr stands: its state, why, and when it is tried next. docs/sql.md lists the states and reason codes.';
+
+create or replace view acme.account_status with (security_invoker = true) as
+select a.id, a.name, a.server,
+       case when a.paused_at is not null then 'paused' else s.state end as state,
+       case when a.paused_at is not null then 'account_paused' else s.reason_code end as reason_code,
+       case when a.paused_at is not null then a.pause_reason else s.reason end as reason,
+       nullif(s.next_attempt_at, 'infinity') as next_attempt_at, s.attempts, s.last_problem, s.url, a.contact, a.terms_agreed, s.terms_url,
+       a.is_default, s.registered_at, s.updated_at
+  from acme.account a
+  join acme_private.account_state s on s.account_id = a.id;
+comment on view acme.account_status is 'Where each ACME account stands at its server.';
+
+create or replace view acme.challenge_todo with (security_invoker = true) as
+select r.id,
+       case r.state when 'intended' then 'publish' else 'remove' end as action,
+       r.type,
+       r.identifier,
+       case r.type when 'http-01' then format('http://%s/.well-known/acme-challenge/%s', r.identifier, r.token) end as location,
+       r.value,
+       r.tenant,
+       o.csr_id,
+       a.expires_at,
+       r.created_at
+  from acme_private.record r
+  left join acme_private.challenge c on c.id = r.challenge_id
+  left join acme_private.authorization a on a.id = c.authorization_id
+  left join lateral (
+    select x.csr_id
+      from acme_private.order_authorization oa
+      join acme_private."order" x on x.id = oa.order_id
+     where oa.authorization_id = c.authorization_id
+     order by x.id desc
+     limit 1
+  ) o on true
+ where r.method = 'manual'
+   and r.state in ('intended', 'removing');
+comment on view acme.challenge_todo is
+  'What is to be published or removed by hand. When it is done: acme.challenge_published(id), acme.challenge_removed(id).';
+
+create or replace view acme.worker_status with (security_invoker = true) as
+select w.id, w.host, w.pid, w.version, w.concurrency, w.started_at, w.heartbeat_at,
+       case when w.stopped_at is not null then 'stopped'
+            when w.heartbeat_at < now() - interval '30 seconds' then 'silent'
+            else 'running' end as state
+  from acme_private.worker w;
+comment on view acme.worker_status is
+  'The workers: running, stopped in good order, or silent (no sign of life for 30 s).';
+
+comment on table acme.server is 'ACME servers: one row for each directory (RFC 8555 §7.1.1). Written by acme_admin.';
+comment on column acme.server.directory_url is 'The directory''s URL; fixed once the server has an account.';
+comment on column acme.server.ca_bundle is 'PEM certificates to trust for this server''s TLS, besides the system''s.';
+comment on column acme.server.allowed_hosts is 'Hosts (host or host:port) besides the directory''s own that its URLs may point at.';
+comment on column acme.server.key_types is 'Key types of CSRs that this server takes.';
+comment on column acme.server.max_names is 'How many names one certificate may have here.';
+comment on column acme.server.max_orders_in_flight is 'How many orders may be under way at once, over all workers.';
+comment on table acme.account is 'ACME accounts (RFC 8555 §7.1.2). A new row registers itself. Written by acme_admin.';
+comment on column acme.account.contact is 'Contact URLs, for example {mailto:ops@example.org}.';
+comment on column acme.account.terms_agreed is 'True once a person agreed to the server''s terms of service.';
+comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
+comment on table acme.solver is 'How challenges get published, and for which names. Written by acme_admin.';
+comment on column acme.solver.method is
+  'responder: the built-in responder, or your server by http01_response(); manual: by hand, see challenge_todo.';
+comment on column acme.solver.names is 'Domains it serves, each with everything below it; * is all. The most specific solver wins.';
+comment on table acme.csr is 'Certificate signing requests, as applications inserted them. Where each stands: csr_status.';
+comment on column acme.csr.tenant is 'On whose behalf it was inserted: the setting acme.tenant, else the role.';
+comment on column acme.csr.ref is 'The application''s own key; one live csr of a tenant has it.';
+comment on column acme.csr.pem is 'The PKCS #10 request in PEM (RFC 2986, RFC 7468). Never a private key.';
+comment on column acme.csr.account is 'The account to order with; null: the default account.';
+comment on column acme.csr.profile is 'The profile to ask the server for; null: the server''s default.';
+comment on column acme.csr.solver is 'The solver to use for all its names; null: the most specific one.';
+comment on column acme.csr.renewal is 'reuse: renew with this same CSR; off: do not renew.';
+comment on column acme.csr.priority is 'Within a tenant, higher goes first.';
+comment on column acme.csr.labels is 'Anything of yours, as a JSON object.';
+comment on column acme.csr.version is 'Counts the changes of this row.';

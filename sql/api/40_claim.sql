@@ -1,0 +1,237 @@
+-- Claims: a worker takes the lease of a row by compare-and-set and gets all that the step needs, in
+-- one round trip. null: someone else has it, it is not due, or there is nothing to do.
+
+create or replace function acme_private.lease_time() returns interval
+language sql immutable
+as $$ select interval '60 seconds' $$;
+
+-- How often a row may be claimed without a commit before it is set aside: it may be what kills workers.
+create or replace function acme_private.claims_allowed() returns int
+language sql immutable
+as $$ select 5 $$;
+
+-- What a step on an order gets to know. step is null where nothing is to be done in this state.
+create or replace function acme_private.order_claim(p_order bigint, p_fresh boolean) returns jsonb
+language sql volatile
+as $$
+  select jsonb_build_object(
+    'kind', 'order', 'id', o.id, 'lease', o.lease_token, 'lease_ms', extract(epoch from acme_private.lease_time()) * 1000,
+    'step', case when c.cancel_request is not null and o.state in ('creating', 'authorizing', 'ready') then 'cancel' else m.step end,
+    -- fresh: this worker has just moved it here, so there is no need to look at the server first
+    'fresh', p_fresh,
+    'account_id', o.account_id, 'account_version', acme_private.account_version(o.account_id),
+    'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
+    'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
+    from acme_private."order" o
+    join acme.csr c on c.id = o.csr_id
+    left join acme_private.step m on m.kind = 'order' and m.state = o.state
+   where o.id = p_order
+$$;
+
+create or replace function acme_private.authorization_claim(p_authorization bigint) returns jsonb
+language sql volatile
+as $$
+  select jsonb_build_object(
+    'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
+    'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'prove',
+    'account_id', a.account_id, 'account_version', acme_private.account_version(a.account_id),
+    'url', a.url,
+    -- which challenge types its orders' solvers can publish, by the name when it is known
+    'solver', (select c.solver from acme_private.order_authorization oa
+                 join acme_private."order" o on o.id = oa.order_id and o.is_live
+                 join acme.csr c on c.id = o.csr_id
+                where oa.authorization_id = a.id order by o.id limit 1),
+    'challenge', (select jsonb_build_object('url', c.url, 'type', c.type, 'token', c.token, 'is_published', r.state = 'published')
+                    from acme_private.challenge c
+                    join acme_private.record r on r.challenge_id = c.id
+                   where c.authorization_id = a.id and c.state in ('pending', 'processing') and r.state in ('intended', 'published')
+                   order by c.id desc limit 1))
+    from acme_private.authorization a
+   where a.id = p_authorization
+$$;
+
+create or replace function acme_private.account_claim(p_account bigint) returns jsonb
+language sql volatile
+as $$
+  select jsonb_build_object(
+    'kind', 'account', 'id', s.account_id, 'lease', s.lease_token,
+    'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'register',
+    'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
+    'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url)
+    from acme_private.account_state s
+    join acme.account a on a.id = s.account_id
+   where s.account_id = p_account
+$$;
+
+-- Changes whenever what a worker remembers of an account or its server no longer holds.
+create or replace function acme_private.account_version(p_account bigint) returns text
+language sql stable
+as $$
+  select a.version || '.' || s.version
+    from acme_private.account_state a
+    join acme.server s on s.id = a.server_id
+   where a.account_id = p_account
+$$;
+
+-- Server, URL and sealed key of an account, to be remembered under its version.
+create or replace function acme_private.account_for_worker(p_account bigint) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'id', a.id, 'name', a.name, 'version', acme_private.account_version(a.id), 'url', s.url, 'jwe', k.jwe,
+    'server', jsonb_build_object('id', v.id, 'name', v.name, 'directory_url', v.directory_url,
+      'ca_bundle', v.ca_bundle, 'allowed_hosts', v.allowed_hosts, 'version', v.version))
+    from acme.account a
+    join acme_private.account_state s on s.account_id = a.id
+    join acme.server v on v.id = s.server_id
+    left join acme_private.account_key k on k.account_id = a.id
+   where a.id = p_account
+$$;
+comment on function acme_private.account_for_worker(bigint) is 'What a worker needs to speak for an account.';
+
+create or replace function acme_private.claim(p_worker bigint, p_kind text, p_id bigint) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_claims int;
+  v_claim jsonb;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  case p_kind
+    when 'order' then
+      update acme_private."order" o
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = o.claims + 1
+       where o.id = p_id and o.is_live
+         and (o.lease_token is null or o.lease_until < v_now)
+         and (o.next_attempt_at is null or o.next_attempt_at <= v_now
+              or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
+         and (o.state <> 'authorizing'
+              or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
+      returning o.claims into v_claims;
+      v_claim := case when found then acme_private.order_claim(p_id, false) end;
+    when 'authorization' then
+      update acme_private.authorization a
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = a.claims + 1
+       where a.id = p_id and a.state = 'pending'
+         and (a.lease_token is null or a.lease_until < v_now)
+         and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
+         and not exists (
+           select from acme_private.challenge c
+             join acme_private.record r on r.challenge_id = c.id
+            where c.authorization_id = a.id and c.state in ('pending', 'processing') and r.method = 'manual' and r.state = 'intended')
+         and exists (
+           select from acme_private.order_authorization oa
+             join acme_private."order" o on o.id = oa.order_id
+            where oa.authorization_id = a.id and o.is_live)
+      returning a.claims into v_claims;
+      v_claim := case when found then acme_private.authorization_claim(p_id) end;
+      if v_claim is not null then
+        update acme_private."order" o
+           set is_parked = false
+          from acme_private.order_authorization oa
+         where oa.authorization_id = p_id and o.id = oa.order_id and o.is_parked;
+      end if;
+    when 'account' then
+      update acme_private.account_state a
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = a.claims + 1
+       where a.account_id = p_id and a.state in ('new', 'registering')
+         and (a.lease_token is null or a.lease_until < v_now)
+         and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
+      returning a.claims into v_claims;
+      v_claim := case when found then acme_private.account_claim(p_id) end;
+  end case;
+  if v_claims > acme_private.claims_allowed() then
+    perform acme_private.set_aside(p_worker, p_kind, p_id);
+    return null;
+  end if;
+  return v_claim;
+end
+$$;
+comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
+
+-- A row whose claims never come to a commit may be what kills workers: leave it for an hour.
+create or replace function acme_private.set_aside(p_worker bigint, p_kind text, p_id bigint) returns void
+language plpgsql volatile
+as $$
+declare
+  v_until timestamptz := acme_private.clock() + interval '1 hour';
+  v_text text := format('%s workers in a row gave it up without a result; it is left alone for an hour. Look into the workers'' logs.',
+                        acme_private.claims_allowed());
+  v_tenant text;
+  v_csr bigint;
+  v_order bigint;
+  v_account bigint;
+begin
+  case p_kind
+    when 'order' then
+      update acme_private."order"
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where id = p_id
+      returning tenant, csr_id, id, account_id into v_tenant, v_csr, v_order, v_account;
+    when 'authorization' then
+      update acme_private.authorization
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where id = p_id
+      returning tenant, account_id into v_tenant, v_account;
+    when 'csr' then
+      update acme_private.csr_state
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where csr_id = p_id
+      returning tenant, csr_id into v_tenant, v_csr;
+    when 'account' then
+      update acme_private.account_state
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where account_id = p_id
+      returning account_id into v_account;
+  end case;
+  perform acme_private.note('set_aside', v_tenant, v_csr, v_order, v_account, null, p_worker,
+                            jsonb_build_object('kind', p_kind, 'id', p_id, 'reason', v_text));
+end
+$$;
+
+-- On a bug or an outage of the database's own: give the lease back first, then let the error pass on.
+create or replace function acme_private.release(p_kind text, p_id bigint, p_lease uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  case p_kind
+    when 'order' then
+      update acme_private."order" set lease_token = null, lease_until = null, lease_worker = null
+       where id = p_id and lease_token = p_lease;
+    when 'authorization' then
+      update acme_private.authorization set lease_token = null, lease_until = null, lease_worker = null
+       where id = p_id and lease_token = p_lease;
+    when 'account' then
+      update acme_private.account_state set lease_token = null, lease_until = null, lease_worker = null
+       where account_id = p_id and lease_token = p_lease;
+    when 'csr' then
+      update acme_private.csr_state set lease_token = null, lease_until = null, lease_worker = null
+       where csr_id = p_id and lease_token = p_lease;
+  end case;
+end
+$$;
+comment on function acme_private.release(text, bigint, uuid) is 'Gives a lease back without a result.';
+
+create or replace function acme_private.worker_started(p_host text, p_pid int, p_version text, p_concurrency int) returns bigint
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+  insert into acme_private.worker (host, pid, version, concurrency) values (p_host, p_pid, p_version, p_concurrency) returning id
+$$;
+comment on function acme_private.worker_started(text, int, text, int) is 'Signs a worker in.';
+
+create or replace function acme_private.worker_seen(p_worker bigint, p_stopped boolean) returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+  update acme_private.worker
+     set heartbeat_at = now(), stopped_at = case when p_stopped then now() end
+   where id = p_worker
+$$;
+comment on function acme_private.worker_seen(bigint, boolean) is 'A worker''s sign of life, or its good-bye.';

@@ -1,0 +1,458 @@
+-- Commits: what a step brought, stored in one call, fenced by its lease. Each returns the claims that
+-- this worker goes on with, at most p_take; jobs wake workers for the rest. p_take = 0: the worker stops.
+-- A lease that is gone gives '[]': someone else has the row, and looks at the server before it acts.
+
+-- RFC 8555 §7.3: the key is stored before it is used, so that a crash cannot make two accounts.
+create or replace function acme_private.account_key_stored(
+  p_worker bigint, p_account bigint, p_lease uuid, p_jwe text, p_thumbprint text, p_spki bytea
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update acme_private.account_state
+     set state = 'registering', lease_until = acme_private.clock() + acme_private.lease_time(),
+         version = version + 1, updated_at = acme_private.clock()
+   where account_id = p_account and lease_token = p_lease;
+  if not found then
+    return false;
+  end if;
+  insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256)
+  values (p_account, p_jwe, p_thumbprint, p_spki);
+  perform acme_private.note('account_key_made', null, null, null, p_account, null, p_worker,
+                            jsonb_build_object('thumbprint', p_thumbprint));
+  return true;
+end
+$$;
+comment on function acme_private.account_key_stored(bigint, bigint, uuid, text, text, bytea) is
+  'Stores a new account key, sealed, before newAccount. False: the lease is gone, do not send.';
+
+create or replace function acme_private.account_registered(
+  p_worker bigint, p_account bigint, p_lease uuid, p_url text, p_status text, p_terms_url text
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_server bigint;
+begin
+  update acme_private.account_state
+     set state = p_status, url = p_url, terms_url = p_terms_url, version = version + 1,
+         registered_at = acme_private.clock(), updated_at = acme_private.clock(), next_attempt_at = null, attempts = 0,
+         reason_code = case when p_status <> 'valid' then 'account_' || p_status end,
+         reason = case when p_status <> 'valid' then format('The server says that this account is %s. Insert another account.', p_status) end,
+         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
+   where account_id = p_account and lease_token = p_lease
+  returning server_id into v_server;
+  if found then
+    perform acme_private.note('account_registered', null, null, null, p_account, null, p_worker,
+                              jsonb_build_object('url', p_url, 'status', p_status));
+    perform acme_private.dispatch_at(v_server, acme_private.clock());
+  end if;
+end
+$$;
+comment on function acme_private.account_registered(bigint, bigint, uuid, text, text, text) is
+  'Stores the account URL (RFC 8555 §7.3) and lets the waiting csrs go.';
+
+-- The server made (or handed back) an order. facts: {url, status, finalize_url, certificate_url, expires_at, authorizations}.
+create or replace function acme_private.order_created(
+  p_worker bigint, p_order bigint, p_lease uuid, p_facts jsonb, p_take int
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  o acme_private."order";
+  v_state text := case p_facts ->> 'status'
+    when 'pending' then 'authorizing' when 'ready' then 'ready'
+    when 'processing' then 'finalizing' when 'valid' then 'downloading' end;
+  v_id bigint;
+  v_ids bigint[] := '{}';
+  v_claims jsonb := '[]';
+begin
+  -- Lost by a crash of PostgreSQL, a new order is made; servers hand back the unfinished one.
+  perform set_config('synchronous_commit', 'off', true);
+  select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
+  if not found then
+    return v_claims;
+  end if;
+  if v_state = 'authorizing' then
+    perform set_config('acme_private.quiet', 'on', true);
+    with upserted as (
+      insert into acme_private.authorization (account_id, url, tenant)
+      select o.account_id, u.url, o.tenant
+        from jsonb_array_elements_text(p_facts -> 'authorizations') u (url)
+       order by u.url
+      -- Known from an earlier order: look at it again.
+      on conflict (account_id, url) do update
+        set tenant = excluded.tenant,
+            state = case when acme_private.authorization.state = 'valid' then 'pending' else acme_private.authorization.state end
+      returning id
+    ), linked as (
+      insert into acme_private.order_authorization (order_id, authorization_id)
+      select p_order, u.id from upserted u
+      returning authorization_id
+    )
+    select array_agg(l.authorization_id order by l.authorization_id) into v_ids from linked l;
+    perform set_config('acme_private.quiet', 'off', true);
+  end if;
+  update acme_private."order"
+     set state = v_state, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
+         certificate_url = p_facts ->> 'certificate_url', expires_at = (p_facts ->> 'expires_at')::timestamptz,
+         next_attempt_at = null, attempts = 0, reason_code = null, reason = null, last_problem = null, claims = 0,
+         lease_token = case when v_state = 'authorizing' then null else lease_token end,
+         lease_worker = case when v_state = 'authorizing' then null else lease_worker end,
+         lease_until = case when v_state = 'authorizing' then null else v_now + acme_private.lease_time() end
+   where id = p_order;
+  perform acme_private.note('order_created', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker,
+                            jsonb_build_object('url', p_facts ->> 'url', 'status', p_facts ->> 'status'));
+  if v_state <> 'authorizing' or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
+    return acme_private.go_on(p_worker, p_order, p_take);
+  end if;
+  foreach v_id in array v_ids loop
+    if jsonb_array_length(v_claims) < p_take then
+      update acme_private.authorization
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = claims + 1, next_attempt_at = null
+       where id = v_id and state = 'pending' and (lease_token is null or lease_until < v_now);
+      if found then
+        v_claims := v_claims || acme_private.authorization_claim(v_id);
+      end if;
+    else
+      perform acme_private.enqueue('authorization', v_id);
+    end if;
+  end loop;
+  return v_claims;
+end
+$$;
+comment on function acme_private.order_created(bigint, bigint, uuid, jsonb, int) is
+  'Stores a new order and its authorizations; returns claims on the first of them.';
+
+-- The order's next step for this worker (its row is locked), or for whoever takes the job.
+create or replace function acme_private.go_on(p_worker bigint, p_order bigint, p_take int) returns jsonb
+language plpgsql volatile
+as $$
+begin
+  if p_take > 0 then
+    update acme_private."order"
+       set lease_token = gen_random_uuid(), lease_until = acme_private.clock() + acme_private.lease_time(),
+           lease_worker = p_worker, claims = 1
+     where id = p_order;
+    return jsonb_build_array(acme_private.order_claim(p_order, true));
+  end if;
+  perform acme_private.hand_out(p_order);
+  return '[]';
+end
+$$;
+
+-- Chooses the challenge by the solver that serves the name, and writes down what is to be published
+-- before it is. facts: {identifier, is_wildcard, expires_at, offered: [{url, type, token, key_authorization}]}.
+-- Returns {challenge: {url, type, token, is_published}}, {refused: sentence}, or null: the lease is gone.
+create or replace function acme_private.challenge_intended(
+  p_worker bigint, p_authorization bigint, p_lease uuid, p_solver text, p_facts jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  a acme_private.authorization;
+  v_name text := case when (p_facts ->> 'is_wildcard')::boolean then '*.' else '' end || (p_facts ->> 'identifier');
+  v_solver acme.solver := acme_private.solver_for(p_solver, v_name);
+  v_offer jsonb;
+  v_challenge bigint;
+  v_is_published boolean;
+begin
+  update acme_private.authorization
+     set identifier = p_facts ->> 'identifier', is_wildcard = (p_facts ->> 'is_wildcard')::boolean,
+         expires_at = (p_facts ->> 'expires_at')::timestamptz, lease_until = v_now + acme_private.lease_time(),
+         claims = 0, updated_at = v_now
+   where id = p_authorization and lease_token = p_lease
+  returning * into a;
+  if not found then
+    return null;
+  end if;
+  if v_solver.id is null then
+    return jsonb_build_object('refused', format('No solver serves %s any more. Insert one into acme.solver.', v_name));
+  end if;
+  select c into v_offer from jsonb_array_elements(p_facts -> 'offered') c where c ->> 'type' = v_solver.challenge_type limit 1;
+  if v_offer is null then
+    return jsonb_build_object('refused', format('The solver %s does %s, and the server offers only %s for %s.', v_solver.name,
+      v_solver.challenge_type, (select string_agg(c ->> 'type', ', ') from jsonb_array_elements(p_facts -> 'offered') c), v_name));
+  end if;
+  insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
+  values (p_authorization, a.tenant, v_offer ->> 'url', v_offer ->> 'type', v_offer ->> 'token', v_offer ->> 'key_authorization')
+  on conflict (authorization_id, url) do update set key_authorization = excluded.key_authorization
+  returning id into v_challenge;
+  -- The responder answers from this row: for it, stored is published.
+  v_is_published := v_solver.method = 'responder';
+  insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value, state)
+  values (v_challenge, a.tenant, v_solver.name, v_solver.method, v_offer ->> 'type', p_facts ->> 'identifier',
+          v_offer ->> 'token', v_offer ->> 'key_authorization', case when v_is_published then 'published' else 'intended' end);
+  if not v_is_published then
+    update acme_private."order" o
+       set is_parked = true
+      from acme_private.order_authorization oa
+     where oa.authorization_id = p_authorization and o.id = oa.order_id and o.is_live;
+    update acme_private.authorization
+       set lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null
+     where id = p_authorization;
+  end if;
+  perform acme_private.note(case when v_is_published then 'challenge_published' else 'challenge_to_publish' end,
+    a.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
+    jsonb_build_object('identifier', v_name, 'type', v_offer ->> 'type', 'solver', v_solver.name))
+    from acme_private.order_authorization oa
+    join acme_private."order" o on o.id = oa.order_id and o.is_live
+   where oa.authorization_id = p_authorization;
+  return jsonb_build_object('challenge', jsonb_build_object(
+    'url', v_offer ->> 'url', 'type', v_offer ->> 'type', 'token', v_offer ->> 'token', 'is_published', v_is_published));
+end
+$$;
+comment on function acme_private.challenge_intended(bigint, bigint, uuid, text, jsonb) is
+  'Stores the chosen challenge and its record before it is published and answered.';
+
+-- Takes back what was published for an authorization. By hand: someone has to, so it is asked for.
+create or replace function acme_private.unpublish(p_authorization bigint) returns void
+language sql volatile
+as $$
+  update acme_private.record r
+     set state = case when r.method = 'manual' and r.state = 'published' then 'removing' else 'removed' end,
+         updated_at = acme_private.clock()
+   where r.id in (
+     select x.id
+       from acme_private.record x
+       join acme_private.challenge c on c.id = x.challenge_id
+      where c.authorization_id = p_authorization and x.state in ('intended', 'published')
+        for update of x skip locked)
+$$;
+
+-- The authorization is valid. The last one of an order makes it ready. facts: {identifier, is_wildcard, expires_at}.
+create or replace function acme_private.authorization_proved(
+  p_worker bigint, p_authorization bigint, p_lease uuid, p_facts jsonb, p_take int
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  a acme_private.authorization;
+  o record;
+  v_claims jsonb := '[]';
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  -- Orders first, so that the last two authorizations of one cannot miss each other.
+  perform from acme_private."order" x
+    join acme_private.order_authorization oa on oa.order_id = x.id
+   where oa.authorization_id = p_authorization and x.is_live
+   order by x.id
+     for update of x;
+  update acme_private.authorization
+     set state = 'valid', identifier = p_facts ->> 'identifier', is_wildcard = (p_facts ->> 'is_wildcard')::boolean,
+         expires_at = (p_facts ->> 'expires_at')::timestamptz, lease_token = null, lease_until = null,
+         lease_worker = null, claims = 0, attempts = 0, next_attempt_at = null, reason_code = null, reason = null,
+         last_problem = null, updated_at = v_now
+   where id = p_authorization and lease_token = p_lease
+  returning * into a;
+  if not found then
+    return v_claims;
+  end if;
+  update acme_private.challenge set state = 'valid' where authorization_id = p_authorization and state in ('pending', 'processing');
+  perform acme_private.unpublish(p_authorization);
+  delete from acme_private.identifier_failure f where f.account_id = a.account_id and f.identifier = a.identifier;
+  for o in
+    select x.id, x.csr_id, x.tenant, x.state, x.lease_token
+      from acme_private."order" x
+      join acme_private.order_authorization oa on oa.order_id = x.id
+     where oa.authorization_id = p_authorization and x.is_live
+     order by x.id
+  loop
+    perform acme_private.note('authorization_valid', o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
+                              jsonb_build_object('identifier', a.identifier));
+    if o.state = 'authorizing' and o.lease_token is null and not exists (
+      select from acme_private.order_authorization oa
+        join acme_private.authorization x on x.id = oa.authorization_id
+       where oa.order_id = o.id and x.state = 'pending'
+    ) then
+      perform set_config('acme_private.quiet', 'on', true);
+      update acme_private."order"
+         set state = 'ready', next_attempt_at = null, reason_code = null, reason = null, is_parked = false
+       where id = o.id;
+      perform set_config('acme_private.quiet', 'off', true);
+      v_claims := v_claims || acme_private.go_on(p_worker, o.id, p_take - jsonb_array_length(v_claims));
+    end if;
+  end loop;
+  return v_claims;
+end
+$$;
+comment on function acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int) is
+  'Stores that an authorization is valid; returns a claim to finalize each order that became ready.';
+
+-- The order is finalized. A certificate URL: download it. null: the server still works on it.
+create or replace function acme_private.order_finalized(
+  p_worker bigint, p_order bigint, p_lease uuid, p_certificate_url text, p_retry_after_ms bigint, p_take int
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_due timestamptz := acme_private.clock() + make_interval(secs => coalesce(p_retry_after_ms, 3000) / 1000.0);
+  o acme_private."order";
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
+  if not found then
+    return '[]';
+  end if;
+  if p_certificate_url is null then
+    update acme_private."order"
+       set state = 'finalizing', lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0,
+           next_attempt_at = v_due, reason_code = 'waiting_for_server', reason = 'The server is issuing the certificate.'
+     where id = p_order;
+    perform acme_private.enqueue('order', p_order, v_due);
+    return '[]';
+  end if;
+  update acme_private."order"
+     set state = 'downloading', certificate_url = p_certificate_url, attempts = 0, next_attempt_at = null,
+         reason_code = null, reason = null, last_problem = null
+   where id = p_order;
+  if o.state <> 'downloading' then
+    perform acme_private.note('order_finalized', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker, null);
+  end if;
+  return acme_private.go_on(p_worker, p_order, p_take);
+end
+$$;
+comment on function acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int) is
+  'Stores that the server took the CSR; returns a claim to download.';
+
+-- The certificate, checked by the worker: it becomes the csr's current one in this commit.
+create or replace function acme_private.certificate_stored(
+  p_worker bigint, p_order bigint, p_lease uuid, p_certificate jsonb, p_take int
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  o acme_private."order";
+  s acme_private.csr_state;
+  v_certificate bigint;
+  v_names text[] := array(select jsonb_array_elements_text(p_certificate -> 'identifiers'));
+  v_not_before timestamptz := p_certificate ->> 'not_before';
+  v_not_after timestamptz := p_certificate ->> 'not_after';
+begin
+  select x.* into s
+    from acme_private.csr_state x
+   where x.csr_id = (select y.csr_id from acme_private."order" y where y.id = p_order)
+     for update;
+  select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
+  if not found then
+    return '[]';
+  end if;
+  if s.certificate_id is not null then
+    update acme_private.certificate set state = 'superseded' where id = s.certificate_id;
+    delete from acme_private.certificate_name where certificate_id = s.certificate_id;
+  end if;
+  insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
+                                        not_before, not_after, spki_sha256, fingerprint_sha256)
+  values (o.csr_id, o.tenant, o.id, v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
+          p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial', v_not_before, v_not_after,
+          decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'))
+  returning id into v_certificate;
+  insert into acme_private.certificate_name (name, certificate_id, tenant)
+  select n, v_certificate, o.tenant from unnest(v_names) n;
+  update acme_private."order"
+     set state = 'issued', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,
+         attempts = 0, next_attempt_at = null, reason_code = null, reason = null, last_problem = null
+   where id = p_order;
+  update acme_private.csr_state
+     set state = 'issued', order_id = null, certificate_id = v_certificate, attempts = 0, next_attempt_at = null,
+         reason_code = null, reason = null, last_problem = null, renewal_reason = null, updated_at = v_now,
+         renew_at = case when (select c.renewal from acme.csr c where c.id = o.csr_id) = 'off' then null
+                         else acme_private.renewal_time(v_not_before, v_not_after) end
+   where csr_id = o.csr_id;
+  perform acme_private.note('issued', o.tenant, o.csr_id, p_order, o.account_id, v_certificate, p_worker,
+                            jsonb_build_object('serial', p_certificate ->> 'serial', 'not_after', v_not_after));
+  perform acme_private.heed(o.csr_id);
+  return acme_private.pass_on(p_worker, o, p_take);
+end
+$$;
+comment on function acme_private.certificate_stored(bigint, bigint, uuid, jsonb, int) is
+  'Stores a certificate as the current one and ends its order; returns a claim on the next csr in line.';
+
+-- The place of an order that ended goes to the next csr in line: to this worker, or by a dispatch.
+create or replace function acme_private.pass_on(p_worker bigint, o acme_private."order", p_take int) returns jsonb
+language plpgsql volatile
+as $$
+declare
+  v_order bigint;
+begin
+  if p_take > 0 then
+    if acme_private.room(o.server_id) > 0 then
+      v_order := acme_private.admit_next(p_worker, o.server_id, o.account_id, o.tenant);
+    end if;
+    return case when v_order is null then '[]' else jsonb_build_array(acme_private.order_claim(v_order, true)) end;
+  end if;
+  if exists (select from acme_private.csr_state q
+              where q.server_id = o.server_id and q.state in ('queued', 'renewing') and q.order_id is null) then
+    perform acme_private.dispatch_at(o.server_id, acme_private.clock());
+  end if;
+  return '[]';
+end
+$$;
+
+-- Takes back what the order's authorizations published, where no other order under way needs it.
+create or replace function acme_private.clean_up(p_order bigint) returns void
+language sql volatile
+as $$
+  select acme_private.unpublish(oa.authorization_id)
+    from acme_private.order_authorization oa
+   where oa.order_id = p_order
+     and not exists (
+       select from acme_private.order_authorization other
+         join acme_private."order" x on x.id = other.order_id
+        where other.authorization_id = oa.authorization_id and x.is_live and x.id <> p_order)
+$$;
+
+-- Authorizations that a cancelled order leaves behind, for the worker to deactivate (RFC 8555 §7.5.2).
+create or replace function acme_private.abandoned_authorizations(p_order bigint) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'url', a.url) order by a.id), '[]')
+    from acme_private.order_authorization oa
+    join acme_private.authorization a on a.id = oa.authorization_id
+   where oa.order_id = p_order and a.state = 'pending'
+     and not exists (
+       select from acme_private.order_authorization other
+         join acme_private."order" x on x.id = other.order_id
+        where other.authorization_id = a.id and x.is_live and x.id <> p_order)
+$$;
+comment on function acme_private.abandoned_authorizations(bigint) is
+  'The pending authorizations of an order that no other order under way refers to.';
+
+create or replace function acme_private.order_cancelled(
+  p_worker bigint, p_order bigint, p_lease uuid, p_deactivated bigint[], p_take int
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  o acme_private."order";
+begin
+  perform from acme_private.csr_state x
+   where x.csr_id = (select y.csr_id from acme_private."order" y where y.id = p_order)
+     for update;
+  select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
+  if not found then
+    return '[]';
+  end if;
+  perform acme_private.clean_up(p_order);
+  update acme_private.authorization
+     set state = 'deactivated', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
+   where id = any (p_deactivated) and state = 'pending';
+  update acme_private."order"
+     set state = 'cancelled', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null,
+         claims = 0, next_attempt_at = null, reason_code = 'cancelled', reason = 'It was cancelled on request.'
+   where id = p_order;
+  update acme_private.csr_state
+     set order_id = null, state = case when state = 'ordering' then 'queued' else state end
+   where csr_id = o.csr_id;
+  perform acme_private.heed(o.csr_id);
+  return acme_private.pass_on(p_worker, o, p_take);
+end
+$$;
+comment on function acme_private.order_cancelled(bigint, bigint, uuid, bigint[], int) is
+  'Ends an order that is not wanted any more; its authorizations were deactivated before.';

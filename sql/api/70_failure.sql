@@ -1,0 +1,246 @@
+-- What happens when a step does not succeed. The worker says which class the outcome is of (it knows
+-- the protocol); what follows from it is decided here, in one place, by the table in docs/design.md.
+
+-- The same step again later; nothing is lost and nothing ends.
+create or replace function acme_private.put_off(
+  p_kind text, p_id bigint, p_due timestamptz, p_attempts int, p_code text, p_text text, p_problem jsonb
+) returns void
+language plpgsql volatile
+as $$
+begin
+  case p_kind
+    when 'order' then
+      update acme_private."order"
+         set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
+             next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem
+       where id = p_id;
+    when 'authorization' then
+      update acme_private.authorization
+         set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
+             next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem,
+             updated_at = acme_private.clock()
+       where id = p_id;
+    when 'account' then
+      update acme_private.account_state
+         set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
+             next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem,
+             updated_at = acme_private.clock()
+       where account_id = p_id;
+  end case;
+  if p_due < 'infinity' then
+    perform acme_private.enqueue(p_kind, p_id, p_due);
+  end if;
+end
+$$;
+
+-- No new orders of this scope until then; told once.
+create or replace function acme_private.close_scope(
+  p_worker bigint, p_server bigint, p_account bigint, p_until timestamptz, p_text text, p_problem jsonb
+) returns void
+language plpgsql volatile
+as $$
+begin
+  insert into acme_private.closure as c (server_id, account_id, until, reason, problem)
+  values (p_server, p_account, p_until, p_text, p_problem)
+  on conflict (server_id, account_id) do update
+    set until = greatest(c.until, excluded.until), reason = excluded.reason, problem = excluded.problem;
+  perform acme_private.note('limited', null, null, null, p_account, null, p_worker,
+    jsonb_build_object('server_id', p_server, 'until', p_until, 'reason', p_text));
+  perform acme_private.dispatch_at(p_server, p_until);
+end
+$$;
+
+-- Ends an order without a certificate and decides what becomes of its csr. Its csr_state and its row are locked.
+--   validation   new try by the ladder of each name that failed (p_identifier), never given up
+--   refused      new try by the csr's own ladder
+--   gone         new order at once; if that does not help, by the csr's ladder
+--   account_lost new order as soon as the account is registered again
+--   person       waits for acme.retry() after a person acted
+--   permanent    failed: the same request can never succeed
+create or replace function acme_private.end_order(
+  p_worker bigint, o acme_private."order", p_class text, p_code text, p_text text, p_problem jsonb, p_identifier text
+) returns void
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  s acme_private.csr_state;
+  v_state text;
+  v_due timestamptz;
+begin
+  perform acme_private.clean_up(o.id);
+  update acme_private."order"
+     set state = 'failed', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,
+         next_attempt_at = null, reason_code = p_code, reason = p_text, last_problem = p_problem
+   where id = o.id;
+  perform acme_private.note('order_failed', o.tenant, o.csr_id, o.id, o.account_id, null, p_worker,
+    jsonb_build_object('class', p_class, 'reason', p_text, 'problem', p_problem));
+  select * into s from acme_private.csr_state where csr_id = o.csr_id;
+  v_state := case when s.certificate_id is null then 'queued' else 'renewing' end;
+  case
+    when p_class = 'validation' and p_identifier is not null then
+      v_state := 'retrying';
+      insert into acme_private.identifier_failure as f (account_id, identifier, failures, full_at, retry_at)
+      values (o.account_id, p_identifier, 1, v_now + interval '12 minutes', v_now + acme_private.ladder(1))
+      on conflict (account_id, identifier) do update
+        set failures = f.failures + 1,
+            full_at = greatest(f.full_at, v_now) + interval '12 minutes',
+            retry_at = v_now + acme_private.ladder(f.failures + 1)
+      returning f.retry_at into v_due;
+    when p_class in ('validation', 'refused') or p_class = 'gone' and s.attempts > 0 then
+      v_state := 'retrying';
+      v_due := v_now + acme_private.ladder(s.attempts + 1);
+    when p_class in ('gone', 'account_lost') then
+      null;
+    when p_class = 'person' then
+      v_state := 'needs_person';
+    when p_class = 'permanent' then
+      v_state := 'failed';
+  end case;
+  perform set_config('acme_private.quiet', 'on', true);
+  update acme_private.csr_state
+     set state = v_state, order_id = null,
+         queued_at = case when v_state in ('queued', 'renewing') then v_now end,
+         attempts = s.attempts + case when p_class = 'account_lost' then 0 else 1 end,
+         next_attempt_at = v_due, updated_at = v_now,
+         reason_code = case when v_state in ('queued', 'renewing') then null else p_code end,
+         reason = case when v_state in ('queued', 'renewing') then null else p_text end,
+         last_problem = p_problem
+   where csr_id = o.csr_id;
+  perform set_config('acme_private.quiet', 'off', true);
+  if v_state in ('retrying', 'needs_person', 'failed') then
+    perform acme_private.note(v_state, o.tenant, o.csr_id, o.id, o.account_id, null, p_worker,
+      jsonb_build_object('reason', p_text, 'next_attempt_at', v_due));
+  end if;
+  if v_state = 'retrying' then
+    perform acme_private.enqueue('csr', o.csr_id, v_due);
+  end if;
+  perform acme_private.heed(o.csr_id);
+end
+$$;
+
+-- outcome: {class, code, text, problem, retry_after_ms, scope, authorization_state, account_version}
+--   class: waiting, trouble, limited, or one of end_order's
+create or replace function acme_private.step_failed(
+  p_worker bigint, p_kind text, p_id bigint, p_lease uuid, p_outcome jsonb, p_take int
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_class text := p_outcome ->> 'class';
+  v_code text := p_outcome ->> 'code';
+  v_text text := p_outcome ->> 'text';
+  v_problem jsonb := nullif(p_outcome -> 'problem', 'null');
+  v_after interval := make_interval(secs => (p_outcome ->> 'retry_after_ms')::numeric / 1000);
+  v_ends_order boolean := p_kind <> 'account' and v_class not in ('waiting', 'trouble', 'limited');
+  v_server bigint;
+  v_account bigint;
+  v_attempts int;
+  v_identifier text;
+  v_due timestamptz;
+  o acme_private."order";
+  v_claims jsonb := '[]';
+begin
+  -- The lock order: csr states, orders, then the row itself.
+  if v_ends_order then
+    perform from acme_private.csr_state x
+     where x.csr_id in (
+       select y.csr_id from acme_private."order" y
+        where y.is_live and (p_kind = 'order' and y.id = p_id or p_kind = 'authorization' and y.id in (
+          select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id)))
+     order by x.csr_id
+       for update;
+    perform from acme_private."order" y
+     where y.is_live and (p_kind = 'order' and y.id = p_id or p_kind = 'authorization' and y.id in (
+       select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id))
+     order by y.id
+       for update;
+  end if;
+  case p_kind
+    when 'order' then
+      select x.server_id, x.account_id, x.attempts into v_server, v_account, v_attempts
+        from acme_private."order" x where x.id = p_id and x.lease_token = p_lease for update;
+    when 'authorization' then
+      select s.server_id, x.account_id, x.attempts, x.identifier into v_server, v_account, v_attempts, v_identifier
+        from acme_private.authorization x
+        join acme_private.account_state s on s.account_id = x.account_id
+       where x.id = p_id and x.lease_token = p_lease for update of x;
+    when 'account' then
+      select x.server_id, x.account_id, x.attempts into v_server, v_account, v_attempts
+        from acme_private.account_state x where x.account_id = p_id and x.lease_token = p_lease for update;
+  end case;
+  if not found then
+    return v_claims;
+  end if;
+
+  if v_class = 'waiting' then
+    perform acme_private.put_off(p_kind, p_id, v_now + coalesce(v_after, interval '3 seconds'), 0, 'waiting_for_server', v_text, null);
+    return v_claims;
+  elsif v_class = 'trouble' then
+    perform acme_private.put_off(p_kind, p_id, v_now + coalesce(least(v_after, interval '1 day'), acme_private.backoff(v_attempts)),
+                                 v_attempts + 1, 'remote_trouble', v_text, v_problem);
+    return v_claims;
+  elsif v_class = 'limited' then
+    v_due := v_now + least(coalesce(v_after, interval '1 minute'), interval '1 day');
+    if p_kind <> 'account' then
+      perform acme_private.close_scope(p_worker, v_server, case when p_outcome ->> 'scope' = 'account' then v_account end,
+                                       v_due, v_text, v_problem);
+    end if;
+    -- Not all at the very moment it opens.
+    perform acme_private.put_off(p_kind, p_id, v_due + random() * interval '2 seconds', v_attempts, 'limited', v_text, v_problem);
+    return v_claims;
+  end if;
+
+  if p_kind = 'account' then
+    if v_class = 'person' then
+      v_due := 'infinity';
+    else
+      v_due := v_now + acme_private.ladder(v_attempts + 1);
+    end if;
+    perform acme_private.put_off('account', p_id, v_due, v_attempts + 1, v_code, v_text, v_problem);
+    perform acme_private.note('account_needs_attention', null, null, null, p_id, null, p_worker,
+                              jsonb_build_object('reason', v_text, 'problem', v_problem));
+    return v_claims;
+  end if;
+
+  if v_class = 'account_lost' then
+    -- Only once: whoever used the account before it was registered again comes late.
+    update acme_private.account_state
+       set state = 'registering', url = null, version = version + 1, next_attempt_at = null, updated_at = v_now,
+           reason_code = 'account_lost', reason = 'The server no longer knew this account; it is registered again with the same key.'
+     where account_id = v_account and state = 'valid'
+       and acme_private.account_version(v_account) = p_outcome ->> 'account_version';
+    if found then
+      perform acme_private.note('account_lost', null, null, null, v_account, null, p_worker, jsonb_build_object('problem', v_problem));
+      perform acme_private.enqueue('account', v_account);
+    end if;
+  end if;
+  if p_kind = 'authorization' then
+    update acme_private.authorization
+       set state = coalesce(p_outcome ->> 'authorization_state', 'expired'),
+           identifier = coalesce(p_outcome ->> 'identifier', identifier),
+           lease_token = null, lease_until = null, lease_worker = null, claims = 0, next_attempt_at = null,
+           reason_code = v_code, reason = v_text, last_problem = v_problem, updated_at = v_now
+     where id = p_id
+    returning identifier into v_identifier;
+    update acme_private.challenge
+       set state = 'invalid', error = v_problem
+     where authorization_id = p_id and state in ('pending', 'processing');
+  end if;
+  for o in
+    select y.*
+      from acme_private."order" y
+     where y.is_live and (p_kind = 'order' and y.id = p_id or p_kind = 'authorization' and y.id in (
+       select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id))
+     order by y.id
+  loop
+    perform acme_private.end_order(p_worker, o, v_class, v_code, v_text, v_problem,
+                                   case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end);
+    v_claims := v_claims || acme_private.pass_on(p_worker, o, p_take - jsonb_array_length(v_claims));
+  end loop;
+  return v_claims;
+end
+$$;
+comment on function acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int) is
+  'Stores that a step did not succeed, by the class of its outcome; returns claims on what is next in line.';

@@ -1,0 +1,116 @@
+-- Each minute: whatever should be moving and is not. Nothing here is needed while all goes well, except
+-- that renewals and far-off retries become due.
+
+create or replace function acme_private.reconcile() returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  -- Jobs that were just added have this long to be found before they count as lost.
+  v_late timestamptz := acme_private.clock() - interval '10 seconds';
+  r record;
+  v_due bigint;
+begin
+  -- One at a time; a second one finds nothing to do.
+  if not pg_try_advisory_xact_lock(hashtextextended('pgacme.reconcile', 0)) then
+    return;
+  end if;
+  perform set_config('acme_private.quiet', 'on', true);
+
+  -- Leases that ran out: their holders are gone, or too slow to be believed.
+  for r in
+    select 'order' as kind, o.id from acme_private."order" o where o.is_live and o.lease_until < v_now
+    union all
+    select 'authorization', a.id from acme_private.authorization a where a.state = 'pending' and a.lease_until < v_now
+    union all
+    select 'account', a.account_id from acme_private.account_state a where a.lease_until < v_now
+    -- Wake-ups that got lost: due, held by nobody.
+    union all
+    select 'order', o.id from acme_private."order" o
+      join acme.csr c on c.id = o.csr_id
+     where o.is_live and o.lease_token is null
+       and (o.state <> 'authorizing' and coalesce(o.next_attempt_at, o.created_at) < v_late
+            or o.state in ('creating', 'authorizing', 'ready') and c.cancel_request is not null)
+    union all
+    select 'authorization', a.id from acme_private.authorization a
+     where a.state = 'pending' and a.lease_token is null and coalesce(a.next_attempt_at, a.updated_at) < v_late
+       and exists (select from acme_private.order_authorization oa
+                     join acme_private."order" o on o.id = oa.order_id
+                    where oa.authorization_id = a.id and o.is_live and not o.is_parked)
+    union all
+    select 'account', a.account_id from acme_private.account_state a
+     where a.state in ('new', 'registering') and a.lease_token is null and coalesce(a.next_attempt_at, a.updated_at) < v_late
+    union all
+    -- Requests that nobody has seen.
+    select 'csr', s.csr_id from acme_private.csr_state s
+      join acme.csr c on c.id = s.csr_id
+     where s.order_id is null and s.lease_token is null and c.version > s.seen_version and s.updated_at < v_late
+       and s.state in ('queued', 'renewing', 'retrying', 'needs_person', 'received')
+  loop
+    perform acme_private.enqueue(r.kind, r.id);
+  end loop;
+
+  -- Manual challenges whose order the server has let expire: a new order, with a new token.
+  for r in
+    select o.* from acme_private."order" o
+     where o.is_live and o.lease_token is null and o.state = 'authorizing' and o.expires_at < v_now
+     order by o.csr_id
+  loop
+    perform from acme_private.csr_state where csr_id = r.csr_id for update;
+    perform acme_private.end_order(null, o, 'gone', 'order_gone', 'The order expired before its names were proved.', null, null)
+       from acme_private."order" o
+      where o.id = r.id and o.is_live and o.lease_token is null
+        for update;
+    if found then
+      perform acme_private.dispatch_at(r.server_id, v_now);
+    end if;
+  end loop;
+
+  -- Records by hand that no order needs any more, passed over because someone held them.
+  perform acme_private.unpublish(c.authorization_id)
+     from acme_private.record x
+     join acme_private.challenge c on c.id = x.challenge_id
+    where x.state in ('intended', 'published') and x.updated_at < v_late
+      and not exists (
+        select from acme_private.order_authorization oa
+          join acme_private."order" o on o.id = oa.order_id
+         where oa.authorization_id = c.authorization_id and o.is_live);
+
+  -- Due retries and renewals, up to 10,000 a minute.
+  with due as (
+    select s.csr_id from acme_private.csr_state s
+     where s.state = 'retrying' and s.next_attempt_at <= v_now
+     order by s.next_attempt_at limit 10000
+       for update skip locked
+  )
+  update acme_private.csr_state s
+     set state = case when s.certificate_id is null then 'queued' else 'renewing' end,
+         queued_at = v_now, next_attempt_at = null, reason_code = null, reason = null
+    from due where s.csr_id = due.csr_id;
+  with due as (
+    select s.csr_id from acme_private.csr_state s
+     where s.state = 'issued' and s.renew_at <= v_now
+     order by s.renew_at limit 10000
+       for update skip locked
+  ), moved as (
+    update acme_private.csr_state s
+       set state = 'renewing', queued_at = v_now, updated_at = v_now, renewal_reason = 'its lifetime is nearly over'
+      from due where s.csr_id = due.csr_id
+    returning s.csr_id, s.tenant, s.account_id, s.certificate_id
+  )
+  insert into acme_private.event (event, tenant, csr_id, account_id, certificate_id, detail)
+  select 'renewal_due', m.tenant, m.csr_id, m.account_id, m.certificate_id,
+         jsonb_build_object('reason', 'its lifetime is nearly over')
+    from moved m;
+
+  delete from acme_private.closure where until <= v_now;
+  delete from acme_private.worker where coalesce(stopped_at, heartbeat_at) < now() - interval '1 day';
+
+  if exists (select from acme_private.csr_state where state = 'received')
+     or exists (select from acme_private.csr_state where state in ('queued', 'renewing') and order_id is null) then
+    perform acme_private.wake_dispatch();
+  end if;
+end
+$$;
+comment on function acme_private.reconcile() is
+  'Wakes what should be moving and is not: expired leases, lost wake-ups, due retries and renewals.';

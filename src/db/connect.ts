@@ -1,0 +1,31 @@
+import postgres from 'postgres';
+
+/** A pool of connections to pgacme's database. */
+export type Sql = postgres.Sql;
+
+/** What varies between the pools of one process. */
+export interface ConnectOptions {
+  /** A PostgreSQL URL; undefined: the PG* variables that libpq also reads. */
+  databaseUrl: string | undefined;
+  /** Shown in pg_stat_activity. */
+  name: string;
+  /** Connections at most. */
+  max: number;
+  /** Notices and warnings of the server, a line each. */
+  onNotice?: (line: string) => void;
+}
+
+/**
+ * Opens a pool. Connections are made when they are first needed, so that this never throws for a
+ * database that is away; the first query does.
+ */
+export function connect({ databaseUrl, name, max, onNotice }: ConnectOptions): Sql {
+  const options: postgres.Options<Record<string, never>> = {
+    max,
+    connection: { application_name: name },
+    connect_timeout: 10,
+    // Times are compared and scheduled by the database's clock only, so no type parsing is set up here.
+    onnotice: (notice) => onNotice?.(`${notice['severity'] ?? 'NOTICE'}: ${notice['message'] ?? ''}`),
+  };
+  return databaseUrl === undefined ? postgres(options) : postgres(databaseUrl, options);
+}
