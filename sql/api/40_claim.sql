@@ -235,3 +235,8 @@ as $$
    where id = p_worker
 $$;
 comment on function acme_private.worker_seen(bigint, boolean) is 'A worker''s sign of life, or its good-bye.';
+
+create or replace function acme_private.worker_schema() returns text
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select i.worker_schema from acme_private.installation i $$;
+comment on function acme_private.worker_schema() is 'The schema of the queue.';

@@ -100,6 +100,7 @@ grant execute on function
   acme_private.order_cancelled(bigint, bigint, uuid, bigint[], int),
   acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int),
   acme_private.reconcile(),
+  acme_private.worker_schema(),
   acme_private.worker_started(text, int, text, int),
   acme_private.worker_seen(bigint, boolean)
   to acme_worker;

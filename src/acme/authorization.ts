@@ -1,0 +1,57 @@
+import type { Account } from './account.ts';
+import { type Answer, answerWith, type HttpAnswer, jsonOf } from './answer.ts';
+import { type Challenge, challengesOf } from './challenge.ts';
+import { identifier, type Identifier, listMember, oneOf, optionalTime } from './guards.ts';
+import type { Call } from './http.ts';
+
+const STATUSES = ['pending', 'valid', 'invalid', 'deactivated', 'expired', 'revoked'] as const;
+
+/** The status of an authorization (RFC 8555 §7.1.6). */
+export type AuthorizationStatus = (typeof STATUSES)[number];
+
+/** An authorization (RFC 8555 §7.1.4). */
+export interface Authorization {
+  status: AuthorizationStatus;
+  /** Without `*.`: see `wildcard`. */
+  identifier: Identifier;
+  /** RFC 3339. */
+  expires?: string;
+  /** Whether it is for the wildcard name (erratum 6364: may be there and false). */
+  wildcard?: boolean;
+  /** Also of types that this library does not know. */
+  challenges: Challenge[];
+}
+
+/** Reads an authorization (RFC 8555 §7.5). */
+export async function getAuthorization(
+  account: Account,
+  url: string,
+  call: Call = {},
+): Promise<Answer<Authorization>> {
+  const answer = await account.server.fetch(account, url, call);
+  return answerWith(authorizationOf(answer), answer);
+}
+
+/** Gives up an authorization (RFC 8555 §7.5.2); every order that needs it becomes invalid. */
+export async function deactivateAuthorization(
+  account: Account,
+  url: string,
+  call: Call = {},
+): Promise<Answer<Authorization>> {
+  const answer = await account.server.post(account, url, { status: 'deactivated' }, call);
+  return answerWith(authorizationOf(answer), answer);
+}
+
+function authorizationOf(answer: HttpAnswer): Authorization {
+  const object = jsonOf(answer);
+  const { url } = answer;
+  const authorization: Authorization = {
+    status: oneOf(url, object, 'status', STATUSES),
+    identifier: identifier(url, object['identifier']),
+    challenges: challengesOf(url, listMember(url, object, 'challenges')),
+  };
+  const expires = optionalTime(object, 'expires');
+  if (expires !== undefined) authorization.expires = expires;
+  if (typeof object['wildcard'] === 'boolean') authorization.wildcard = object['wildcard'];
+  return authorization;
+}

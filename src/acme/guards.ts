@@ -1,0 +1,84 @@
+import { badAnswer } from './answer.ts';
+import { isObject, type ProblemDocument, problemDocument } from './problem.ts';
+import { isPlain, type JsonObject } from './text.ts';
+
+/** An identifier of an order or authorization (RFC 8555 §9.7.7, RFC 8738). */
+export interface Identifier {
+  type: 'dns' | 'ip' | (string & {});
+  value: string;
+}
+
+// Guards name the URL that answered and the member, so that the sentence is of use to the CA.
+
+/** A member that must be one of the listed texts, such as a status. */
+export function oneOf<T extends string>(
+  url: string,
+  object: JsonObject,
+  member: string,
+  allowed: readonly T[],
+): T {
+  const value = object[member];
+  const found = allowed.find((text) => text === value);
+  if (found === undefined) {
+    throw badAnswer(url, `with "${member}" missing or none of ${allowed.join(', ')}`);
+  }
+  return found;
+}
+
+/** A member that must be a URL; whether it may be visited is asked when it is. */
+export function urlMember(url: string, object: JsonObject, member: string): string {
+  const value = object[member];
+  if (!isUrlText(value)) throw badAnswer(url, `with "${member}" missing or not a URL`);
+  return value;
+}
+
+/** A member that must be a list of URLs. */
+export function urlList(url: string, object: JsonObject, member: string): string[] {
+  const value = object[member];
+  if (!Array.isArray(value) || !value.every(isUrlText)) {
+    throw badAnswer(url, `with "${member}" missing or not a list of URLs`);
+  }
+  return value;
+}
+
+/** A member that must be an array. */
+export function listMember(url: string, object: JsonObject, member: string): readonly unknown[] {
+  const value = object[member];
+  if (!Array.isArray(value)) throw badAnswer(url, `with "${member}" missing or not a list`);
+  return value;
+}
+
+/** Whether a value looks like an absolute URL: a scheme, and visible ASCII only (RFC 3986 §3). */
+export function isUrlText(value: unknown): value is string {
+  return typeof value === 'string' && /^[a-z][a-z0-9+.-]{0,20}:[\x21-\x7e]{1,2000}$/i.test(value);
+}
+
+/** An optional text member; anything but a plain text counts as absent. */
+export function optionalText(object: JsonObject, member: string, max = 2000): string | undefined {
+  const value = object[member];
+  return typeof value === 'string' && isPlain(value, max) ? value : undefined;
+}
+
+/** An optional RFC 3339 time, kept as it was sent; anything else counts as absent. */
+export function optionalTime(object: JsonObject, member: string): string | undefined {
+  const value = optionalText(object, member, 64);
+  return value !== undefined && /^\d{4}-\d\d-\d\d[Tt ]/.test(value) && Date.parse(value) > 0
+    ? value
+    : undefined;
+}
+
+/** An identifier object (RFC 8555 §7.1.3, §7.1.4). */
+export function identifier(url: string, value: unknown): Identifier {
+  if (isObject(value)) {
+    const type = optionalText(value, 'type', 50);
+    const name = optionalText(value, 'value', 2000);
+    if (type !== undefined && name !== undefined) return { type, value: name };
+  }
+  throw badAnswer(url, 'with an identifier that has no type or no value');
+}
+
+/** The `error` member of an order or challenge, where it has one. */
+export function optionalError(object: JsonObject): ProblemDocument | undefined {
+  const { error } = object;
+  return isObject(error) ? problemDocument(error) : undefined;
+}

@@ -1,0 +1,68 @@
+/** Header fields of an answer, names in lower case; a repeated field is an array. */
+export type Headers = Readonly<Record<string, string | string[] | undefined>>;
+
+const DAY_MS = 86_400_000;
+
+/** The first value of a header field. */
+export function header(headers: Headers, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' ? value : value?.[0];
+}
+
+/**
+ * The wait that an answer asks for in Retry-After (RFC 9110 §10.2.3: seconds or an HTTP date): whole
+ * milliseconds from now, 0 to one day. A date is taken against the answer's own Date, since the CA's
+ * clock and ours may differ.
+ */
+export function retryAfterMs(headers: Headers): number | undefined {
+  const value = header(headers, 'retry-after')?.trim();
+  if (value === undefined) return undefined;
+  if (/^\d{1,15}$/.test(value)) return Math.min(Number(value) * 1000, DAY_MS);
+  const until = httpDate(value);
+  if (until === undefined) return undefined;
+  const now = httpDate(header(headers, 'date')?.trim()) ?? Date.now();
+  return Math.min(Math.max(Math.round(until - now), 0), DAY_MS);
+}
+
+/** The three spellings of an HTTP date (RFC 9110 §5.6.7), as milliseconds since 1970. */
+function httpDate(value: string | undefined): number | undefined {
+  if (value === undefined || !/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(value)) return undefined;
+  // The asctime spelling names no zone; Date.parse would take ours.
+  const time = Date.parse(value.endsWith('GMT') ? value : `${value} GMT`);
+  return Number.isNaN(time) ? undefined : time;
+}
+
+// One link: <reference> and its parameters, up to a comma that is not inside quotes.
+const LINK = /\s*<([^>]*)>((?:[^",]|"(?:[^"\\]|\\.)*")*)(?:,|$)/y;
+const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;"]+))/i;
+
+/**
+ * The targets of the Link header fields (RFC 8288) that have this relation, as absolute URLs, in
+ * order and without repetition; references are resolved against the URL of the request.
+ */
+export function linkTargets(headers: Headers, rel: string, base: string): string[] {
+  const field = headers['link'];
+  if (field === undefined) return [];
+  const targets = new Set<string>();
+  for (const value of typeof field === 'string' ? [field] : field) {
+    LINK.lastIndex = 0;
+    for (let link = LINK.exec(value); link !== null; link = LINK.exec(value)) {
+      const found = REL.exec(link[2] ?? '');
+      const rels = (found?.[1] ?? found?.[2] ?? '').toLowerCase().split(/\s+/);
+      const target = rels.includes(rel) ? absolute(link[1] ?? '', base) : undefined;
+      if (target !== undefined) targets.add(target);
+      if (LINK.lastIndex >= value.length) break;
+    }
+  }
+  return [...targets];
+}
+
+/**
+ * A reference of an answer as an absolute URL. One that is absolute already is kept as it was sent:
+ * RFC 8555 §6.4 compares the `url` of a signed request letter by letter.
+ */
+export function absolute(reference: string, base: string): string | undefined {
+  const text = reference.trim();
+  if (!URL.canParse(text, base)) return undefined;
+  return /^[a-z][a-z0-9+.-]*:/i.test(text) ? text : new URL(text, base).href;
+}

@@ -1,0 +1,35 @@
+/**
+ * The ACME protocol (RFC 8555), from the client's side and step by step: every function is one request,
+ * nothing sleeps and nothing is retried but a refused nonce. It knows no database and no files.
+ */
+export { type Account, type AccountRequest, type AccountResource, newAccount } from './account.ts';
+export type { Answer } from './answer.ts';
+export {
+  type Authorization,
+  type AuthorizationStatus,
+  deactivateAuthorization,
+  getAuthorization,
+} from './authorization.ts';
+export { downloadCertificate } from './certificate.ts';
+export { answerChallenge, type Challenge, type ChallengeStatus } from './challenge.ts';
+export type { Directory, DirectoryMeta } from './directory.ts';
+export type { Identifier } from './guards.ts';
+export type { Call } from './http.ts';
+export {
+  type AccountKey,
+  generateAccountKey,
+  importAccountKey,
+  type KeyAlgorithm,
+  keyAuthorization,
+} from './key.ts';
+export { finalizeOrder, getOrder, newOrder, type Order, type OrderStatus } from './order.ts';
+export {
+  AcmeError,
+  AcmeProblem,
+  AcmeTrouble,
+  type ProblemDocument,
+  type Subproblem,
+  type TroubleCode,
+} from './problem.ts';
+export { Server, type ServerOptions } from './server.ts';
+export { type JsonObject, jsonbSafe, printable } from './text.ts';

@@ -1,0 +1,115 @@
+import type { Account } from './account.ts';
+import { type Answer, answerWith, type HttpAnswer, jsonOf, locationOf } from './answer.ts';
+import {
+  identifier,
+  type Identifier,
+  listMember,
+  oneOf,
+  optionalError,
+  optionalText,
+  optionalTime,
+  urlList,
+  urlMember,
+} from './guards.ts';
+import type { Call } from './http.ts';
+import type { ProblemDocument } from './problem.ts';
+import type { JsonObject } from './text.ts';
+
+const STATUSES = ['pending', 'ready', 'processing', 'valid', 'invalid'] as const;
+
+/** The status of an order (RFC 8555 §7.1.6). */
+export type OrderStatus = (typeof STATUSES)[number];
+
+/** An order (RFC 8555 §7.1.3; `profile` draft-ietf-acme-profiles). Times are RFC 3339. */
+export interface Order {
+  status: OrderStatus;
+  expires?: string;
+  /** In no particular order. */
+  identifiers: Identifier[];
+  notBefore?: string;
+  notAfter?: string;
+  /** What happened during finalization, while `invalid`. */
+  error?: ProblemDocument;
+  /** URLs, in no particular order. */
+  authorizations: string[];
+  finalize: string;
+  /** A URL, once `valid`. */
+  certificate?: string;
+  profile?: string;
+}
+
+/**
+ * Orders a certificate (RFC 8555 §7.4). Not idempotent by contract: store `url` at once. CAs may hand
+ * back an order that exists already, in any status.
+ */
+export async function newOrder(
+  account: Account,
+  request: { identifiers: readonly Identifier[]; profile?: string },
+  call: Call = {},
+): Promise<Answer<Order> & { url: string }> {
+  const { server } = account;
+  const identifiers = request.identifiers.map(({ type, value }) => ({ type, value }));
+  const { newOrder: endpoint } = await server.directory(call);
+  const payload = { identifiers, profile: request.profile };
+  const answer = await server.post(account, endpoint, payload, call);
+  const url = locationOf(answer);
+  server.assertAllowed(url);
+  return { url, ...answerWith(orderOf(answer), answer) };
+}
+
+/** Reads an order (RFC 8555 §7.4). */
+export async function getOrder(
+  account: Account,
+  url: string,
+  call: Call = {},
+): Promise<Answer<Order>> {
+  const answer = await account.server.fetch(account, url, call);
+  return answerWith(orderOf(answer), answer);
+}
+
+/**
+ * Sends the CSR (DER) of a `ready` order (RFC 8555 §7.4). The order comes back `processing` or
+ * `valid`; AcmeProblem `orderNotReady` says to read it again.
+ */
+export async function finalizeOrder(
+  account: Account,
+  order: { finalize: string },
+  csrDer: Uint8Array,
+  call: Call = {},
+): Promise<Answer<Order>> {
+  const csr = Buffer.from(csrDer.buffer, csrDer.byteOffset, csrDer.byteLength);
+  const payload = { csr: csr.toString('base64url') };
+  const answer = await account.server.post(account, order.finalize, payload, call);
+  return answerWith(orderOf(answer), answer);
+}
+
+function orderOf(answer: HttpAnswer): Order {
+  const object = jsonOf(answer);
+  const { url } = answer;
+  const order: Order = {
+    status: orderStatus(url, object),
+    identifiers: listMember(url, object, 'identifiers').map((one) => identifier(url, one)),
+    authorizations: urlList(url, object, 'authorizations'),
+    finalize: urlMember(url, object, 'finalize'),
+  };
+  // RFC 8555 §7.4.2: a valid order has its certificate.
+  if (order.status === 'valid' || object['certificate'] !== undefined) {
+    order.certificate = urlMember(url, object, 'certificate');
+  }
+  for (const name of ['expires', 'notBefore', 'notAfter'] as const) {
+    const time = optionalTime(object, name);
+    if (time !== undefined) order[name] = time;
+  }
+  const profile = optionalText(object, 'profile', 100);
+  if (profile !== undefined) order.profile = profile;
+  const error = optionalError(object);
+  if (error !== undefined) order.error = error;
+  return order;
+}
+
+/** Pebble 2.4 shows the status of a lost authorization as the order's; RFC 8555 §7.1.6: invalid. */
+function orderStatus(url: string, object: JsonObject): OrderStatus {
+  const { status } = object;
+  if (status === 'deactivated' || status === 'expired' || status === 'revoked') return 'invalid';
+  return oneOf(url, object, 'status', STATUSES);
+}

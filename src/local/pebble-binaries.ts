@@ -1,0 +1,102 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { cachedDebian, fetchDebian } from './debian.ts';
+import { LocalError } from './local-error.ts';
+import { isExecutable, run, which } from './run.ts';
+
+/** Where Pebble's two programs are. */
+export interface PebbleBinaries {
+  pebble: string;
+  /** The DNS and challenge test server that comes with it, when it is there. */
+  challtestsrv?: string;
+  /** Where they were found, for people: `PATH`, `PGACME_PEBBLE`, `the cache` … */
+  source: string;
+  /** `2.4`, `2.5` (2.5 to 2.9) or `2.10` (or newer); found by what the program can do. */
+  version: PebbleVersion;
+}
+
+/** Steps in what Pebble can do; Debian's builds do not tell their version (`-version` prints dev). */
+export type PebbleVersion = '2.4' | '2.5' | '2.10';
+
+/**
+ * Finds Pebble: the folder `PGACME_PEBBLE`, `PATH`, the cache, then Debian's package fetched into the
+ * cache, of suite sid (2.10) or else the machine's own.
+ * @throws LocalError `ERR_LOCAL_MISSING` with one sentence that says what to install.
+ */
+export async function findPebble(
+  options: { env?: NodeJS.ProcessEnv; log?: (line: string) => void } = {},
+): Promise<PebbleBinaries> {
+  const env = options.env ?? process.env;
+  const named = env['PGACME_PEBBLE'];
+  if (named !== undefined && named !== '') {
+    const found = await inFolder(named, 'PGACME_PEBBLE');
+    if (found) return found;
+    throw new LocalError(
+      'ERR_LOCAL_MISSING',
+      `PGACME_PEBBLE is ${named}, but no program named pebble runs there; set it to the folder that holds pebble and pebble-challtestsrv.`,
+    );
+  }
+
+  const onPath = await which('pebble', env['PATH']);
+  const fromPath = onPath === undefined ? undefined : await inFolder(dirname(onPath), 'PATH');
+  if (fromPath) return { ...fromPath, ...(await challtestsrvOnPath(fromPath, env)) };
+
+  for (const { root, version } of await cachedDebian(/pebble/, env)) {
+    const found = await inFolder(join(root, 'usr/bin'), `the cache (Debian ${version})`);
+    if (found) return found;
+  }
+
+  const reasons: string[] = [];
+  for (const suite of ['sid', undefined]) {
+    options.log?.(`Fetching Pebble from Debian${suite === undefined ? '' : ` (${suite})`}`);
+    try {
+      const { root, version } = await fetchDebian({
+        name: 'pebble',
+        env,
+        ...(suite === undefined ? {} : { suite }),
+      });
+      const found = await inFolder(join(root, 'usr/bin'), `Debian's package ${version}`);
+      if (found) return found;
+      reasons.push(`Debian's pebble ${version} does not run on this machine`);
+    } catch (error) {
+      reasons.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  throw new LocalError(
+    'ERR_LOCAL_MISSING',
+    `Pebble was not found; install it (Debian: apt-get install pebble) or set PGACME_PEBBLE to the folder of its programs (${reasons.join(' / ')}).`,
+  );
+}
+
+async function inFolder(folder: string, source: string): Promise<PebbleBinaries | undefined> {
+  const pebble = join(folder, 'pebble');
+  const version = await pebbleVersion(pebble);
+  if (version === undefined) return undefined;
+  const challtestsrv = join(folder, 'pebble-challtestsrv');
+  return {
+    pebble,
+    source,
+    version,
+    ...((await isExecutable(challtestsrv)) ? { challtestsrv } : {}),
+  };
+}
+
+async function challtestsrvOnPath(
+  found: PebbleBinaries,
+  env: NodeJS.ProcessEnv,
+): Promise<Pick<PebbleBinaries, 'challtestsrv'>> {
+  const challtestsrv = found.challtestsrv ?? (await which('pebble-challtestsrv', env['PATH']));
+  return challtestsrv === undefined ? {} : { challtestsrv };
+}
+
+/** What the program at that path can do; undefined when it is not Pebble or does not run here. */
+async function pebbleVersion(file: string): Promise<PebbleVersion | undefined> {
+  if (!(await isExecutable(file))) return undefined;
+  const help = await run(file, ['-help'], { timeoutMs: 10_000 });
+  // Another program named pebble, a service manager, is common.
+  if (!/-dnsserver/.test(help.stdout + help.stderr)) return undefined;
+  if (!/^\s*-version/m.test(help.stdout + help.stderr)) return '2.4';
+  // 2.10 refuses requests without a User-Agent, and says so in these words.
+  const program = await readFile(file);
+  return program.includes('All requests MUST include a User-Agent') ? '2.10' : '2.5';
+}

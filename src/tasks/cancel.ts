@@ -1,0 +1,30 @@
+import { AcmeProblem, deactivateAuthorization } from '../acme/index.ts';
+import type { Claim, OrderClaim } from '../db/steps.ts';
+import type { Hold } from './context.ts';
+
+/**
+ * Ends an order that is no longer wanted, before it was finalized: its pending authorizations are
+ * deactivated (RFC 8555 §7.5.2), so that they do not count against the account. An authorization
+ * that the server ended itself is as good.
+ */
+export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
+  const { steps, accounts, deadline, takeOther } = hold;
+  const abandoned = await steps.abandonedAuthorizations(claim.id);
+  if (abandoned.length > 0) {
+    const account = await accounts.signer(claim);
+    for (const { url } of abandoned) {
+      try {
+        await deactivateAuthorization(account, url, { deadline });
+      } catch (error) {
+        if (!(error instanceof AcmeProblem) || error.status === 429 || (error.status ?? 0) >= 500) {
+          throw error;
+        }
+      }
+    }
+  }
+  return steps.orderCancelled(
+    claim,
+    abandoned.map(({ id }) => id),
+    takeOther,
+  );
+}

@@ -1,0 +1,48 @@
+import { downloadCertificate } from '../acme/index.ts';
+import type { Claim, OrderClaim } from '../db/steps.ts';
+import { csrDer, verifyIssued } from '../x509/index.ts';
+import type { Hold } from './context.ts';
+
+/**
+ * Downloads the certificate (RFC 8555 §7.4.2), and stores it only if it is what the CSR asked for:
+ * its key, its names, and a chain that verifies link by link.
+ */
+export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
+  const { steps, accounts, deadline, takeOther } = hold;
+  const account = await accounts.signer(claim);
+  const { chainPem } = await downloadCertificate(account, claim.certificate_url ?? '', { deadline });
+  const verdict = await verifyIssued({
+    chainPem,
+    csrDer: csrDer(claim.pem),
+    identifiers: claim.identifiers,
+  });
+  if (!verdict.ok) {
+    return steps.stepFailed(
+      claim,
+      {
+        class: 'refused',
+        code: 'certificate_mismatch',
+        text: `The server's certificate is not the one asked for and was not stored: ${verdict.reason}`,
+        problem: { type: 'certificate_mismatch', detail: verdict.reason, pem: chainPem },
+      },
+      takeOther,
+    );
+  }
+  const { certificate } = verdict;
+  return steps.certificateStored(
+    claim,
+    {
+      identifiers: certificate.identifiers,
+      leaf_pem: certificate.leafPem,
+      chain_pem: certificate.chainPem,
+      subject: certificate.subject,
+      issuer: certificate.issuer,
+      serial: certificate.serial,
+      not_before: certificate.notBefore.toISOString(),
+      not_after: certificate.notAfter.toISOString(),
+      spki_sha256: certificate.spkiSha256.toString('hex'),
+      fingerprint_sha256: certificate.fingerprintSha256.toString('hex'),
+    },
+    takeOther,
+  );
+}

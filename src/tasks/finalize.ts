@@ -1,0 +1,75 @@
+import { AcmeProblem, finalizeOrder, getOrder } from '../acme/index.ts';
+import type { Account, Answer, Order } from '../acme/index.ts';
+import type { Claim, OrderClaim } from '../db/steps.ts';
+import { csrDer } from '../x509/index.ts';
+import type { Hold } from './context.ts';
+import { poll } from './poll.ts';
+
+/**
+ * Sends the CSR and waits for the certificate (RFC 8555 §7.4). Only an order that is `ready` is
+ * finalized; entered again, it looks first, so that one in `processing` or `valid` is not sent twice.
+ */
+export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
+  const { steps, accounts, deadline, take } = hold;
+  const account = await accounts.signer(claim);
+  const url = claim.url ?? '';
+  const look = () => getOrder(account, url, { deadline });
+  let answer: Answer<Order> | undefined = claim.fresh ? undefined : await look();
+  if (answer === undefined || answer.value.status === 'ready') {
+    answer = (await send(claim, account, deadline)) ?? (await look());
+  }
+  const polled = await poll(answer, look, (order) => order.status !== 'processing', {
+    ...hold,
+    pace: account.live.pace.issuance,
+  });
+  const order = polled.value;
+  switch (order.status) {
+    case 'valid':
+      return steps.orderFinalized(claim, order.certificate, undefined, take);
+    case 'processing':
+      return steps.orderFinalized(
+        claim,
+        undefined,
+        hold.stopping.aborted ? 0 : polled.retryAfterMs,
+        take,
+      );
+    case 'invalid':
+      return steps.stepFailed(
+        claim,
+        {
+          class: order.error?.type === 'badCSR' ? 'permanent' : 'refused',
+          code: order.error?.type === 'badCSR' ? 'refused_for_good' : 'server_refused',
+          text: `The server could not issue: ${order.error === undefined ? 'it does not say why.' : `${order.error.type}: ${order.error.detail}`}`,
+          problem: order.error?.document,
+        },
+        hold.takeOther,
+      );
+    case 'pending':
+    case 'ready':
+      return steps.stepFailed(
+        claim,
+        {
+          class: 'gone',
+          code: 'order_gone',
+          text: `The server's order went back to ${order.status}: an authorization is no longer good.`,
+        },
+        hold.takeOther,
+      );
+  }
+}
+
+/** undefined: the order is not ready (§7.4, orderNotReady); what it is then has to be looked at. */
+async function send(
+  claim: OrderClaim,
+  account: Account,
+  deadline: number,
+): Promise<Answer<Order> | undefined> {
+  try {
+    return await finalizeOrder(account, { finalize: claim.finalize_url ?? '' }, csrDer(claim.pem), {
+      deadline,
+    });
+  } catch (error) {
+    if (error instanceof AcmeProblem && error.type === 'orderNotReady') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,115 @@
+import { AcmeProblem, AcmeTrouble, printable } from '../acme/index.ts';
+import type { Claim, Failure } from '../db/steps.ts';
+import { PgacmeError } from '../errors.ts';
+
+/**
+ * Reads an error of the remote as an outcome of the step (docs/design.md, when things fail).
+ * undefined: it is none of the remote's, but a bug or an outage of our own database.
+ */
+export function failureOf(error: unknown, claim: Claim): Failure | undefined {
+  if (error instanceof AcmeProblem) return problemFailure(error, claim);
+  if (error instanceof AcmeTrouble) return troubleFailure(error, claim);
+  if (error instanceof PgacmeError && ['ERR_SEALED', 'ERR_ACCOUNT'].includes(error.code)) {
+    return { class: 'trouble', code: error.code.toLowerCase(), text: error.message };
+  }
+  return undefined;
+}
+
+function problemFailure(error: AcmeProblem, claim: Claim): Failure {
+  const text = `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`;
+  const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
+  const isOnOrder = claim.step !== 'register' && claim.step !== 'create';
+  // RFC 8555 §6.6. A limit on newOrder is the account's; 503 is the whole server's.
+  if (error.type === 'rateLimited' || error.status === 429) {
+    return { class: 'limited', code: 'limited', text, scope: 'account', ...base };
+  }
+  if (error.status === 503 && error.retryAfterMs !== undefined) {
+    return { class: 'limited', code: 'limited', text, scope: 'server', ...base };
+  }
+  switch (error.type) {
+    case 'accountDoesNotExist':
+      if (claim.step === 'register') break;
+      return {
+        class: 'account_lost',
+        code: 'account_lost',
+        text,
+        account_version: claim.account_version,
+        ...base,
+      };
+    case 'userActionRequired':
+    case 'agreementRequired':
+      return {
+        class: 'person',
+        code: 'user_action_required',
+        text: `${text} ${actionOf(error)}`,
+        ...base,
+      };
+    case 'externalAccountRequired':
+      return {
+        class: 'person',
+        code: 'external_account_required',
+        text: `${text} This server takes only accounts that are bound to an account of its own.`,
+        ...base,
+      };
+    case 'invalidProfile':
+      return {
+        class: 'person',
+        code: 'invalid_profile',
+        text: `${text} Insert the CSR anew with a profile that the server offers, or with none.`,
+        ...base,
+      };
+    case 'badCSR':
+    case 'badPublicKey':
+    case 'rejectedIdentifier':
+    case 'unsupportedIdentifier':
+      if (claim.step === 'register') break;
+      return { class: 'permanent', code: 'refused_for_good', text, ...base };
+    case 'unauthorized':
+      if (claim.step !== 'create') break;
+      return {
+        class: 'person',
+        code: 'account_refused',
+        text: `${text} The server does not let this account order; see acme.account_status.`,
+        ...base,
+      };
+  }
+  if (error.type === 'serverInternal' || (error.status ?? 0) >= 500) {
+    return { class: 'trouble', code: 'remote_trouble', text, ...base };
+  }
+  if (isOnOrder && error.status === 404) return gone(claim, text, error.document);
+  return { class: 'refused', code: 'server_refused', text, ...base };
+}
+
+function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
+  const problem = {
+    type: error.code,
+    ...(error.status === undefined ? {} : { status: error.status }),
+    ...(error.contentType === undefined ? {} : { contentType: error.contentType }),
+    ...(error.excerpt === undefined ? {} : { excerpt: error.excerpt }),
+  };
+  const base = { problem, retry_after_ms: error.retryAfterMs };
+  const text = printable(error.message, 500);
+  if (error.status === 429) return { class: 'limited', code: 'limited', scope: 'account', text, ...base };
+  if (error.status === 503 && error.retryAfterMs !== undefined) {
+    return { class: 'limited', code: 'limited', scope: 'server', text, ...base };
+  }
+  if (error.status === 404 && claim.step !== 'register' && claim.step !== 'create') {
+    return gone(claim, text, problem);
+  }
+  return { class: 'trouble', code: 'remote_trouble', text, ...base };
+}
+
+function gone(claim: Claim, text: string, problem: unknown): Failure {
+  return {
+    class: 'gone',
+    code: 'order_gone',
+    text,
+    problem,
+    ...(claim.kind === 'authorization' ? { authorization_state: 'expired' } : {}),
+  };
+}
+
+function actionOf(error: AcmeProblem): string {
+  const where = error.instance ?? error.termsOfServiceUrl;
+  return `A person has to act${where === undefined ? '' : `: see ${printable(where, 300)}`}. If these are the terms of service: update acme.account set terms_agreed = true.`;
+}

@@ -1,0 +1,114 @@
+import type { Claim, JobPayload } from '../db/steps.ts';
+import { cancel } from './cancel.ts';
+import type { Context, Hold } from './context.ts';
+import { create } from './create.ts';
+import { download } from './download.ts';
+import { finalize } from './finalize.ts';
+import { judge } from './judge.ts';
+import { failureOf } from './outcome.ts';
+import { prove } from './prove.ts';
+import { register } from './register.ts';
+
+/** Authorizations of one order that run side by side in one worker. */
+const SIDE_BY_SIDE = 16;
+/** A job goes on with the next csr in line for this long, then lets other jobs have the worker. */
+const JOB_MS = 5000;
+/** Nothing is sent in the last seconds of a lease. */
+const LEASE_MARGIN_MS = 5000;
+
+/** The time in which this process got hold of something: claims are only as old as their answer. */
+interface Run extends Context {
+  startedAt: number;
+}
+
+/** The row of a job: claims it and follows its steps as far as they are due. */
+export async function runRow(context: Context, { kind, id }: JobPayload): Promise<void> {
+  const run = { ...context, startedAt: performance.now() };
+  if (kind === 'csr') {
+    await followAll(await context.steps.attend(id, context.stopping.aborted ? 0 : 1), run);
+    return;
+  }
+  const claim = await context.steps.claim(kind, id);
+  if (claim !== null) await follow(claim, run);
+}
+
+/**
+ * One run of the dispatcher: judges what was received, batch after batch, then goes on with one of
+ * the orders it admitted; the others are jobs.
+ */
+export async function runDispatch(context: Context): Promise<void> {
+  const run = { ...context, startedAt: performance.now() };
+  const { steps, stopping } = context;
+  let turn = await steps.dispatch(null, [], stopping.aborted ? 0 : 1);
+  while (turn.received.rows.length > 0) {
+    const verdicts = await Promise.all(turn.received.rows.map(judge));
+    turn = await steps.dispatch(turn.received.lease, verdicts, stopping.aborted ? 0 : 1);
+  }
+  await followAll(turn.claims, run);
+}
+
+/** Follows claims side by side. All of them come to an end before an error of one passes on. */
+async function followAll(claims: Claim[], run: Run): Promise<void> {
+  const ends = await Promise.allSettled(claims.map((claim) => follow(claim, run)));
+  for (const end of ends) if (end.status === 'rejected') throw end.reason;
+}
+
+/** Performs the step that is due and goes on with what its commit handed back. */
+async function follow(first: Claim, run: Run): Promise<void> {
+  let claims = [first];
+  while (claims.length === 1 && claims[0] !== undefined) claims = await perform(claims[0], run);
+  if (claims.length > 1) await followAll(claims, run);
+}
+
+async function perform(claim: Claim, run: Run): Promise<Claim[]> {
+  const isStopping = run.stopping.aborted;
+  const isLong = performance.now() - run.startedAt > JOB_MS;
+  const hold: Hold = {
+    ...run,
+    deadline: performance.now() + claim.lease_ms - LEASE_MARGIN_MS,
+    take: isStopping ? 0 : SIDE_BY_SIDE,
+    takeOther: isStopping || isLong ? 0 : 1,
+  };
+  const startedAt = performance.now();
+  try {
+    const next = await step(claim, hold);
+    run.log.debug(
+      { kind: claim.kind, id: claim.id, step: claim.step, ms: Math.round(performance.now() - startedAt) },
+      'step done',
+    );
+    return next;
+  } catch (error) {
+    const failure = failureOf(error, claim);
+    if (failure === undefined) {
+      // A bug or our own database: give the lease back first, or the retry would meet it and drop the work.
+      await run.steps.release(claim).catch(() => undefined);
+      throw error;
+    }
+    run.log.info(
+      { kind: claim.kind, id: claim.id, step: claim.step, class: failure.class, reason: failure.text },
+      'step did not succeed',
+    );
+    return run.steps.stepFailed(claim, failure, hold.takeOther);
+  }
+}
+
+async function step(claim: Claim, hold: Hold): Promise<Claim[]> {
+  switch (claim.step) {
+    case 'register':
+      return register(claim, hold);
+    case 'create':
+      return create(claim, hold);
+    case 'prove':
+      return prove(claim, hold);
+    case 'finalize':
+      return finalize(claim, hold);
+    case 'download':
+      return download(claim, hold);
+    case 'cancel':
+      return cancel(claim, hold);
+    case null:
+      // Nothing is due on an order whose authorizations are under way.
+      await hold.steps.release(claim);
+      return [];
+  }
+}

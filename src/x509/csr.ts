@@ -1,0 +1,144 @@
+import { bits, DerReader, oid, Tag, within, type Element } from './der.ts';
+import { X509Error } from './errors.ts';
+import { readExtensions, type Extensions } from './extensions.ts';
+import { readPem, type PemText } from './pem.ts';
+import { reason, type Reason } from './reason.ts';
+
+/** A signature's algorithm; `plain` if its parameters are absent or NULL, as for all but PSS. */
+export interface SignatureAlgorithm {
+  id: string;
+  plain: boolean;
+}
+
+/** A PKCS #10 request taken apart, nothing of it judged yet (RFC 2986 §4). */
+export interface ParsedCsr {
+  der: Buffer;
+  /** The bytes that the signature is over. */
+  signed: Buffer;
+  signatureAlgorithm: SignatureAlgorithm;
+  signature: Buffer;
+  commonNames: string[];
+  spki: Element;
+  extensions: Extensions;
+}
+
+const EXTENSION_REQUEST = '1.2.840.113549.1.9.14';
+const COMMON_NAME = '2.5.4.3';
+
+/** `openssl req` writes the first label, some old tools the second. */
+const csrLabels = ['CERTIFICATE REQUEST', 'NEW CERTIFICATE REQUEST'];
+
+/** The DER of a PEM CSR. Throws X509Error `ERR_X509_PEM` if the text is not exactly one CSR. */
+export function csrDer(pem: string): Uint8Array {
+  const found = findCsr(pem);
+  if (found instanceof Uint8Array) return found;
+  throw new X509Error('ERR_X509_PEM', found.text);
+}
+
+/** The DER of the one CSR in a PEM text, or why there is none. Text around the block is ignored. */
+export function findCsr(pem: string): Buffer | Reason {
+  // Never echoed, and before anything else: the sender must learn that the key has been shown.
+  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem)) {
+    const text = 'The text holds a private key; send the CSR alone and replace that key.';
+    return reason('private_key', text);
+  }
+  let text: PemText;
+  try {
+    text = readPem(pem);
+  } catch (error) {
+    if (!(error instanceof X509Error)) throw error;
+    return notACsr(`This is not a PEM text: ${error.message}`);
+  }
+  const [block, ...more] = text.blocks;
+  if (!block) return notACsr('There is no CERTIFICATE REQUEST block in this text');
+  if (more.length > 0) return notACsr(`There are ${more.length + 1} blocks in this text, not one`);
+  if (!csrLabels.includes(block.label)) {
+    return notACsr(`This is a ${block.label} block, not a CERTIFICATE REQUEST`);
+  }
+  return block.der;
+}
+
+/** The reason for what is no CSR at all; `what` has no full stop. */
+export function notACsr(what: string): Reason {
+  return reason('not_a_csr', `${what}; send one PKCS #10 CSR as PEM.`);
+}
+
+/** Takes a DER CSR apart (RFC 2986 §4); throws DerError. */
+export function parseCsr(der: Buffer): ParsedCsr {
+  const file = new DerReader(der);
+  const request = file.enter(Tag.sequence, 'the request');
+  file.finish('the request');
+  const info = request.next(Tag.sequence, 'the request information');
+  const algorithm = request.enter(Tag.sequence, 'the signature algorithm');
+  const signature = bits(request.next(Tag.bitString, 'the signature'));
+  request.finish('the request');
+
+  const fields = within(info);
+  fields.next(Tag.integer, 'the version');
+  const subject = fields.next(Tag.sequence, 'the subject');
+  const spki = fields.next(Tag.sequence, 'the public key');
+  const attributes = fields.nextIf(0xa0, 'the attributes');
+  fields.finish('the request information');
+
+  return {
+    der,
+    signed: info.der,
+    signatureAlgorithm: readSignatureAlgorithm(algorithm),
+    signature,
+    commonNames: readCommonNames(subject),
+    spki,
+    extensions: attributes
+      ? requestedExtensions(attributes)
+      : { values: new Map(), duplicates: [] },
+  };
+}
+
+function readSignatureAlgorithm(algorithm: DerReader): SignatureAlgorithm {
+  const id = oid(algorithm.next(Tag.oid, 'the signature algorithm'));
+  if (algorithm.done) return { id, plain: true };
+  const parameters = algorithm.any("the signature algorithm's parameters");
+  algorithm.finish('the signature algorithm');
+  return { id, plain: parameters.tag === Tag.null && parameters.content.length === 0 };
+}
+
+/** RFC 2985 §5.4.2: the extensions that the requester asks for are one attribute. */
+function requestedExtensions(attributes: Element): Extensions {
+  const extensions: Extensions = { values: new Map(), duplicates: [] };
+  const list = within(attributes);
+  while (!list.done) {
+    const attribute = list.enter(Tag.sequence, 'an attribute');
+    const id = oid(attribute.next(Tag.oid, "an attribute's identifier"));
+    const values = attribute.enter(Tag.set, "an attribute's values");
+    attribute.finish('an attribute');
+    if (id !== EXTENSION_REQUEST) continue;
+    readExtensions(values.next(Tag.sequence, 'the extensions'), extensions);
+    values.finish('the extension request');
+  }
+  return extensions;
+}
+
+function readCommonNames(subject: Element): string[] {
+  const names: string[] = [];
+  const sequence = within(subject);
+  while (!sequence.done) {
+    const set = sequence.enter(Tag.set, 'a part of the subject');
+    while (!set.done) {
+      const pair = set.enter(Tag.sequence, 'a part of the subject');
+      const id = oid(pair.next(Tag.oid, 'a part of the subject'));
+      const value = pair.any('a part of the subject');
+      pair.finish('a part of the subject');
+      if (id === COMMON_NAME) names.push(directoryString(value));
+    }
+  }
+  return names;
+}
+
+/** The text of a DirectoryString (RFC 5280 §4.1.2.4), good enough to compare with host names. */
+function directoryString({ tag, content }: Element): string {
+  if (tag === 0x0c) return content.toString('utf8');
+  // BMPString: two bytes a character, the high one first.
+  if (tag === 0x1e && content.length % 2 === 0) {
+    return Buffer.from(content).swap16().toString('utf16le');
+  }
+  return content.toString('latin1');
+}

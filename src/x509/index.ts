@@ -1,0 +1,15 @@
+/**
+ * CSRs and certificates: judging what applications send, checking what servers send back, and
+ * making both for tests and the quickstart. Knows no database, environment or logger.
+ */
+export { csrDer } from './csr.ts';
+export { X509Error } from './errors.ts';
+export { defaultKeyTypes, judgeCsr } from './judge-csr.ts';
+export type { Csr, CsrRules, CsrVerdict, KeyType } from './judge-csr.ts';
+export { makeCsr, makeTlsCertificate } from './make.ts';
+export type { CsrOptions, MakeAlgorithm, TlsOptions } from './make.ts';
+export { spkiSha256OfJwk } from './public-key.ts';
+export type { PublicJwk } from './public-key.ts';
+export type { Reason, ReasonCode } from './reason.ts';
+export { verifyIssued } from './verify-issued.ts';
+export type { IssuedCertificate, IssuedInput, IssuedVerdict } from './verify-issued.ts';

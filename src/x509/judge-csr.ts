@@ -1,0 +1,138 @@
+import { findCsr, notACsr, parseCsr, type ParsedCsr } from './csr.ts';
+import { DerError } from './der.ts';
+import { Oid, readKeyPurposes } from './extensions.ts';
+import { judgeNames } from './judge-names.ts';
+import { showText } from './printable.ts';
+import { readPublicKey, spkiHash } from './public-key.ts';
+import { reason, type Reason } from './reason.ts';
+import { algorithmName, checkSignature } from './signature.ts';
+
+/**
+ * A readable name of a public key's type. Any text is allowed, as servers come with keys that are
+ * not in this list.
+ */
+// eslint-disable-next-line @typescript-eslint/no-redundant-type-constituents -- the known ones are for the reader
+export type KeyType = 'RSA-2048' | 'RSA-3072' | 'RSA-4096' | 'P-256' | 'P-384' | string;
+
+/** The key types that Let's Encrypt, and nearly every other public CA, accepts. */
+export const defaultKeyTypes: readonly string[] = Object.freeze([
+  'RSA-2048',
+  'RSA-3072',
+  'RSA-4096',
+  'P-256',
+  'P-384',
+]);
+
+/** A CSR that passed. */
+export interface Csr {
+  der: Uint8Array;
+  /** DNS names: lower case, no trailing dot, no duplicates, sorted. */
+  identifiers: string[];
+  keyType: KeyType;
+  /** SHA-256 over the DER SubjectPublicKeyInfo. */
+  spkiSha256: Buffer;
+}
+
+/** What a CSR is judged by. */
+export interface CsrRules {
+  /** Key types that the server takes, as in {@link defaultKeyTypes}. */
+  keyTypes: readonly string[];
+  /** How many names one certificate may have. */
+  maxNames: number;
+  /** Hashes, as in {@link Csr.spkiSha256}, of the ACME accounts' keys (RFC 8555 §11.1). */
+  accountKeySpkis?: readonly Buffer[];
+}
+
+/** A CSR, or everything that is wrong with it. */
+export type CsrVerdict = { ok: true; csr: Csr } | { ok: false; reasons: Reason[] };
+
+/**
+ * Judges a PEM CSR before anything is ordered with it (RFC 8555 §7.4): all faults at once, each with
+ * its cure. Rejects for no input, and takes time linear in it; a caller bounds the input's size.
+ */
+export async function judgeCsr(pem: string, rules: CsrRules): Promise<CsrVerdict> {
+  return Promise.resolve(judge(pem, rules));
+}
+
+function judge(pem: string, rules: CsrRules): CsrVerdict {
+  const der = findCsr(pem);
+  if (!(der instanceof Uint8Array)) return { ok: false, reasons: [der] };
+  try {
+    const csr = parseCsr(der);
+    const key = judgeKey(csr, rules);
+    const names = judgeNames(csr, rules.maxNames);
+    const reasons = [...key.reasons, ...names.reasons, ...judgeExtensions(csr)];
+    if (reasons.length > 0) return { ok: false, reasons };
+    const { keyType, spkiSha256 } = key;
+    return { ok: true, csr: { der, identifiers: names.identifiers, keyType, spkiSha256 } };
+  } catch (error) {
+    if (!(error instanceof DerError)) throw error;
+    return { ok: false, reasons: [notACsr(`The block does not hold a CSR: ${error.message}`)] };
+  }
+}
+
+function judgeKey(csr: ParsedCsr, rules: CsrRules) {
+  const key = readPublicKey(csr.spki);
+  const spkiSha256 = spkiHash(csr.spki.der);
+  const reasons: Reason[] = [];
+  if (!rules.keyTypes.includes(key.type)) {
+    const text = `The key type ${key.type} is not accepted; use one of ${rules.keyTypes.join(', ')}.`;
+    reasons.push(reason('key_type_refused', text));
+  }
+  if (key.fault) reasons.push(key.fault);
+  // Without a JWK we cannot check the signature; the key is then refused for its type or its fault.
+  if (key.jwk) {
+    switch (checkSignature(key.jwk, csr.signatureAlgorithm, csr.signed, csr.signature)) {
+      case 'good':
+        break;
+      case 'bad':
+        reasons.push(
+          reason(
+            'bad_signature',
+            "The CSR is not signed with its own key's private part; make it anew.",
+          ),
+        );
+        break;
+      case 'refused_algorithm': {
+        const name = algorithmName(csr.signatureAlgorithm);
+        const text = `CAs do not accept a CSR signed with ${name}; sign it with SHA-256.`;
+        reasons.push(reason('signature_algorithm', text));
+        break;
+      }
+      case 'no_key': {
+        const text = `The ${key.type} key is not a valid public key; make a new key.`;
+        reasons.push(reason('key_invalid', text));
+        break;
+      }
+    }
+  } else if (reasons.length === 0) {
+    const text = `Signatures of ${key.type} keys cannot be checked here; use a key of another type.`;
+    reasons.push(reason('key_type_refused', text));
+  }
+  if (rules.accountKeySpkis?.some((hash) => hash.equals(spkiSha256))) {
+    // RFC 8555 §11.1
+    const text = "The CSR's key is the key of an ACME account; make a new key for the certificate.";
+    reasons.push(reason('account_key', text));
+  }
+  return { keyType: key.type, spkiSha256, reasons };
+}
+
+function judgeExtensions({ extensions }: ParsedCsr): Reason[] {
+  const reasons: Reason[] = [];
+  if (extensions.duplicates.length > 0) {
+    const text = `The extension ${showText(extensions.duplicates[0] ?? '')} comes more than once; keep one.`;
+    reasons.push(reason('duplicate_extension', text));
+  }
+  if (extensions.values.has(Oid.tlsFeature)) {
+    const text =
+      'The CSR asks for must-staple (TLS feature), which CAs no longer issue; leave it out.';
+    reasons.push(reason('must_staple', text));
+  }
+  const purposes = extensions.values.get(Oid.extendedKeyUsage);
+  if (purposes && readKeyPurposes(purposes).includes(Oid.clientAuth)) {
+    const text =
+      'The CSR asks for the clientAuth key usage, which CAs refuse; ask for serverAuth only.';
+    reasons.push(reason('client_auth_eku', text));
+  }
+  return reasons;
+}
