@@ -154,7 +154,8 @@ async function startQueue(
   const stopping = new AbortController();
   const pool = new pg.Pool({
     ...(databaseUrl === undefined ? {} : { connectionString: databaseUrl }),
-    max: 5,
+    // Opened on demand; with a local queue and batched completion few ever are.
+    max: concurrency + 2,
     application_name: 'pgacme queue',
   });
   const onError = (error: unknown) => log.warn({ err: error }, 'database connection of the queue');

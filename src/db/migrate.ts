@@ -187,6 +187,7 @@ async function installQueue(
     application_name: 'pgacme migrate',
   });
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   try {
     await runMigrations({ pgPool: pool, schema });
     for (const identifier of taskIdentifiers) {

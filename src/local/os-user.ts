@@ -1,4 +1,6 @@
+import { constants } from 'node:fs';
 import {
+  access,
   chmod,
   chown,
   lstat,
@@ -56,6 +58,13 @@ export async function postgresUser(dir: string): Promise<OsUser | undefined> {
 export async function folderFor(dir: string, user: OsUser | undefined): Promise<string> {
   if (user === undefined) {
     await mkdir(dir, { recursive: true, mode: 0o700 });
+    await access(dir, constants.W_OK).catch((error: unknown) => {
+      throw new LocalError(
+        'ERR_LOCAL_START',
+        `${dir} belongs to another user (it was perhaps made as root); start as that user or delete it to begin anew.`,
+        { cause: error },
+      );
+    });
     return dir;
   }
   const link = await readlink(dir).catch(() => undefined);

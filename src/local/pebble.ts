@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeTlsCertificate } from '../x509/index.ts';
 import { claimFolder } from './claim.ts';
@@ -69,13 +69,15 @@ const HOST = '127.0.0.1';
  * answers. It ends with this process. Keep to 8 orders in flight: stock Pebble freezes at about 32.
  * @throws LocalError `ERR_LOCAL_IN_USE` when the folder or a port is taken, `ERR_LOCAL_START` otherwise.
  */
-export async function startPebble(options: PebbleOptions): Promise<Pebble> {
+export async function startPebble(given: PebbleOptions): Promise<Pebble> {
+  const options = { ...given, dir: resolve(given.dir) };
   await mkdir(options.dir, { recursive: true });
   const claim = await claimFolder(options.dir, `Pebble in ${options.dir}`, 'SIGTERM');
   try {
     const binaries = options.binaries ?? (await findPebble());
     const caPem = await tlsFiles(options.dir);
     const fixed = options.port ?? (await keptPort(options.dir, 'port'));
+    if (fixed !== undefined && !(await isFree(fixed))) throw portTaken(fixed, options.dir);
     for (let attempt = 0; ; attempt++) {
       const port = fixed ?? (await freePort());
       const managementPort = options.managementPort ?? (await freePort());
@@ -100,8 +102,11 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
         };
       }
       await child.stop();
-      if (fixed !== undefined && !(await isFree(fixed))) throw portTaken(fixed, options.dir);
-      if (attempt === 4 || !child.tail().join('\n').includes('address already in use')) {
+      if (
+        attempt === 4 ||
+        fixed !== undefined ||
+        !child.tail().join('\n').includes('address already in use')
+      ) {
         const why = child.tail().at(-1) ?? child.exit() ?? 'its directory did not answer';
         throw new LocalError('ERR_LOCAL_START', `Pebble did not start: ${why}`);
       }

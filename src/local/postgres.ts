@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chown, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { claimFolder } from './claim.ts';
 import { keepPort, keptPort } from './kept-port.ts';
@@ -49,7 +49,8 @@ export interface LocalPostgres {
  * earlier run left behind in the folder is stopped first.
  * @throws LocalError `ERR_LOCAL_MISSING`, `ERR_LOCAL_IN_USE` or `ERR_LOCAL_START`.
  */
-export async function startPostgres(options: PostgresOptions): Promise<LocalPostgres> {
+export async function startPostgres(given: PostgresOptions): Promise<LocalPostgres> {
+  const options = { ...given, dir: resolve(given.dir) };
   const user = await postgresUser(options.dir);
   const dir = await folderFor(options.dir, user);
   const claim = await claimFolder(dir, `PostgreSQL in ${options.dir}`, 'SIGINT');
@@ -64,6 +65,7 @@ export async function startPostgres(options: PostgresOptions): Promise<LocalPost
     await checkVersion(data, binaries.version);
     await removeStaleLock(data);
 
+    if (options.port !== undefined && !(await isFree(options.port))) throw portTaken(options.port);
     const fixed = options.port ?? (options.persistent ? await keptPort(dir, 'port') : undefined);
     for (let attempt = 0; ; attempt++) {
       const port = attempt === 0 && fixed !== undefined ? fixed : await freePort();

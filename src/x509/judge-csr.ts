@@ -95,7 +95,7 @@ function judgeKey(csr: ParsedCsr, rules: CsrRules) {
         break;
       case 'refused_algorithm': {
         const name = algorithmName(csr.signatureAlgorithm);
-        const text = `CAs do not accept a CSR signed with ${name}; sign it with SHA-256.`;
+        const text = `CAs refuse the CSR's signature algorithm, ${name}; sign with SHA-256 and ECDSA or RSA (PKCS #1 v1.5).`;
         reasons.push(reason('signature_algorithm', text));
         break;
       }
