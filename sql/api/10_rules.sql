@@ -131,7 +131,8 @@ as $$
        - (p_not_after - p_not_before) * (random() / 50)
 $$;
 
--- Which solver serves a name: the one the csr names, else the most specific. null: none can.
+-- Which solver serves a name: the one the csr names, whatever its own names say, else the most
+-- specific. null: none can.
 -- http-01 proves no wildcard (RFC 8555 §8.3).
 create or replace function acme_private.solver_for(p_solver text, p_identifier text) returns acme.solver
 language sql stable
@@ -144,7 +145,7 @@ as $$
       where n = '*' or n = p_identifier or right(p_identifier, length(n) + 1) = '.' || n
    ) fit
    where (p_solver is null or s.name = p_solver)
-     and fit.specific is not null
+     and (p_solver is not null or fit.specific is not null)
      and not (s.challenge_type = 'http-01' and p_identifier like '*.%')
    order by fit.specific desc, s.id
    limit 1

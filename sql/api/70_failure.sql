@@ -178,11 +178,11 @@ begin
     perform acme_private.put_off(p_kind, p_id, v_now + coalesce(v_after, interval '3 seconds'), 0, 'waiting_for_server', v_text, null);
     return v_claims;
   elsif v_class = 'trouble' then
-    perform acme_private.put_off(p_kind, p_id, v_now + coalesce(least(v_after, interval '1 day'), acme_private.backoff(v_attempts)),
+    perform acme_private.put_off(p_kind, p_id, v_now + least(coalesce(v_after, acme_private.backoff(v_attempts)), interval '1 day'),
                                  v_attempts + 1, 'remote_trouble', v_text, v_problem);
     return v_claims;
   elsif v_class = 'limited' then
-    v_due := v_now + least(coalesce(v_after, interval '1 minute'), interval '1 day');
+    v_due := v_now + least(coalesce(v_after, interval '10 minutes'), interval '1 day');
     if p_kind <> 'account' then
       perform acme_private.close_scope(p_worker, v_server, case when p_outcome ->> 'scope' = 'account' then v_account end,
                                        v_due, v_text, v_problem);

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type postgres from 'postgres';
 import { afterEach } from 'vitest';
+import { freePort } from '../../src/local/ports.ts';
 import { makeLogger } from '../../src/log.ts';
 import { startWorker, type Worker, type WorkerOptions } from '../../src/worker.ts';
 import { makeCsr, type CsrOptions } from '../../src/x509/index.ts';
+import { type AcmeServer, type AcmeServerOptions, startAcmeServer } from './acme-server/index.ts';
 import { pebbleForTests, type TestPebble, type TestPebbleOptions } from './pebble.ts';
 import { freshDatabase, type FreshDatabase } from './postgres.ts';
 import { until } from './until.ts';
@@ -50,9 +52,13 @@ export interface Ca {
 }
 
 const workers = new Set<Worker>();
+const servers = new Set<AcmeServer>();
 
 afterEach(async () => {
+  // The CA first: a worker finishes the request under way, which one that never answers would delay.
+  await Promise.all([...servers].map((server) => server.stop()));
   await Promise.all([...workers].map((worker) => worker.stop()));
+  servers.clear();
   workers.clear();
 });
 
@@ -62,6 +68,16 @@ export async function pebbleWorld(
 ): Promise<World & { pebble: TestPebble }> {
   const pebble = await pebbleForTests(options);
   return { ...(await worldWith(pebble)), pebble };
+}
+
+/** A fresh database whose default account is at a CA of its own that does what the test tells it. */
+export async function faultyWorld(
+  options: Partial<AcmeServerOptions> = {},
+): Promise<World & { ca: AcmeServer }> {
+  const httpPort = await freePort();
+  const ca = await startAcmeServer({ httpPort, options });
+  servers.add(ca);
+  return { ...(await worldWith({ directoryUrl: ca.directoryUrl, caPem: ca.caPem, httpPort })), ca };
 }
 
 /** A fresh database whose default account is at this CA. */

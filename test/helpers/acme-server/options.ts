@@ -1,0 +1,99 @@
+import type { Problem } from './problem.ts';
+import type { Identifier } from './store.ts';
+
+/** What a validation function is told; it answers with a problem, or nothing when all is well. */
+export interface ValidationAttempt {
+  readonly identifier: Identifier;
+  readonly type: string;
+  readonly token: string;
+  readonly keyAuthorization: string;
+}
+
+/** How challenges are judged: a real http-01 fetch, always valid, always this problem, or a function. */
+export type Validation =
+  'fetch' | 'valid' | Problem | ((attempt: ValidationAttempt) => Promise<Problem | undefined>);
+
+/** Ways in which a certificate may come out wrong. */
+export interface CertificateFlaws {
+  /** The certificate holds another public key than the request's. */
+  readonly wrongKey?: boolean;
+  /** DNS names added to the certificate. */
+  readonly extraNames?: readonly string[];
+  /** DNS names left out of it. */
+  readonly missingNames?: readonly string[];
+  /** `foreign`: an intermediate of the same name with another key; `leaf-only`: none; `with-root`. */
+  readonly chain?: 'foreign' | 'leaf-only' | 'with-root';
+  readonly notBefore?: Date;
+  readonly notAfter?: Date;
+  /** Rewrites the PEM at download. */
+  readonly pem?: (pem: string) => string;
+}
+
+/** Everything that may be changed while the server runs; times are milliseconds. */
+export interface AcmeServerOptions {
+  /** Where http-01 is fetched: the port on 127.0.0.1 that stands in for port 80. */
+  httpPort: number;
+  /** Added to the server's clock: to its dates, and to what has expired. */
+  clockOffsetMs: number;
+  orderLifetimeMs: number;
+  pendingAuthorizationLifetimeMs: number;
+  /** How long an authorization stays valid once it is. */
+  authorizationLifetimeMs: number;
+  /** Which existing authorizations of the account a new order may use. */
+  authzReuse: 'never' | 'valid' | 'valid-and-pending';
+  /** Hand back a pending or ready order for the same names, as Boulder does. */
+  reuseOrders: boolean;
+  /** An expired order reads as `invalid` (RFC 8555 §7.1.6) or is not found any more. */
+  expiredOrders: 'invalid' | 'gone';
+  offeredChallenges: readonly string[];
+  validation: Validation;
+  validationDelayMs: number;
+  /** 0: finalize answers with a valid order; else the order is `processing` for this long. */
+  finalizeDelayMs: number;
+  /** Finalize is accepted, then the order becomes invalid with this error. */
+  issuanceProblem: Problem | undefined;
+  /** Retry-After in seconds, sent while an order or challenge is processing. */
+  retryAfter: number | undefined;
+  retryAfterAsDate: boolean;
+  termsOfService: string | undefined;
+  identifierTypes: readonly string[];
+  /** Names refused as rejectedIdentifier, with a subproblem for each. */
+  blockedNames: readonly string[];
+  profiles: Readonly<Record<string, string>>;
+  algorithms: readonly string[];
+  certificateLifetimeMs: number;
+  certificate: CertificateFlaws;
+  /** How many other chains each certificate has (RFC 8555 §7.4.2, Link rel="alternate"). */
+  alternateChains: number;
+}
+
+const HOUR = 3_600_000;
+
+/** The options of a server that nobody told otherwise. */
+export function defaultOptions(): AcmeServerOptions {
+  return {
+    httpPort: 80,
+    clockOffsetMs: 0,
+    orderLifetimeMs: 24 * HOUR,
+    pendingAuthorizationLifetimeMs: HOUR,
+    authorizationLifetimeMs: HOUR,
+    authzReuse: 'never',
+    reuseOrders: false,
+    expiredOrders: 'invalid',
+    offeredChallenges: ['http-01', 'dns-01'],
+    validation: 'fetch',
+    validationDelayMs: 0,
+    finalizeDelayMs: 0,
+    issuanceProblem: undefined,
+    retryAfter: undefined,
+    retryAfterAsDate: false,
+    termsOfService: 'https://ca.example/terms/v1',
+    identifierTypes: ['dns', 'ip'],
+    blockedNames: [],
+    profiles: {},
+    algorithms: ['ES256', 'ES384', 'ES512', 'RS256'],
+    certificateLifetimeMs: 90 * 24 * HOUR,
+    certificate: {},
+    alternateChains: 0,
+  };
+}

@@ -1,0 +1,165 @@
+import { isIP } from 'node:net';
+import { accountOf } from './account.ts';
+import { authorizationFor, authorizationStatus, owned, retryAfter } from './authorization.ts';
+import { checkRequest, issueFor } from './issuance.ts';
+import type { Signed } from './jws.ts';
+import { problemDocument, Refusal, type Answer, type JsonObject } from './problem.ts';
+import { newId, timestamp, type Account, type Ca, type Identifier, type Order } from './store.ts';
+
+/** RFC 8555 §7.4. */
+export function newOrder(ca: Ca, signed: Signed): Answer {
+  const account = accountOf(signed);
+  const payload = signed.payload ?? {};
+  const identifiers = parseIdentifiers(ca, payload['identifiers']);
+  const request = parseRequest(ca, payload);
+  const reused = ca.options.reuseOrders ? identical(ca, account, identifiers, request) : undefined;
+  const order = reused ?? {
+    id: newId(),
+    account,
+    identifiers,
+    // By random id: a client must not rely on the order of authorizations.
+    authorizations: identifiers
+      .map((identifier) => authorizationFor(ca, account, identifier))
+      .sort((a, b) => (a.id < b.id ? -1 : 1)),
+    expires: ca.now() + ca.options.orderLifetimeMs,
+    request,
+    state: 'open' as const,
+  };
+  ca.store.orders.set(order.id, order);
+  return orderAnswer(ca, order, 201, { location: ca.link('order', order.id) });
+}
+
+/** Fetch an order (§7.4). */
+export function order(ca: Ca, signed: Signed, id: string): Answer {
+  return orderAnswer(ca, livingOrder(ca, signed, id), 200);
+}
+
+/** Finalize (§7.4): only a ready order; a refused request leaves it ready. */
+export async function finalize(ca: Ca, signed: Signed, id: string): Promise<Answer> {
+  const found = livingOrder(ca, signed, id);
+  const status = orderStatus(ca, found);
+  if (status !== 'ready') {
+    throw new Refusal('orderNotReady', `The order is ${status}, not ready.`, 403);
+  }
+  const request = await checkRequest(ca, found, signed.payload?.['csr']);
+  found.state = 'processing';
+  const done = ca.later(ca.options.finalizeDelayMs, async () => {
+    const problem = ca.options.issuanceProblem;
+    if (problem) {
+      found.error = problemDocument(problem);
+    } else {
+      found.certificate = await issueFor(ca, found, request);
+    }
+    found.state = problem ? 'invalid' : 'valid';
+  });
+  if (ca.options.finalizeDelayMs === 0) await done;
+  return orderAnswer(ca, found, 200);
+}
+
+function livingOrder(ca: Ca, signed: Signed, id: string): Order {
+  const known = ca.store.orders.get(id);
+  const expired = known?.state === 'open' && ca.now() >= known.expires;
+  const gone = expired && ca.options.expiredOrders === 'gone';
+  return owned(signed, gone ? undefined : known, known?.account);
+}
+
+/** RFC 8555 §7.1.6: an open order follows its authorizations, until it expires. */
+function orderStatus(
+  ca: Ca,
+  order: Order,
+): 'pending' | 'ready' | 'processing' | 'valid' | 'invalid' {
+  if (order.state !== 'open') return order.state;
+  const statuses = order.authorizations.map((each) => authorizationStatus(ca, each));
+  const lost = statuses.some((status) => status !== 'pending' && status !== 'valid');
+  if (lost || ca.now() >= order.expires) return (order.state = 'invalid');
+  return statuses.every((status) => status === 'valid') ? 'ready' : 'pending';
+}
+
+function orderAnswer(
+  ca: Ca,
+  order: Order,
+  code: number,
+  headers: Record<string, string> = {},
+): Answer {
+  const status = orderStatus(ca, order);
+  const wait = status === 'processing' ? retryAfter(ca) : {};
+  return {
+    status: code,
+    headers: { ...headers, ...wait },
+    json: {
+      status,
+      expires: timestamp(order.expires),
+      identifiers: order.identifiers,
+      ...order.request,
+      authorizations: order.authorizations.map(({ id }) => ca.link('authorization', id)),
+      finalize: ca.link('finalize', order.id),
+      ...(order.certificate ? { certificate: ca.link('certificate', order.certificate.id) } : {}),
+      ...(order.error ? { error: order.error } : {}),
+    },
+  };
+}
+
+function identical(ca: Ca, account: Account, identifiers: Identifier[], request: Order['request']) {
+  const wanted = JSON.stringify([identifiers, request]);
+  return [...ca.store.orders.values()].find(
+    (known) =>
+      known.account === account &&
+      ['pending', 'ready'].includes(orderStatus(ca, known)) &&
+      JSON.stringify([known.identifiers, known.request]) === wanted,
+  );
+}
+
+function parseRequest(ca: Ca, payload: JsonObject): Order['request'] {
+  const request: JsonObject = {};
+  for (const name of ['notBefore', 'notAfter', 'profile']) {
+    const value = payload[name];
+    if (value === undefined) continue;
+    if (typeof value !== 'string') throw new Refusal('malformed', `${name} is not a string.`);
+    if (name === 'profile' && !Object.hasOwn(ca.options.profiles, value)) {
+      throw new Refusal('invalidProfile', 'The directory lists no such profile.');
+    }
+    if (name !== 'profile' && Number.isNaN(Date.parse(value))) {
+      throw new Refusal('malformed', `${name} is not a time.`);
+    }
+    request[name] = value;
+  }
+  return request;
+}
+
+function parseIdentifiers(ca: Ca, value: unknown): Identifier[] {
+  if (!Array.isArray(value) || value.length === 0) {
+    throw new Refusal('malformed', 'identifiers is not an array of at least one.');
+  }
+  const found = new Map<string, Identifier>();
+  for (const each of value) {
+    const identifier = parseIdentifier(ca, each);
+    found.set(`${identifier.type}:${identifier.value}`, identifier);
+  }
+  const identifiers = [...found.values()].sort((a, b) => (a.value < b.value ? -1 : 1));
+  const refused = identifiers.filter((each) => ca.options.blockedNames.includes(each.value));
+  if (refused.length === 0) return identifiers;
+  const urn = 'urn:ietf:params:acme:error:rejectedIdentifier';
+  const subproblems = refused.map((identifier) => {
+    return { type: urn, detail: `${identifier.value} is blocked.`, identifier };
+  });
+  throw new Refusal('rejectedIdentifier', 'Some names are blocked.', 400, { subproblems });
+}
+
+const label = '(?!-)[a-z0-9_-]{1,63}(?<!-)';
+const dnsName = new RegExp(`^(\\*\\.)?(${label}\\.)+${label}$`);
+
+function parseIdentifier(ca: Ca, raw: unknown): Identifier {
+  const given: JsonObject = typeof raw === 'object' && raw !== null ? { ...raw } : {};
+  const { type } = given;
+  if (typeof type !== 'string' || typeof given['value'] !== 'string') {
+    throw new Refusal('malformed', 'An identifier has type and value.');
+  }
+  if (!ca.options.identifierTypes.includes(type)) {
+    throw new Refusal('unsupportedIdentifier', `Identifiers of type ${type} are not issued here.`);
+  }
+  const value = given['value'].toLowerCase();
+  if (type === 'ip' ? isIP(value) > 0 : dnsName.test(value) && value.length <= 253) {
+    return { type, value };
+  }
+  throw new Refusal('malformed', `The ${type} identifier is not well-formed.`);
+}
