@@ -10,6 +10,8 @@ declare
   v_inserted bigint;
   v_expected bigint;
   v_row record;
+  v_other bigint;
+  v_is_same boolean;
 begin
   insert into acme_private.csr_state (csr_id, tenant, ref, der_sha256, priority, created_at)
   select n.id, n.tenant, n.ref, acme_private.csr_sha256(n.pem, n.ref), n.priority, n.created_at
@@ -18,29 +20,39 @@ begin
   get diagnostics v_inserted = row_count;
   select count(*) into v_expected from new_rows;
   if v_inserted < v_expected then
-    select n.ref, s.csr_id, s.der_sha256 = acme_private.csr_sha256(n.pem, n.ref) as is_same,
-           exists (select from new_rows m where m.id = s.csr_id) as is_sibling
+    -- The first row that was not taken, and what stands in its way: by index, however many rows there are.
+    select n.tenant, n.ref, acme_private.csr_sha256(n.pem, n.ref) as der_sha256
       into v_row
       from new_rows n
-      join acme_private.csr_state s
-        on s.tenant = n.tenant and s.is_live
-       and (s.der_sha256 = acme_private.csr_sha256(n.pem, n.ref) or s.ref = n.ref)
      where not exists (select from acme_private.csr_state x where x.csr_id = n.id)
+     order by n.id
      limit 1;
-    if v_row.is_sibling then
+    select s.csr_id into v_other
+      from acme_private.csr_state s
+     where s.tenant = v_row.tenant and s.der_sha256 = v_row.der_sha256 and s.is_live;
+    v_is_same := found;
+    if not v_is_same then
+      select s.csr_id into v_other
+        from acme_private.csr_state s
+       where s.tenant = v_row.tenant and s.ref = v_row.ref and s.is_live;
+    end if;
+    if v_other is null then
+      raise exception 'The csr that stood in the way has ended at this very moment. Insert again.'
+        using errcode = 'serialization_failure';
+    elsif exists (select from new_rows m where m.id = v_other) then
       raise exception using errcode = 'unique_violation',
         message = 'The statement inserts the same certificate signing request or the same ref twice.',
         hint = 'Insert each request once.';
-    elsif v_row.is_same then
+    elsif v_is_same then
       raise exception using errcode = 'unique_violation',
-        message = format('This certificate signing request is already csr %s.', v_row.csr_id),
-        constraint = 'csr_is_one', detail = format('csr_id=%s', v_row.csr_id),
-        hint = format('acme.request(pem) returns the existing row; acme.renew(%s) orders a new certificate for it.', v_row.csr_id);
+        message = format('This certificate signing request is already csr %s.', v_other),
+        constraint = 'csr_is_one', detail = format('csr_id=%s', v_other),
+        hint = format('acme.request(pem) returns the existing row; acme.renew(%s) orders a new certificate for it.', v_other);
     else
       raise exception using errcode = 'unique_violation',
-        message = format('The ref %L already belongs to csr %s.', v_row.ref, v_row.csr_id),
-        constraint = 'csr_ref_is_one', detail = format('csr_id=%s', v_row.csr_id),
-        hint = format('Cancel it first (acme.cancel(%s)), or use another ref.', v_row.csr_id);
+        message = format('The ref %L already belongs to csr %s.', v_row.ref, v_other),
+        constraint = 'csr_ref_is_one', detail = format('csr_id=%s', v_other),
+        hint = format('Cancel it first (acme.cancel(%s)), or use another ref.', v_other);
     end if;
   end if;
   if v_expected > 0 then
@@ -52,6 +64,19 @@ $$;
 create or replace trigger _500_insert after insert on acme.csr
   referencing new table as new_rows
   for each statement execute function acme_private.tg_csr__insert();
+
+-- A private key is refused before anything else is checked: where no row-level security holds, PostgreSQL
+-- shows the row that breaks a constraint.
+create or replace function acme_private.tg_csr__no_key() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.csr_sha256(new.pem, new.ref);
+  return new;
+end
+$$;
+create or replace trigger _100_no_key before insert or update of pem on acme.csr
+  for each row when (strpos(new.pem, 'PRIVATE KEY') > 0) execute function acme_private.tg_csr__no_key();
 
 -- version counts the changes; a request remembers the version that made it.
 create or replace function acme_private.tg_csr__version() returns trigger
@@ -193,7 +218,7 @@ declare
   v_constraint text;
   v_detail text;
 begin
-  if on_duplicate not in ('return', 'renew', 'refuse') then
+  if on_duplicate is null or on_duplicate not in ('return', 'renew', 'refuse') then
     raise exception 'on_duplicate is %; it must be return, renew or refuse.', quote_nullable(on_duplicate)
       using errcode = 'invalid_parameter_value';
   end if;

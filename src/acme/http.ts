@@ -67,6 +67,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timeoutMs = 0;
+  #endsAtDeadline = false;
   #settled = false;
   #bounded = true;
   #status = 0;
@@ -91,6 +92,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (signal?.aborted === true) return this.handleEvent();
     const left = deadline === undefined ? Infinity : deadline - performance.now();
     if (left <= 0) return this.#late();
+    this.#endsAtDeadline = left <= timeoutMs;
     this.#timeoutMs = Math.max(1, Math.ceil(Math.min(timeoutMs, left)));
     this.#timer = setTimeout(timeOut, this.#timeoutMs, this);
     signal?.addEventListener('abort', this, { once: true });
@@ -109,8 +111,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   /** The time-out; what was not sent by the deadline is told apart, since it had no effect. */
   timedOut(): void {
-    const { deadline = Infinity } = this.#call;
-    if (this.#controller === undefined && performance.now() >= deadline) return this.#late();
+    if (this.#controller === undefined && this.#endsAtDeadline) return this.#late();
     this.#fail(
       'ERR_ACME_TIMEOUT',
       `gave no whole answer within ${this.#timeoutMs} ms; try again later`,

@@ -53,8 +53,10 @@ export async function newOrder(
   const payload = { identifiers, profile: request.profile };
   const answer = await server.post(account, endpoint, payload, call);
   const url = locationOf(answer);
-  server.assertAllowed(url);
-  return { url, ...answerWith(orderOf(answer), answer) };
+  const order = orderOf(answer);
+  // Now and not when they are visited: whoever stores this order could never get on with it.
+  for (const named of [url, order.finalize, ...order.authorizations]) server.assertAllowed(named);
+  return { url, ...answerWith(order, answer) };
 }
 
 /** Reads an order (RFC 8555 §7.4). */

@@ -70,6 +70,10 @@ export class Server {
     );
     if (!isSuccess(answer)) throw failureOf(answer);
     const value = directoryOf(answer);
+    // Before it is kept: a directory that points elsewhere must not be believed for a day.
+    for (const endpoint of [value.newNonce, value.newAccount, value.newOrder]) {
+      this.assertAllowed(endpoint);
+    }
     const until = performance.now() + (this.#options.directoryTtlMs ?? DAY_MS);
     this.#directory = { value, until };
     return value;

@@ -122,6 +122,10 @@ export function within(element: Element): DerReader {
 
 /** The dotted form of an OBJECT IDENTIFIER (X.690 §8.19); throws {@link DerError}. */
 export function oid(element: Element): string {
+  // The longest in use have some 20 bytes; an unknown one goes into a reason's text.
+  if (element.content.length > 64) {
+    throw new DerError('an object identifier is too long', element.offset);
+  }
   const arcs: number[] = [];
   let arc = 0;
   let open = false;

@@ -1,3 +1,4 @@
+import type { JsonWebKey } from 'node:crypto';
 import { findCsr, notACsr, parseCsr, type ParsedCsr } from './csr.ts';
 import { DerError } from './der.ts';
 import { Oid, readKeyPurposes } from './extensions.ts';
@@ -43,8 +44,13 @@ export interface CsrRules {
   accountKeySpkis?: readonly Buffer[];
 }
 
-/** A CSR, or everything that is wrong with it. */
-export type CsrVerdict = { ok: true; csr: Csr } | { ok: false; reasons: Reason[] };
+/**
+ * A CSR, or everything that is wrong with it. Of a refused one too, as far as they could be read: the
+ * names that are right, and the hash of its key, so that the caller can go on judging.
+ */
+export type CsrVerdict =
+  | { ok: true; csr: Csr }
+  | { ok: false; reasons: Reason[]; identifiers: string[]; spkiSha256?: Buffer };
 
 /**
  * Judges a PEM CSR before anything is ordered with it (RFC 8555 §7.4): all faults at once, each with
@@ -56,18 +62,20 @@ export async function judgeCsr(pem: string, rules: CsrRules): Promise<CsrVerdict
 
 function judge(pem: string, rules: CsrRules): CsrVerdict {
   const der = findCsr(pem);
-  if (!(der instanceof Uint8Array)) return { ok: false, reasons: [der] };
+  if (!(der instanceof Uint8Array)) return { ok: false, reasons: [der], identifiers: [] };
   try {
     const csr = parseCsr(der);
     const key = judgeKey(csr, rules);
     const names = judgeNames(csr, rules.maxNames);
     const reasons = [...key.reasons, ...names.reasons, ...judgeExtensions(csr)];
-    if (reasons.length > 0) return { ok: false, reasons };
+    const { identifiers } = names;
     const { keyType, spkiSha256 } = key;
-    return { ok: true, csr: { der, identifiers: names.identifiers, keyType, spkiSha256 } };
+    if (reasons.length > 0) return { ok: false, reasons, identifiers, spkiSha256 };
+    return { ok: true, csr: { der, identifiers, keyType, spkiSha256 } };
   } catch (error) {
     if (!(error instanceof DerError)) throw error;
-    return { ok: false, reasons: [notACsr(`The block does not hold a CSR: ${error.message}`)] };
+    const reasons = [notACsr(`The block does not hold a CSR: ${error.message}`)];
+    return { ok: false, reasons, identifiers: [] };
   }
 }
 
@@ -80,32 +88,10 @@ function judgeKey(csr: ParsedCsr, rules: CsrRules) {
     reasons.push(reason('key_type_refused', text));
   }
   if (key.fault) reasons.push(key.fault);
-  // Without a JWK we cannot check the signature; the key is then refused for its type or its fault.
-  if (key.jwk) {
-    switch (checkSignature(key.jwk, csr.signatureAlgorithm, csr.signed, csr.signature)) {
-      case 'good':
-        break;
-      case 'bad':
-        reasons.push(
-          reason(
-            'bad_signature',
-            "The CSR is not signed with its own key's private part; make it anew.",
-          ),
-        );
-        break;
-      case 'refused_algorithm': {
-        const name = algorithmName(csr.signatureAlgorithm);
-        const text = `CAs refuse the CSR's signature algorithm, ${name}; sign with SHA-256 and ECDSA or RSA (PKCS #1 v1.5).`;
-        reasons.push(reason('signature_algorithm', text));
-        break;
-      }
-      case 'no_key': {
-        const text = `The ${key.type} key is not a valid public key; make a new key.`;
-        reasons.push(reason('key_invalid', text));
-        break;
-      }
-    }
-  } else if (reasons.length === 0) {
+  // Without a JWK nobody here can check the signature; the key is then refused for its type.
+  const fault = key.jwk && signatureFault(key.type, key.jwk, csr);
+  if (fault) reasons.push(fault);
+  if (!key.jwk && reasons.length === 0) {
     const text = `Signatures of ${key.type} keys cannot be checked here; use a key of another type.`;
     reasons.push(reason('key_type_refused', text));
   }
@@ -115,6 +101,29 @@ function judgeKey(csr: ParsedCsr, rules: CsrRules) {
     reasons.push(reason('account_key', text));
   }
   return { keyType: key.type, spkiSha256, reasons };
+}
+
+function signatureFault(type: string, jwk: JsonWebKey, csr: ParsedCsr): Reason | undefined {
+  const verdict = checkSignature(jwk, csr.signatureAlgorithm, csr.signed, csr.signature);
+  switch (verdict) {
+    case 'good':
+      return undefined;
+    case 'bad': {
+      const text = "The CSR is not signed with its own key's private part; make it anew.";
+      return reason('bad_signature', text);
+    }
+    case 'no_key': {
+      const text = `The ${type} key is not a valid public key; make a new key.`;
+      return reason('key_invalid', text);
+    }
+    case 'refused_algorithm': {
+      const name = algorithmName(csr.signatureAlgorithm);
+      const text = `CAs refuse the CSR's signature algorithm, ${name}; sign with SHA-256 and ECDSA or RSA (PKCS #1 v1.5).`;
+      return reason('signature_algorithm', text);
+    }
+    default:
+      return verdict satisfies never;
+  }
 }
 
 function judgeExtensions({ extensions }: ParsedCsr): Reason[] {

@@ -30,17 +30,14 @@ export function judgeNames(csr: ParsedCsr, maxNames: number) {
     const text =
       'The CSR has no names in a subject alternative name extension; list all names there, the CN alone is not enough.';
     reasons.push(reason('no_san', text));
-  } else if (names.size === 0) {
-    reasons.push(
-      reason('no_san', 'The CSR has no DNS name among its subject alternative names; add one.'),
-    );
   }
   if (names.size > maxNames) {
     const text = `The CSR has ${names.size} names, and a certificate may have ${maxNames}; spread them over several CSRs.`;
     reasons.push(reason('too_many_names', text));
   }
   reasons.push(...commonNameFaults(csr.commonNames, names));
-  return { identifiers: [...names].sort(), reasons };
+  const identifiers = [...names].filter((name) => !faulty.has(name)).sort();
+  return { identifiers, reasons };
 }
 
 /** RFC 8555 §7.4: the CN is optional, and must be one of the names. */

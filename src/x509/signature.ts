@@ -1,6 +1,6 @@
-import { verify } from 'node:crypto';
+import { verify, type JsonWebKey } from 'node:crypto';
 import type { SignatureAlgorithm } from './csr.ts';
-import { importJwk, type PublicKey } from './public-key.ts';
+import { importJwk } from './public-key.ts';
 
 interface Scheme {
   kty: string;
@@ -31,7 +31,7 @@ export type SignatureVerdict = 'good' | 'bad' | 'refused_algorithm' | 'no_key';
 
 /** Checks a signature over `signed` with a key that has a JWK (RFC 2986 §3). Never throws. */
 export function checkSignature(
-  jwk: NonNullable<PublicKey['jwk']>,
+  jwk: JsonWebKey,
   algorithm: SignatureAlgorithm,
   signed: Buffer,
   signature: Buffer,

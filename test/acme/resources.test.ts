@@ -1,0 +1,244 @@
+import { describe, expect, test } from 'vitest';
+import {
+  answerChallenge,
+  deactivateAuthorization,
+  downloadCertificate,
+  finalizeOrder,
+  generateAccountKey,
+  getAuthorization,
+  getOrder,
+  newAccount,
+  newOrder,
+} from '../../src/acme/index.ts';
+import { json, rawCa, type Seen } from './helpers/raw-ca.ts';
+
+const BAD = expect.objectContaining({ code: 'ERR_ACME_BAD_ANSWER' }) as Error;
+
+function jws(seen: Seen | undefined): { header: Record<string, unknown>; payload: string } {
+  const body = JSON.parse(seen?.body ?? '{}') as Record<'protected' | 'payload', string>;
+  const text = (part: string) => Buffer.from(part, 'base64url').toString();
+  return {
+    header: JSON.parse(text(body.protected)) as Record<string, unknown>,
+    payload: text(body.payload),
+  };
+}
+
+const ORDER = {
+  status: 'pending',
+  expires: '2026-11-24T00:00:00Z',
+  identifiers: [{ type: 'dns', value: 'a.example' }],
+  authorizations: ['https://ca.example/authz/1'],
+  finalize: 'https://ca.example/finalize/1',
+};
+
+const CHALLENGE = {
+  type: 'http-01',
+  url: 'https://ca.example/c/1',
+  status: 'pending',
+  token: 'tok',
+};
+
+test('newAccount signs with the key itself and tells a new account from a known one', async () => {
+  const ca = await rawCa();
+  const key = await generateAccountKey();
+  let status = 201;
+  ca.on['/new-account'] = (request, response) =>
+    json({ status: 'valid', contact: ['mailto:a@b.example', 7] }, status, {
+      location: '/account/9',
+    })(request, response);
+  const server = ca.server();
+  const request = { contact: ['mailto:a@b.example'], termsOfServiceAgreed: true };
+  expect(await newAccount(server, key, request)).toEqual({
+    url: `${ca.url}/account/9`,
+    created: true,
+    account: { status: 'valid', contact: ['mailto:a@b.example'] },
+  });
+  const { header, payload } = jws(ca.seen.at(-1));
+  expect(header).toMatchObject({ alg: 'ES256', jwk: key.publicJwk, url: `${ca.url}/new-account` });
+  expect(header).not.toHaveProperty('kid');
+  expect(JSON.parse(payload)).toEqual(request);
+  status = 200;
+  expect((await newAccount(server, key, { onlyReturnExisting: true })).created).toBe(false);
+  expect(jws(ca.seen.at(-1)).payload).toBe('{"onlyReturnExisting":true}');
+});
+
+test('newOrder gives the URL of Location and the wait that the CA asks for', async () => {
+  const ca = await rawCa();
+  const account = await ca.account();
+  const location = `${ca.url}/order/%7e1`;
+  ca.on['/new-order'] = json({ ...ORDER, profile: 'tlsserver', unknown: 1 }, 201, {
+    location,
+    'retry-after': '5',
+  });
+  const identifiers = [{ type: 'dns', value: 'a.example' }];
+  const answer = await newOrder(account, { identifiers, profile: 'tlsserver' });
+  expect(answer).toEqual({
+    url: location,
+    retryAfterMs: 5000,
+    value: { ...ORDER, profile: 'tlsserver' },
+  });
+  const { header, payload } = jws(ca.seen.at(-1));
+  expect(header).toMatchObject({ kid: account.url });
+  expect(header).not.toHaveProperty('jwk');
+  expect(JSON.parse(payload)).toEqual({ identifiers, profile: 'tlsserver' });
+  ca.on['/new-order'] = json(ORDER, 201);
+  await expect(newOrder(account, { identifiers })).rejects.toThrow(BAD);
+});
+
+test('finalize sends the DER it was given, from the middle of a buffer too', async () => {
+  const ca = await rawCa();
+  ca.on['/finalize'] = json({ ...ORDER, status: 'processing' });
+  const der = Uint8Array.from([9, 251, 255, 254, 9]).subarray(1, 4);
+  const { value } = await finalizeOrder(
+    await ca.account(),
+    { finalize: `${ca.url}/finalize` },
+    der,
+  );
+  expect(value.status).toBe('processing');
+  expect(jws(ca.seen.at(-1)).payload).toBe('{"csr":"-__-"}');
+});
+
+describe('orders', () => {
+  test.each([
+    ['no status', { ...ORDER, status: undefined }],
+    ['an unknown status', { ...ORDER, status: 'odd' }],
+    ['no identifiers', { ...ORDER, identifiers: undefined }],
+    ['a NUL in an identifier', { ...ORDER, identifiers: [{ type: 'dns', value: 'a\0' }] }],
+    ['authorizations that are no URLs', { ...ORDER, authorizations: ['x y'] }],
+    ['no finalize', { ...ORDER, finalize: null }],
+    ['no certificate although valid', { ...ORDER, status: 'valid' }],
+    ['not an object', [ORDER]],
+  ])('with %s are a bad answer', async (_, order) => {
+    const ca = await rawCa();
+    ca.on['/order'] = json(order);
+    await expect(getOrder(await ca.account(), `${ca.url}/order`)).rejects.toThrow(BAD);
+  });
+
+  test('keep the problem that ended them, and lose what is not a time', async () => {
+    const ca = await rawCa();
+    const error = { type: 'urn:ietf:params:acme:error:badCSR', detail: 'no\0' };
+    ca.on['/order'] = json({ ...ORDER, status: 'invalid', expires: 'soon', error });
+    const { value } = await getOrder(await ca.account(), `${ca.url}/order`);
+    expect(value.expires).toBeUndefined();
+    expect(value.error).toEqual({
+      type: 'badCSR',
+      detail: 'no',
+      subproblems: [],
+      document: { ...error, detail: 'no\\u0000' },
+    });
+    expect(jws(ca.seen.at(-1)).payload).toBe('');
+  });
+
+  test('with the status of a lost authorization, as Pebble 2.4 has, are invalid', async () => {
+    const ca = await rawCa();
+    ca.on['/order'] = json({ ...ORDER, status: 'deactivated' });
+    const { value } = await getOrder(await ca.account(), `${ca.url}/order`);
+    expect(value.status).toBe('invalid');
+  });
+});
+
+describe('authorizations', () => {
+  const AUTHZ = {
+    status: 'pending',
+    identifier: { type: 'dns', value: 'a.example' },
+    wildcard: false,
+    challenges: [CHALLENGE],
+  };
+
+  test('keep challenges of unknown types, with or without a token, and skip what is none', async () => {
+    const ca = await rawCa();
+    const persist = { type: 'dns-persist-01', url: 'https://ca.example/c/2', status: 'pending' };
+    const odd = { ...persist, type: 'odd-02', token: '../../etc' };
+    const challenges = [
+      CHALLENGE,
+      persist,
+      odd,
+      { type: 'x' },
+      { ...persist, status: 'new' },
+      null,
+    ];
+    ca.on['/authz'] = json({ ...AUTHZ, challenges });
+    const { value } = await getAuthorization(await ca.account(), `${ca.url}/authz`);
+    expect(value).toMatchObject({ status: 'pending', wildcard: false });
+    expect(value.challenges).toEqual([
+      { ...CHALLENGE, raw: CHALLENGE },
+      { ...persist, raw: persist },
+      { ...persist, type: 'odd-02', raw: odd },
+    ]);
+  });
+
+  test.each(['http-01', 'dns-01', 'tls-alpn-01'])(
+    'whose %s token is not base64url are a bad answer, unless it is over',
+    async (type) => {
+      const ca = await rawCa();
+      const account = await ca.account();
+      for (const token of ['../x', 'a=', '', 7, undefined, 'x'.repeat(513)]) {
+        ca.on['/authz'] = json({ ...AUTHZ, challenges: [{ ...CHALLENGE, type, token }] });
+        await expect(getAuthorization(account, `${ca.url}/authz`)).rejects.toThrow(BAD);
+      }
+      const over = { ...CHALLENGE, type, token: undefined, status: 'valid' };
+      ca.on['/authz'] = json({ ...AUTHZ, status: 'valid', challenges: [over] });
+      const { value } = await getAuthorization(account, `${ca.url}/authz`);
+      expect(value.challenges[0]?.status).toBe('valid');
+    },
+  );
+
+  test('are given up by a payload, not by an empty one', async () => {
+    const ca = await rawCa();
+    ca.on['/authz'] = json({ ...AUTHZ, status: 'deactivated' });
+    const { value } = await deactivateAuthorization(await ca.account(), `${ca.url}/authz`);
+    expect(value.status).toBe('deactivated');
+    expect(jws(ca.seen.at(-1)).payload).toBe('{"status":"deactivated"}');
+  });
+});
+
+test('a challenge is answered with an empty object and comes back with its error', async () => {
+  const ca = await rawCa();
+  const error = { type: 'urn:ietf:params:acme:error:dns', detail: 'NXDOMAIN' };
+  ca.on['/c'] = json({ ...CHALLENGE, status: 'processing', error });
+  const { value } = await answerChallenge(await ca.account(), `${ca.url}/c`);
+  expect(value).toMatchObject({ status: 'processing', error: { type: 'dns', detail: 'NXDOMAIN' } });
+  expect(jws(ca.seen.at(-1)).payload).toBe('{}');
+});
+
+describe('certificates', () => {
+  const block = (name: string, base64 = 'AAAA\nBBBB') =>
+    `-----BEGIN ${name}-----\n${base64}\n-----END ${name}-----\n`;
+  const cert = block('CERTIFICATE');
+
+  test('come with LF and without empty lines, and with the alternates that may be fetched', async () => {
+    const ca = await rawCa();
+    ca.on['/cert'] = (_, response) => {
+      response.setHeader('link', [
+        `<${ca.url}/cert/1>;rel="alternate", </dir>;rel="index"`,
+        '</cert/2>;rel="alternate", <https://elsewhere.example/3>;rel="alternate"',
+      ]);
+      response.end(`\r\n${(cert + '\n' + cert).replaceAll('\n', '\r\n')}\r\n`);
+    };
+    expect(await downloadCertificate(await ca.account(), `${ca.url}/cert`)).toEqual({
+      chainPem: cert + cert,
+      alternates: [`${ca.url}/cert/1`, `${ca.url}/cert/2`],
+    });
+    expect(ca.seen.at(-1)?.headers.accept).toBe('application/pem-certificate-chain');
+  });
+
+  test.each([
+    ['a private key', cert + block('PRIVATE KEY', 'c2VjcmV0')],
+    ['a private key first', block('EC PRIVATE KEY', 'c2VjcmV0') + cert],
+    ['text between', `${cert}subject=secret c2VjcmV0\n${cert}`],
+    ['no end', cert.replace(/-----END.*/, '')],
+    ['no base64', block('CERTIFICATE', 'c2Vj*cmV0')],
+    ['an empty block', block('CERTIFICATE', '')],
+    ['nothing', ''],
+    ['JSON', '{"secret":"c2VjcmV0"}'],
+    ['a megabyte of spaces', `-----BEGIN CERTIFICATE-----${' '.repeat(1_000_000)}`],
+  ])('with %s are refused and not shown', async (_, body) => {
+    const ca = await rawCa();
+    ca.on['/cert'] = (_request, response) => response.end(body);
+    const error: unknown = await downloadCertificate(await ca.account(), `${ca.url}/cert`).catch(
+      (caught: unknown) => caught,
+    );
+    expect(error).toMatchObject({ code: 'ERR_ACME_BAD_ANSWER' });
+    expect(JSON.stringify(error) + String(error)).not.toMatch(/secret|c2Vj/);
+  });
+});
