@@ -71,15 +71,27 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       concurrency,
     });
     const heart = setInterval(() => {
-      workerSeen(sql, id, false).catch((error: unknown) => log.warn({ err: error }, 'heartbeat failed'));
+      workerSeen(sql, id, false).catch((error: unknown) =>
+        log.warn({ err: error }, 'heartbeat failed'),
+      );
     }, HEARTBEAT_MS);
     closing.push(async () => {
       clearInterval(heart);
       await workerSeen(sql, id, true).catch(() => undefined);
     });
     const responder = await startResponder(options, log, closing);
-    const queue = await startQueue(sql, id, secret, schema, { databaseUrl, concurrency, log }, closing);
-    log.info({ worker: id, concurrency, http01: responder && `${responder.host}:${responder.port}` }, 'worker started');
+    const queue = await startQueue(
+      sql,
+      id,
+      secret,
+      schema,
+      { databaseUrl, concurrency, log },
+      closing,
+    );
+    log.info(
+      { worker: id, concurrency, http01: responder && `${responder.host}:${responder.port}` },
+      'worker started',
+    );
     let stopped: Promise<void> | undefined;
     const stop = () =>
       (stopped ??= (async () => {
@@ -101,7 +113,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 
 /** Returns the queue's schema. */
 async function checkContract(sql: Sql): Promise<string> {
-  const [there] = await sql`select to_regclass('acme_private.installation') is not null as "isThere"`;
+  const [there] =
+    await sql`select to_regclass('acme_private.installation') is not null as "isThere"`;
   if (there?.['isThere'] !== true) {
     throw new PgacmeError(
       'ERR_CONTRACT',
@@ -131,7 +144,9 @@ async function startResponder(
   const responder = await startHttp01({
     ...http01Listen,
     lookUp: async (token) => {
-      const [row] = await sql<{ value: string | null }[]>`select acme.http01_response(${token}) as value`;
+      const [row] = await sql<
+        { value: string | null }[]
+      >`select acme.http01_response(${token}) as value`;
       return row?.value ?? null;
     },
     onError: (error) => log.warn({ err: error }, 'http-01 look-up failed'),
@@ -145,7 +160,11 @@ async function startQueue(
   id: number,
   secret: Awaited<ReturnType<typeof sealingKey>>,
   schema: string,
-  { databaseUrl, concurrency, log }: { databaseUrl: string | undefined; concurrency: number; log: Logger },
+  {
+    databaseUrl,
+    concurrency,
+    log,
+  }: { databaseUrl: string | undefined; concurrency: number; log: Logger },
   closing: (() => Promise<unknown>)[],
 ): Promise<{ ended: Promise<void>; stop(): Promise<void> }> {
   const steps = new Steps(sql, id);
@@ -163,7 +182,9 @@ async function startQueue(
   pool.on('connect', (client) => client.on('error', onError));
   closing.push(() => pool.end());
   const logger = queueLogger(log);
-  const taskList = makeTaskList({ steps, accounts, log, stopping: stopping.signal }, () => tidy(pool, schema, logger));
+  const taskList = makeTaskList({ steps, accounts, log, stopping: stopping.signal }, () =>
+    tidy(pool, schema, logger),
+  );
   const runner = await run({
     pgPool: pool,
     schema,
@@ -173,8 +194,18 @@ async function startQueue(
     logger,
     // Given explicitly, so that a crontab file in the current folder is never picked up.
     parsedCronItems: parseCronItems([
-      { task: 'reconcile', match: '* * * * *', identifier: 'pgacme:reconcile', options: { backfillPeriod: 0, maxAttempts: 1 } },
-      { task: 'tidy', match: '17 3 * * *', identifier: 'pgacme:tidy', options: { backfillPeriod: 0, maxAttempts: 1 } },
+      {
+        task: 'reconcile',
+        match: '* * * * *',
+        identifier: 'pgacme:reconcile',
+        options: { backfillPeriod: 0, maxAttempts: 1 },
+      },
+      {
+        task: 'tidy',
+        match: '17 3 * * *',
+        identifier: 'pgacme:tidy',
+        options: { backfillPeriod: 0, maxAttempts: 1 },
+      },
     ]),
     preset: {
       worker: {
@@ -206,7 +237,7 @@ async function tidy(pool: pg.Pool, schema: string, logger: QueueLogger): Promise
 function queueLogger(log: Logger): QueueLogger {
   return new QueueLogger((scope) => {
     const child = log.child({ queue: scope.label ?? 'queue' });
-    return (level, message, meta) => {
+    return (level: string, message, meta) => {
       const text = message.slice(0, 1000);
       // Each job's start and end is noise here; steps are logged by what they do.
       if (level === 'error') child.error(metaOf(meta), text);

@@ -53,24 +53,21 @@ begin
   elsif greatest(c.retry_request, c.renew_request) > s.seen_version
         and s.state in ('retrying', 'failed', 'needs_person', 'rejected') then
     perform acme_private.note('retry_asked', s.tenant, p_csr);
-    if s.state = 'rejected' then
+    begin
       update acme_private.csr_state
-         set state = 'received', reason_code = null, reason = null, last_problem = null,
-             next_attempt_at = null, claims = 0, updated_at = v_now
+         set state = case when state = 'rejected' then 'received'
+                          when certificate_id is null then 'queued' else 'renewing' end,
+             queued_at = case when state <> 'rejected' then v_now end,
+             attempts = 0, claims = 0, reason_code = null, reason = null, next_attempt_at = null, updated_at = v_now
        where csr_id = p_csr;
-    else
+    exception when unique_violation then
+      -- Brought back to life it would be the second live csr of its kind.
       update acme_private.csr_state
-         set state = case when certificate_id is null then 'queued' else 'renewing' end, attempts = 0,
-             queued_at = v_now, reason_code = null, reason = null, next_attempt_at = null, updated_at = v_now
+         set reason_code = 'replaced', updated_at = v_now,
+             reason = 'It cannot be tried again: another live csr has the same request or ref by now.'
        where csr_id = p_csr;
-    end if;
+    end;
   end if;
-exception when unique_violation then
-  -- Brought back to life it would be the second live csr of its kind.
-  update acme_private.csr_state
-     set seen_version = c.version, reason_code = 'replaced', updated_at = v_now,
-         reason = 'It cannot be tried again: another live csr has the same request or ref by now.'
-   where csr_id = p_csr;
 end
 $$;
 

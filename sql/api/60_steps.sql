@@ -81,10 +81,10 @@ begin
       select o.account_id, u.url, o.tenant
         from jsonb_array_elements_text(p_facts -> 'authorizations') u (url)
        order by u.url
-      -- Known from an earlier order: look at it again.
+      -- Known from an earlier order: look at it again, whatever it was then. The server names it, so it may
+      -- still be pending there, although we gave it up.
       on conflict (account_id, url) do update
-        set tenant = excluded.tenant,
-            state = case when acme_private.authorization.state = 'valid' then 'pending' else acme_private.authorization.state end
+        set tenant = excluded.tenant, state = 'pending', reason_code = null, reason = null
       returning id
     ), linked as (
       insert into acme_private.order_authorization (order_id, authorization_id)
@@ -179,7 +179,10 @@ begin
   end if;
   insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
   values (p_authorization, a.tenant, v_offer ->> 'url', v_offer ->> 'type', v_offer ->> 'token', v_offer ->> 'key_authorization')
-  on conflict (authorization_id, url) do update set key_authorization = excluded.key_authorization
+  -- Given up before, and offered again with a new order.
+  on conflict (authorization_id, url) do update
+    set key_authorization = excluded.key_authorization, error = null,
+        state = case acme_private.challenge.state when 'invalid' then 'pending' else acme_private.challenge.state end
   returning id into v_challenge;
   -- The responder answers from this row: for it, stored is published.
   v_is_published := v_solver.method = 'responder';

@@ -9,7 +9,6 @@ declare
   -- Jobs that were just added have this long to be found before they count as lost.
   v_late timestamptz := acme_private.clock() - interval '10 seconds';
   r record;
-  v_due bigint;
 begin
   -- One at a time; a second one finds nothing to do.
   if not pg_try_advisory_xact_lock(hashtextextended('pgacme.reconcile', 0)) then
@@ -42,10 +41,10 @@ begin
      where a.state in ('new', 'registering') and a.lease_token is null and coalesce(a.next_attempt_at, a.updated_at) < v_late
     union all
     -- Requests that nobody has seen.
-    select 'csr', s.csr_id from acme_private.csr_state s
-      join acme.csr c on c.id = s.csr_id
-     where s.order_id is null and s.lease_token is null and c.version > s.seen_version and s.updated_at < v_late
-       and s.state in ('queued', 'renewing', 'retrying', 'needs_person', 'received')
+    select 'csr', s.csr_id from acme.csr c
+      join acme_private.csr_state s on s.csr_id = c.id
+     where c.version > 1 and c.version > s.seen_version and s.order_id is null and s.lease_token is null
+       and s.state <> 'received'
   loop
     perform acme_private.enqueue(r.kind, r.id);
   end loop;
@@ -65,6 +64,16 @@ begin
       perform acme_private.dispatch_at(r.server_id, v_now);
     end if;
   end loop;
+
+  -- Authorizations that no order came to need: servers forget them, and so do we.
+  update acme_private.authorization a
+     set state = 'expired', updated_at = v_now
+   where a.state = 'pending' and a.lease_token is null
+     and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
+     and not exists (
+       select from acme_private.order_authorization oa
+         join acme_private."order" o on o.id = oa.order_id
+        where oa.authorization_id = a.id and o.is_live);
 
   -- Records by hand that no order needs any more, passed over because someone held them.
   perform acme_private.unpublish(c.authorization_id)

@@ -167,6 +167,10 @@ create table acme.csr (
   created_at timestamptz not null default now()
 );
 create index csr_account_idx on acme.csr (account) where account is not null;
+-- Rows that ever had a request: reconcile looks among them for one that nobody has seen.
+create index csr_touched_idx on acme.csr (id) where version > 1;
+-- Those that were ever asked for anything: reconcile looks for requests that nobody has seen.
+create index csr_asked_idx on acme.csr (id) where version > 1;
 
 create table acme_private.csr_state (
   csr_id bigint primary key references acme.csr (id) on delete cascade,
@@ -406,7 +410,8 @@ create index event_account_idx on acme_private.event (account_id, id) where csr_
 insert into acme_private.transition (kind, from_state, to_state) values
   ('csr', 'received', 'rejected'), ('csr', 'received', 'queued'), ('csr', 'received', 'cancelled'),
   ('csr', 'rejected', 'received'),
-  ('csr', 'queued', 'ordering'), ('csr', 'queued', 'retrying'), ('csr', 'queued', 'cancelled'),
+  ('csr', 'queued', 'ordering'), ('csr', 'queued', 'retrying'), ('csr', 'queued', 'needs_person'),
+  ('csr', 'queued', 'cancelled'),
   ('csr', 'ordering', 'issued'), ('csr', 'ordering', 'queued'), ('csr', 'ordering', 'retrying'),
   ('csr', 'ordering', 'needs_person'), ('csr', 'ordering', 'failed'), ('csr', 'ordering', 'cancelled'),
   ('csr', 'issued', 'renewing'), ('csr', 'issued', 'cancelled'),
@@ -427,13 +432,15 @@ insert into acme_private.transition (kind, from_state, to_state) values
   ('authorization', 'pending', 'revoked'), ('authorization', 'valid', 'pending'),
   ('authorization', 'valid', 'deactivated'), ('authorization', 'valid', 'expired'),
   ('authorization', 'valid', 'revoked'),
+  ('authorization', 'invalid', 'pending'), ('authorization', 'deactivated', 'pending'),
+  ('authorization', 'expired', 'pending'), ('authorization', 'revoked', 'pending'),
   ('account', 'new', 'registering'), ('account', 'registering', 'valid'), ('account', 'registering', 'new'),
   ('account', 'valid', 'registering'), ('account', 'valid', 'deactivated'), ('account', 'valid', 'revoked'),
   ('account', 'registering', 'deactivated'), ('account', 'registering', 'revoked'),
   ('record', 'intended', 'published'), ('record', 'intended', 'removed'),
   ('record', 'published', 'removing'), ('record', 'published', 'removed'), ('record', 'removing', 'removed'),
   ('challenge', 'pending', 'processing'), ('challenge', 'pending', 'valid'), ('challenge', 'pending', 'invalid'),
-  ('challenge', 'processing', 'valid'), ('challenge', 'processing', 'invalid'),
+  ('challenge', 'processing', 'valid'), ('challenge', 'processing', 'invalid'), ('challenge', 'invalid', 'pending'),
   ('certificate', 'current', 'superseded');
 
 insert into acme_private.step (kind, state, step) values

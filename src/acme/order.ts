@@ -52,8 +52,8 @@ export async function newOrder(
   const { newOrder: endpoint } = await server.directory(call);
   const payload = { identifiers, profile: request.profile };
   const answer = await server.post(account, endpoint, payload, call);
-  const url = locationOf(answer);
   const order = orderOf(answer);
+  const url = locationOf(answer);
   // Now and not when they are visited: whoever stores this order could never get on with it.
   for (const named of [url, order.finalize, ...order.authorizations]) server.assertAllowed(named);
   return { url, ...answerWith(order, answer) };

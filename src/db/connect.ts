@@ -25,7 +25,8 @@ export function connect({ databaseUrl, name, max, onNotice }: ConnectOptions): S
     connection: { application_name: name },
     connect_timeout: 10,
     // Times are compared and scheduled by the database's clock only, so no type parsing is set up here.
-    onnotice: (notice) => onNotice?.(`${notice['severity'] ?? 'NOTICE'}: ${notice['message'] ?? ''}`),
+    onnotice: (notice) =>
+      onNotice?.(`${notice['severity'] ?? 'NOTICE'}: ${notice['message'] ?? ''}`),
   };
   return databaseUrl === undefined ? postgres(options) : postgres(databaseUrl, options);
 }

@@ -191,18 +191,17 @@ async function installQueue(
   try {
     await runMigrations({ pgPool: pool, schema });
     for (const identifier of taskIdentifiers) {
-      await pool.query(
-        `select from ${schema}._private_tasks where identifier = $1`,
-        [identifier],
-      ).then(async ({ rowCount }) => {
-        if (rowCount !== 0) return;
-        const key = `pgacme:known:${identifier}`;
-        await pool.query(
-          `select from ${schema}.add_job($1, run_at := now() + interval '1 day', job_key := $2)`,
-          [identifier, key],
-        );
-        await pool.query(`select from ${schema}.remove_job($1)`, [key]);
-      });
+      await pool
+        .query(`select from ${schema}._private_tasks where identifier = $1`, [identifier])
+        .then(async ({ rowCount }) => {
+          if (rowCount !== 0) return;
+          const key = `pgacme:known:${identifier}`;
+          await pool.query(
+            `select from ${schema}.add_job($1, run_at := now() + interval '1 day', job_key := $2)`,
+            [identifier, key],
+          );
+          await pool.query(`select from ${schema}.remove_job($1)`, [key]);
+        });
     }
   } finally {
     await pool.end();

@@ -20,8 +20,8 @@ export interface DebianFetch {
   name: string | { depends: string };
   /** A suite other than the machine's own, from the same archives with the same keys; `sid` say. */
   suite?: string;
-  /** Unpack the shared libraries it needs and the machine lacks into the same folder. */
-  libraries?: boolean;
+  /** Library packages to unpack into the same folder, with all others that the machine lacks for it. */
+  libraries?: readonly string[];
   env?: NodeJS.ProcessEnv;
 }
 
@@ -61,7 +61,8 @@ export async function fetchDebian(options: DebianFetch): Promise<DebianPackage> 
     const updated = await apt('apt-get', 'update');
     const name =
       typeof options.name === 'string' ? options.name : await dependency(apt, options.name.depends);
-    const names = options.libraries === true ? [name, ...(await libraries(apt, name))] : [name];
+    const names = new Set([name, ...(options.libraries ?? [])]);
+    if (options.libraries) for (const library of await missing(apt, name)) names.add(library);
     const downloaded = await apt('apt-get', 'download', ...names);
     if (downloaded.code !== 0) {
       // apt-get update fails when one of several archives has no such suite; only this counts.
@@ -137,7 +138,7 @@ async function dependency(apt: Apt, name: string): Promise<string> {
 }
 
 /** The library packages that installing `name` would bring to this machine. */
-async function libraries(apt: Apt, name: string): Promise<string[]> {
+async function missing(apt: Apt, name: string): Promise<string[]> {
   const args = ['--simulate', '--no-install-recommends', 'install', name];
   const result = await apt('apt-get', ...args);
   const installed = [...result.stdout.matchAll(/^Inst (\S+)/gm)].map((match) => match[1] ?? '');

@@ -37,7 +37,7 @@ export async function findPsql(
   try {
     options.log?.('Fetching psql from Debian');
     const name = { depends: 'postgresql-client' };
-    const psql = await unpacked(await fetchDebian({ name, libraries: true, env }), 'Debian');
+    const psql = await unpacked(await fetchDebian({ name, libraries: ['libpq5'], env }), 'Debian');
     if (psql) return psql;
   } catch (error) {
     reason = error instanceof Error ? error.message : String(error);

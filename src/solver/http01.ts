@@ -85,7 +85,8 @@ function send(response: ServerResponse, status: 200 | 404 | 503, value?: string)
   const body = value ?? TEXTS[status] ?? '';
   response
     .writeHead(status, {
-      'content-type': value === undefined ? 'text/plain; charset=utf-8' : 'application/octet-stream',
+      'content-type':
+        value === undefined ? 'text/plain; charset=utf-8' : 'application/octet-stream',
       'content-length': Buffer.byteLength(body),
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',

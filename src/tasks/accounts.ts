@@ -90,17 +90,15 @@ export class Accounts {
 
   async #load(id: number): Promise<LiveAccount> {
     const record = await this.#steps.accountRecord(id);
-    const { server, pace } = await this.#server(record);
+    const { server, pace } = this.#server(record);
     const key =
       record.jwe === null
         ? null
-        : await importAccountKey(
-            (await open(this.#secret, bindingOf(record), record.jwe)) as JWK,
-          );
+        : await importAccountKey((await open(this.#secret, bindingOf(record), record.jwe)) as JWK);
     return { record, server, key, pace };
   }
 
-  async #server({ server: row }: AccountRecord): Promise<LiveServer> {
+  #server({ server: row }: AccountRecord): LiveServer {
     const known = this.#servers.get(row.id);
     if (known?.version === row.version) return known;
     const live: LiveServer = {

@@ -21,7 +21,11 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   if (order.status === 'invalid') {
     return steps.stepFailed(
       claim,
-      { class: 'gone', code: 'order_gone', text: 'The server handed back an order that is invalid.' },
+      {
+        class: 'gone',
+        code: 'order_gone',
+        text: 'The server handed back an order that is invalid.',
+      },
       take,
     );
   }

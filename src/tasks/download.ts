@@ -10,7 +10,9 @@ import type { Hold } from './context.ts';
 export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, deadline, takeOther } = hold;
   const account = await accounts.signer(claim);
-  const { chainPem } = await downloadCertificate(account, claim.certificate_url ?? '', { deadline });
+  const { chainPem } = await downloadCertificate(account, claim.certificate_url ?? '', {
+    deadline,
+  });
   const verdict = await verifyIssued({
     chainPem,
     csrDer: csrDer(claim.pem),

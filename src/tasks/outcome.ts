@@ -89,7 +89,8 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
   };
   const base = { problem, retry_after_ms: error.retryAfterMs };
   const text = printable(error.message, 500);
-  if (error.status === 429) return { class: 'limited', code: 'limited', scope: 'account', text, ...base };
+  if (error.status === 429)
+    {return { class: 'limited', code: 'limited', scope: 'account', text, ...base };}
   if (error.status === 503 && error.retryAfterMs !== undefined) {
     return { class: 'limited', code: 'limited', scope: 'server', text, ...base };
   }

@@ -27,10 +27,15 @@ export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Clai
     if (chosen === null || ('is_published' in chosen && !chosen.is_published)) return [];
     if (!('is_published' in chosen)) return steps.stepFailed(claim, chosen, take);
     await answer(account, authorization, chosen, hold);
-    const polled = await poll({ value: authorization }, look, (value) => value.status !== 'pending', {
-      ...hold,
-      pace: account.live.pace.validation,
-    });
+    const polled = await poll(
+      { value: authorization },
+      look,
+      (value) => value.status !== 'pending',
+      {
+        ...hold,
+        pace: account.live.pace.validation,
+      },
+    );
     if (!polled.isEnd) {
       return steps.stepFailed(
         claim,

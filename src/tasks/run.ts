@@ -73,7 +73,12 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
   try {
     const next = await step(claim, hold);
     run.log.debug(
-      { kind: claim.kind, id: claim.id, step: claim.step, ms: Math.round(performance.now() - startedAt) },
+      {
+        kind: claim.kind,
+        id: claim.id,
+        step: claim.step,
+        ms: Math.round(performance.now() - startedAt),
+      },
       'step done',
     );
     return next;
@@ -85,7 +90,13 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
       throw error;
     }
     run.log.info(
-      { kind: claim.kind, id: claim.id, step: claim.step, class: failure.class, reason: failure.text },
+      {
+        kind: claim.kind,
+        id: claim.id,
+        step: claim.step,
+        class: failure.class,
+        reason: failure.text,
+      },
       'step did not succeed',
     );
     return run.steps.stepFailed(claim, failure, hold.takeOther);

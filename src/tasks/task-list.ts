@@ -1,6 +1,6 @@
 import type { TaskList } from 'graphile-worker';
-import type { TaskIdentifier } from '../db/task-identifiers.ts';
 import type { JobPayload } from '../db/steps.ts';
+import type { TaskIdentifier } from '../db/task-identifiers.ts';
 import { PgacmeError } from '../errors.ts';
 import type { Context } from './context.ts';
 import { runDispatch, runRow } from './run.ts';

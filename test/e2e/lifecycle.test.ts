@@ -77,7 +77,9 @@ test('renewal can be switched off and on again', async () => {
   await world.sql`update acme.csr set renewal = 'reuse' where id = ${id}`;
   await until(async () => (await world.status(id)).renew_at, { what: 'a renewal is planned' });
   await world.sql`update acme.csr set renewal = 'off' where id = ${id}`;
-  await until(async () => (await world.status(id)).renew_at === null, { what: 'no renewal is planned' });
+  await until(async () => (await world.status(id)).renew_at === null, {
+    what: 'no renewal is planned',
+  });
 });
 
 test('a renewal that is asked for while an order is under way is done after it', async () => {
@@ -86,9 +88,12 @@ test('a renewal that is asked for while an order is under way is done after it',
   const id = await world.insert({ names: [freshName()] });
   await until(() => ca.count('finalize') === 1, { what: 'the first order is finalized' });
   await world.sql`select acme.renew(${id})`;
-  await until(async () => (await world.sql`select from acme.certificate where csr_id = ${id}`).length === 2, {
-    what: 'a second certificate',
-  });
+  await until(
+    async () => (await world.sql`select from acme.certificate where csr_id = ${id}`).length === 2,
+    {
+      what: 'a second certificate',
+    },
+  );
   await world.reach(id, 'issued');
   expect(ca.count('newOrder')).toBe(2);
 });
@@ -155,8 +160,13 @@ test('tenants take turns, whatever the length of their queues', async () => {
   await world.sql`update acme.server set max_orders_in_flight = 1 where name = 'ca'`;
   await world.sql`select acme.pause('server', 'ca', 'until all are queued')`;
   const order: string[] = [];
-  for (const [tenant, count] of [['a', 6], ['b', 2], ['c', 2]] as const) {
-    for (let i = 0; i < count; i++) order.push(await world.insert({ names: [freshName()] }, { tenant }));
+  for (const [tenant, count] of [
+    ['a', 6],
+    ['b', 2],
+    ['c', 2],
+  ] as const) {
+    for (let i = 0; i < count; i++)
+      {order.push(await world.insert({ names: [freshName()] }, { tenant }));}
   }
   await world.worker();
   await until(

@@ -48,9 +48,12 @@ test('two workers share the work, and each order is made once', async () => {
   const world = await pebbleWorld();
   const first = await world.worker({ concurrency: 2 });
   const second = await world.worker({ concurrency: 2, http01Listen: undefined });
-  await until(async () => (await world.sql`select from acme.account_status where state = 'valid'`).length > 0, {
-    what: 'the account is registered',
-  });
+  await until(
+    async () => (await world.sql`select from acme.account_status where state = 'valid'`).length > 0,
+    {
+      what: 'the account is registered',
+    },
+  );
   const count = scaled(40);
   const pems = await Promise.all(
     Array.from({ length: count }, async () => (await makeCsr({ names: [freshName()] })).pem),
@@ -68,7 +71,9 @@ test('two workers share the work, and each order is made once', async () => {
   const shares = await world.sql<{ worker_id: string; issued: number }[]>`
     select worker_id, count(*)::int as issued from acme.event where event = 'issued' group by 1`;
   expect(shares.map((row) => Number(row.worker_id)).sort()).toEqual([first.id, second.id].sort());
-  const [orders] = await world.sql<[{ made: number }]>`select count(*)::int as made from acme."order"`;
+  const [orders] = await world.sql<
+    [{ made: number }]
+  >`select count(*)::int as made from acme."order"`;
   expect(orders.made).toBe(count);
 }, 70_000);
 
@@ -78,21 +83,24 @@ test("an application's transaction left open after its INSERT delays nobody", as
   const application = await world.database.as('acme_app');
   const { pem } = await makeCsr({ names: [freshName('slow')] });
   let inserted: (() => void) | undefined;
+  let isOpen = true;
   const isInserted = new Promise<void>((resolve) => (inserted = resolve));
   const open = application.begin(async (tx) => {
-    const [row] = await tx<[{ id: string }]>`insert into acme.csr (pem) values (${pem}) returning id`;
+    const [row] = await tx<
+      [{ id: string }]
+    >`insert into acme.csr (pem) values (${pem}) returning id`;
     inserted?.();
     // The ten seconds are what is tested: nobody else may wait for this transaction.
     await delay(10_000);
+    isOpen = false;
     return row.id;
   });
   await isInserted;
-  const startedAt = performance.now();
   for (let i = 0; i < 3; i++) {
     const id = await world.insert({ names: [freshName('quick')] });
     await world.reach(id, 'issued', 5000);
   }
-  expect(performance.now() - startedAt).toBeLessThan(9000);
+  expect(isOpen).toBe(true);
   await world.reach(await open, 'issued');
 }, 40_000);
 
@@ -114,11 +122,18 @@ test('a second tenant that asks for a name of the first is rejected, also when t
   const insertAs = async (login: string, names: string[]) => {
     const sql = await world.database.as('acme_app', { login });
     const { pem } = await makeCsr({ names });
-    const [row] = await sql<[{ id: string }]>`insert into acme.csr (pem) values (${pem}) returning id`;
+    const [row] = await sql<
+      [{ id: string }]
+    >`insert into acme.csr (pem) values (${pem}) returning id`;
     return row.id;
   };
   await world.reach(await insertAs('tenant_a', [`shop.${name}`]), 'issued');
-  for (const names of [[`shop.${name}`], [name], [`pay.shop.${name}`], [`other.${name}`, `SHOP.${name}.`]]) {
+  for (const names of [
+    [`shop.${name}`],
+    [name],
+    [`pay.shop.${name}`],
+    [`other.${name}`, `SHOP.${name}.`],
+  ]) {
     const rejected = await world.reach(await insertAs('tenant_b', names), ['rejected', 'issued']);
     expect(rejected, names.join()).toMatchObject({ state: 'rejected', reason_code: 'name_held' });
   }

@@ -100,8 +100,9 @@ export async function worldWith(ca: Ca): Promise<World> {
     sql,
     secretKey,
     async worker(options = {}) {
+      const { url } = await database.login('acme_worker');
       const worker = await startWorker({
-        databaseUrl: database.url,
+        databaseUrl: url,
         secretKey,
         http01Listen: { host: '127.0.0.1', port: ca.httpPort },
         log: makeLogger(process.env['PGACME_TEST_LOG'] ?? 'silent'),

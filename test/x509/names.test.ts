@@ -180,7 +180,7 @@ describe('what is no DNS name', () => {
     expect(await codes(rawCsr({ extensions: [altNames(tlv(0x89, 'x'))] }))).toEqual(['not_a_csr']);
   });
 
-  test('addresses alone leave the CSR without a name', async () => {
+  test('addresses alone are refused as what they are', async () => {
     const pem = rawCsr({ extensions: [altNames(tlv(0x87, Buffer.of(192, 0, 2, 1)))] });
     expect(await codes(pem)).toEqual(['ip_not_supported']);
   });

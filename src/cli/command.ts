@@ -1,0 +1,38 @@
+import { PgacmeError } from '../errors.ts';
+import type { Output } from './output.ts';
+
+/** 0 done, 1 failed, 2 used wrongly. */
+export type ExitCode = 0 | 1 | 2;
+
+/** What a command is run with. */
+export interface Invocation {
+  /** The flags that were given, without their dashes. */
+  flags: ReadonlySet<string>;
+  env: NodeJS.ProcessEnv;
+  output: Output;
+}
+
+/** One word of the command line: how it is used, and what it does. */
+export interface Command {
+  name: string;
+  /** A line for the overview. */
+  summary: string;
+  /** What its `--help` says below the usage line, without the flags. */
+  help: string;
+  /** Flags of its own and what they do. */
+  flags: Readonly<Record<string, string>>;
+  /** The role that a login has to be a member of; undefined: it has its own database. */
+  role?: 'acme_owner' | 'acme_worker' | 'acme_reader';
+  run(invocation: Invocation): Promise<ExitCode>;
+}
+
+/** The command line was used wrongly: `message` says how, `usage` how it is right. Code `ERR_USAGE`. */
+export class UsageError extends PgacmeError {
+  override readonly name = 'UsageError';
+  readonly usage: string;
+
+  constructor(message: string, usage: string) {
+    super('ERR_USAGE', message);
+    this.usage = usage;
+  }
+}

@@ -1,0 +1,13 @@
+import type { Command } from './command.ts';
+import { migrateCommand } from './migrate.ts';
+import { quickstartCommand } from './quickstart.ts';
+import { statusCommand } from './status.ts';
+import { workerCommand } from './worker.ts';
+
+/** All commands, in the order of the overview. What they need is loaded when they run. */
+export const commands: readonly Command[] = [
+  quickstartCommand,
+  migrateCommand,
+  workerCommand,
+  statusCommand,
+];

@@ -1,0 +1,45 @@
+import { version } from '../version.ts';
+import type { Command } from './command.ts';
+import { table } from './table.ts';
+
+/** Flags that every command has, and what they do. */
+export const commonFlags: Readonly<Record<string, string>> = {
+  help: 'show this and end',
+  verbose: 'show the stack of an error, too',
+};
+
+/** The one line that says how pgacme, or one of its commands, is called. */
+export function usageLine(command?: Command): string {
+  if (command === undefined) return 'Usage: pgacme COMMAND [OPTION]... (pgacme --help lists them)';
+  const flags = Object.keys(command.flags).map((flag) => ` [--${flag}]`);
+  return `Usage: pgacme ${command.name}${flags.join('')} [--verbose]`;
+}
+
+/** What `pgacme --help` prints. */
+export function overview(commands: readonly Command[]): string {
+  return `pgacme ${version}: insert a certificate signing request into PostgreSQL, read the certificate back.
+
+Usage: pgacme COMMAND [OPTION]...
+
+${table(commands.map(({ name, summary }) => [name, summary])).join('\n')}
+
+  pgacme COMMAND --help   tells more about one, with examples
+  pgacme --version        prints the version
+
+Exit codes: 0 done, 1 failed, 2 used wrongly.
+
+Examples:
+  pgacme quickstart       try it: a database, a test CA and a first certificate, all on this machine
+  DATABASE_URL=postgres://user@host/shop pgacme migrate`;
+}
+
+/** What `pgacme COMMAND --help` prints. */
+export function help(command: Command): string {
+  const flags = Object.entries({ ...command.flags, ...commonFlags });
+  return `${usageLine(command)}
+
+${command.help}
+
+Options:
+${table(flags.map(([flag, text]) => [`--${flag}`, text])).join('\n')}`;
+}

@@ -1,0 +1,70 @@
+import type postgres from 'postgres';
+
+/**
+ * Puts a csr into a state with what belongs to it (names, order, certificate), without a worker and
+ * without the triggers: as if workers had brought it there. Its name is made from its id.
+ */
+export async function putInState(sql: postgres.Sql, csr: string, state: string): Promise<void> {
+  await sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    const name = `csr-${csr}.example.org`;
+    await tx`
+      update acme_private.csr_state s
+         set identifiers = array[${name}], identifiers_key = acme_private.identifiers_key(array[${name}]),
+             spki_sha256 = sha256('key'), account_id = a.id, server_id = v.id,
+             queued_at = case when ${state} in ('queued', 'renewing') then now() end
+        from acme.account a
+        join acme.server v on v.name = a.server
+       where s.csr_id = ${csr} and a.is_default`;
+    await tx`
+      insert into acme_private.identifier_claim (name, registered_domain, tenant)
+      select ${name}, 'example.org', tenant from acme.csr where id = ${csr}`;
+    if (state === 'ordering') await makeOrder(tx, csr);
+    if (state === 'issued' || state === 'renewing') await makeCertificate(tx, csr);
+    await tx`update acme_private.csr_state set state = ${state} where csr_id = ${csr}`;
+  });
+}
+
+async function makeOrder(tx: postgres.TransactionSql, csr: string): Promise<void> {
+  await tx`
+    with made as (
+      insert into acme_private."order" (csr_id, tenant, server_id, account_id, identifiers, identifiers_key)
+      select csr_id, tenant, server_id, account_id, identifiers, identifiers_key
+        from acme_private.csr_state
+       where csr_id = ${csr}
+      returning id
+    )
+    update acme_private.csr_state s
+       set order_id = made.id
+      from made
+     where s.csr_id = ${csr}`;
+}
+
+async function makeCertificate(tx: postgres.TransactionSql, csr: string): Promise<void> {
+  await tx`
+    with made as (
+      insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer,
+                                            serial, not_before, not_after, spki_sha256, fingerprint_sha256)
+      select csr_id, tenant, 0, identifiers, 'leaf', 'leaf and chain', '', 'CN=Test CA', '01', now() - interval '1 day',
+             now() + interval '89 days', spki_sha256, sha256('certificate')
+        from acme_private.csr_state
+       where csr_id = ${csr}
+      returning id
+    )
+    update acme_private.csr_state s
+       set certificate_id = made.id, renew_at = now() + interval '60 days'
+      from made
+     where s.csr_id = ${csr}`;
+}
+
+/** Makes the default account registered, as if a worker had done it. */
+export async function registerDefaultAccount(sql: postgres.Sql): Promise<void> {
+  await sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    await tx`
+      update acme_private.account_state s
+         set state = 'valid', url = 'https://ca.example.org/account/1'
+        from acme.account a
+       where a.id = s.account_id and a.is_default`;
+  });
+}
