@@ -42,6 +42,7 @@ export class Server {
   readonly #pemHeaders: readonly string[];
   #agent: Agent | undefined;
   #directory: { value: Directory; until: number } | undefined;
+  #fetching: Promise<Directory> | undefined;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -62,12 +63,14 @@ export class Server {
     if (known !== undefined && performance.now() < known.until && call.refresh !== true) {
       return known.value;
     }
-    const answer = await this.#send(
-      'GET',
-      this.#hosts.target(this.directoryUrl),
-      this.#getHeaders,
-      call,
-    );
+    // Callers that start together share one request, within the first one's bounds.
+    this.#fetching ??= this.#fetchDirectory(call).finally(() => (this.#fetching = undefined));
+    return this.#fetching;
+  }
+
+  async #fetchDirectory(call: Call): Promise<Directory> {
+    const target = this.#hosts.target(this.directoryUrl);
+    const answer = await this.#send('GET', target, this.#getHeaders, call);
     if (!isSuccess(answer)) throw failureOf(answer);
     const value = directoryOf(answer);
     // Before it is kept: a directory that points elsewhere must not be believed for a day.

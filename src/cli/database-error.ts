@@ -1,4 +1,4 @@
-import { printable } from '../acme/index.ts';
+import { printable } from '../acme/text.ts';
 import type { Command } from './command.ts';
 import { type Target, targetOf } from './target.ts';
 

@@ -1,4 +1,4 @@
-import { printable } from '../acme/index.ts';
+import { printable } from '../acme/text.ts';
 import { version } from '../version.ts';
 import { readCliConfig } from './cli-config.ts';
 import type { Command } from './command.ts';

@@ -1,4 +1,4 @@
-import { printable } from '../acme/index.ts';
+import { printable } from '../acme/text.ts';
 import type { LogEvent } from './event-log.ts';
 
 /** An event of the audit trail in words. */

@@ -1,4 +1,4 @@
-import { printable } from '../acme/index.ts';
+import { printable } from '../acme/text.ts';
 import type { Sql } from '../db/connect.ts';
 import type { LocalPostgres } from '../local/postgres.ts';
 import { which } from '../local/run.ts';

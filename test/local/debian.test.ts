@@ -1,9 +1,12 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { cachedDebian, fetchDebian } from '../../src/local/debian.ts';
 import { isExecutable, which } from '../../src/local/run.ts';
 import { testFolder } from '../helpers/sweep.ts';
+
+// The lists of a whole suite are loaded: a slow network or processor takes its time.
+vi.setConfig({ testTimeout: 240_000 });
 
 const hasApt = (await which('apt-get')) !== undefined;
 const cleanups: (() => Promise<unknown>)[] = [];

@@ -2,7 +2,7 @@ import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/pr
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Agent, fetch } from 'undici';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { findPebble, startPebble, type PebbleOptions } from '../../src/local/pebble.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { identify, isRunning } from '../../src/local/process-identity.ts';
@@ -10,6 +10,9 @@ import { pebbleForTests, pebbleOfThisRelease } from '../helpers/pebble.ts';
 import { testFolder } from '../helpers/sweep.ts';
 import { until } from '../helpers/until.ts';
 import { startedElsewhere } from './owner.ts';
+
+// The first run on a machine fetches a package.
+vi.setConfig({ testTimeout: 240_000 });
 
 const cleanups: (() => Promise<unknown>)[] = [];
 

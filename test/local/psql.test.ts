@@ -1,8 +1,11 @@
-import { expect, inject, test } from 'vitest';
+import { expect, inject, test, vi } from 'vitest';
 import { findPsql } from '../../src/local/psql.ts';
 import { run, which } from '../../src/local/run.ts';
 import { testCache } from '../helpers/pebble.ts';
 import { psql } from '../helpers/psql.ts';
+
+// The first run on a machine fetches a package.
+vi.setConfig({ testTimeout: 240_000 });
 
 test('psql runs a script, stops at its first error and says so', async () => {
   const url = inject('postgresUrl');
