@@ -18,7 +18,7 @@ Examples:
   pgacme quickstart             then look around with the psql line that it prints
   pgacme quickstart --once      end after the first certificate
   rm -r .pgacme                 begin anew`,
-  flags: { once: 'end after the first certificate; 1 when none comes within two minutes' },
+  flags: { once: 'end after the first certificate; 1 when none comes within three minutes' },
   async run({ flags, env, output }) {
     // What is set for other servers is not meant for the one that is started here; both drivers read it.
     for (const name of Object.keys(env)) if (/^PG(?!ACME_)/.test(name)) delete env[name];

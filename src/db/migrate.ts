@@ -5,7 +5,7 @@ import pg from 'pg';
 import type postgres from 'postgres';
 import { PgacmeError } from '../errors.ts';
 import { connect } from './connect.ts';
-import { ensureRoles, lendCreate } from './roles.ts';
+import { ensureRoles, lendCreate, mayNotCreate } from './roles.ts';
 import { taskIdentifiers } from './task-identifiers.ts';
 
 const sqlFolder = new URL('../../sql/', import.meta.url);
@@ -38,7 +38,8 @@ interface SqlFile {
  * own schema. Twice is a no-op; two at once wait for each other. All of pgacme's own SQL is one
  * transaction.
  *
- * @throws PgacmeError ERR_MIGRATE when a file that ran has changed since, or the database is newer.
+ * @throws PgacmeError ERR_MIGRATE when a file that ran has changed since, or the database is newer;
+ *   ERR_ROLES with the statements for a DBA, when this login may not make roles or schemas.
  */
 export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
   const log = options.log ?? (() => undefined);
@@ -51,9 +52,14 @@ export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
     },
   });
   try {
+    // Held by this one connection until it ends: over the queue's own transactions, and while CREATE is lent.
+    await sql`set lock_timeout = '30s'`;
+    await sql`select pg_advisory_lock(hashtextextended('pgacme.migrate', 0))`;
     const { applied, workerSchema } = await sql.begin((tx) => applyFiles(tx, options, log));
     await installQueue(sql, options.databaseUrl, workerSchema);
     return { applied };
+  } catch (error) {
+    throw (await mayNotCreate(sql, error)) ?? error;
   } finally {
     await sql.end({ timeout: 5 });
   }
@@ -64,9 +70,7 @@ async function applyFiles(
   options: MigrateOptions,
   log: (line: string) => void,
 ): Promise<{ applied: string[]; workerSchema: string }> {
-  await tx`set local lock_timeout = '30s'`;
   await tx`set local check_function_bodies = off`;
-  await tx`select pg_advisory_xact_lock(hashtextextended('pgacme.migrate', 0))`;
   await ensureRoles(tx);
   const done = await appliedFiles(tx);
   const migrations = await readFiles('migrations');

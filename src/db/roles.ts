@@ -22,6 +22,7 @@ export async function ensureRoles(tx: postgres.TransactionSql): Promise<void> {
     select rolname
       from pg_roles
      where rolname in ${tx(roles)}`;
+  const [login] = await tx<{ name: string }[]>`select quote_ident(current_user) as name`;
   const missing = roles.filter((role) => !present.some((row) => row.rolname === role));
   try {
     for (const role of missing) {
@@ -38,15 +39,38 @@ export async function ensureRoles(tx: postgres.TransactionSql): Promise<void> {
     await grantMembership(tx, 'acme_owner', null);
     await grantMembership(tx, 'acme_worker', null);
   } catch (error) {
+    if (!isDenied(error)) throw error;
     throw new PgacmeError(
       'ERR_ROLES',
-      `This login may not make the roles of pgacme. Have a superuser run: ${roles
-        .map((role) => `create role ${role} nologin;`)
-        .join(' ')} grant acme_worker to acme_owner; grant acme_app to acme_admin; ` +
-        'grant acme_owner, acme_worker to <this login>; then migrate again.',
+      `This login may not make the roles of pgacme. Have a superuser run: ${missing
+        .map((role) => `create role ${role} nologin; `)
+        .join('')}grant acme_worker to acme_owner; grant acme_app to acme_admin; ` +
+        `grant acme_owner, acme_worker to ${login?.name ?? 'this login'}; then migrate again.`,
       { cause: error },
     );
   }
+}
+
+/** What to do where a role of pgacme needed CREATE on the database and nobody lent it; else undefined. */
+export async function mayNotCreate(
+  sql: postgres.Sql,
+  error: unknown,
+): Promise<PgacmeError | undefined> {
+  if (!isDenied(error)) return undefined;
+  if (!error.message.includes('permission denied for database')) return undefined;
+  const [row] = await sql<{ name: string }[]>`select quote_ident(current_database()) as name`;
+  const database = row?.name ?? '';
+  return new PgacmeError(
+    'ERR_ROLES',
+    `This login may not create schemas in the database. Have a superuser run: grant create on database ${database} to acme_owner, acme_worker; ` +
+      `then migrate again. Afterwards: revoke create on database ${database} from acme_owner, acme_worker;`,
+    { cause: error },
+  );
+}
+
+/** insufficient_privilege, from whichever of the two drivers. */
+function isDenied(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && error.code === '42501';
 }
 
 /** Grants membership unless it is there (a superuser is a member of everything). member null: this login. */

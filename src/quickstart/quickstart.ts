@@ -1,12 +1,13 @@
+import { printable } from '../acme/text.ts';
 import type { Sql } from '../db/connect.ts';
 import { PgacmeError } from '../errors.ts';
 import { version } from '../version.ts';
 import { Closers } from './closers.ts';
-import { EventLog } from './event-log.ts';
+import { EventLog, type LogEvent } from './event-log.ts';
 import { keptCsr, takeFolder } from './folder.ts';
 import { type Parts, startParts } from './parts.ts';
 import { showCertificate, showPsql } from './result.ts';
-import { insertServerAndAccount, requestCertificate } from './rows.ts';
+import { type Asked, insertServerAndAccount, requestCertificate } from './rows.ts';
 import type { Show } from './show.ts';
 import { Watch } from './watch.ts';
 
@@ -21,8 +22,10 @@ export interface QuickstartOptions {
   stopping: AbortSignal;
 }
 
-/** A first certificate takes a fraction of a second; tries that failed are made anew after a minute. */
-const CERTIFICATE_MS = 120_000;
+/** Takes a fraction of a second; but what a killed start was at is taken up when its lease ends, within two minutes. */
+const CERTIFICATE_MS = 180_000;
+/** After this long without a certificate it says what it waits for. */
+const PATIENCE_MS = 5000;
 const ACCOUNT_MS = 15_000;
 
 /**
@@ -63,7 +66,8 @@ async function run(
   }
   stopping.throwIfAborted();
   const asked = await requestCertificate(sql, await keptCsr(folder), show);
-  const end = await watch.untilEnd(asked, CERTIFICATE_MS);
+  const end =
+    (await watch.untilEnd(asked, PATIENCE_MS)) ?? (await waitOn(sql, watch, asked, show, stopping));
   stopping.throwIfAborted();
   if (end?.event === 'issued' && end.certificateId !== null) {
     await showCertificate(sql, end.certificateId, end.at - asked.at, show);
@@ -78,6 +82,24 @@ async function run(
   show.line();
   show.line('What you do there is shown here as it happens; Ctrl-C ends it and keeps the rows.');
   await watch.until(() => false, { everyMs: 250 });
+}
+
+/** Says why nothing has come yet, and waits on. */
+async function waitOn(
+  sql: Sql,
+  watch: Watch,
+  asked: Asked,
+  show: Show,
+  stopping: AbortSignal,
+): Promise<LogEvent | undefined> {
+  if (stopping.aborted) return undefined;
+  const [row] = await sql<{ reason: string | null }[]>`
+    select reason
+      from acme.csr_status
+     where id = ${asked.csrId}`;
+  const held = 'If an earlier start was killed: what it was at is taken up within two minutes.';
+  show.line(`  No certificate yet. ${printable(row?.reason ?? held, 300)}`);
+  return watch.untilEnd(asked, CERTIFICATE_MS);
 }
 
 /** Registered before this start, at the Pebble of that time, counts: the worker finds out by itself. */

@@ -25,7 +25,12 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
         class: 'refused',
         code: 'certificate_mismatch',
         text: `The server's certificate is not the one asked for and was not stored: ${verdict.reason}`,
-        problem: { type: 'certificate_mismatch', detail: verdict.reason, pem: chainPem },
+        problem: {
+          type: 'certificate_mismatch',
+          detail: verdict.reason,
+          // For whoever looks into it; never a key that a server should not have sent.
+          ...(chainPem.includes('PRIVATE KEY') ? {} : { pem: chainPem }),
+        },
       },
       takeOther,
     );

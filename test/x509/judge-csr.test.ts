@@ -201,6 +201,15 @@ describe('the signature', () => {
     expect(found[0]?.text).toContain(name);
   });
 
+  test('with parameters, which nothing signs, is signature_algorithm', async () => {
+    const algorithm = { ...sha256WithRsa, parameters: tlv(0x04, 'anything') };
+    const found = await reasons(rawCsr({ keys: rsaKeys, algorithm, extensions }));
+    expect(found.map((one) => one.code)).toEqual(['signature_algorithm']);
+    expect(found[0]?.text).toContain('with parameters');
+    const none = { ...sha256WithRsa, parameters: Buffer.alloc(0) };
+    expect(await codes(rawCsr({ keys: rsaKeys, algorithm: none, extensions }))).toEqual([]);
+  });
+
   test('with SHA-384 and SHA-512 passes', async () => {
     for (const [id, hash] of [
       ['1.2.840.113549.1.1.12', 'sha384'],

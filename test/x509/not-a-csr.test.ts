@@ -148,7 +148,7 @@ describe('whatever the bytes, there is a verdict', { timeout: 120_000 }, () => {
     }
   });
 
-  test('64 KiB of the costliest shapes take well under a second each', async () => {
+  test('64 KiB of the costliest shapes take little time each', async () => {
     const size = 65_000;
     const deep = Array.from({ length: 10_000 }).reduce<Buffer>(
       (inner) => sequence(inner).subarray(0, size),
@@ -162,9 +162,7 @@ describe('whatever the bytes, there is a verdict', { timeout: 120_000 }, () => {
           altNames(
             dns(
               Buffer.from(
-                Array.from({ length: size / 4 }, (_, i) => String.fromCodePoint(0x10000 + i)).join(
-                  '',
-                ),
+                Array.from({ length: 20_900 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join(''),
               ),
             ),
           ),
@@ -186,7 +184,7 @@ describe('whatever the bytes, there is a verdict', { timeout: 120_000 }, () => {
       const start = process.cpuUsage();
       expect((await judgeCsr(pem, rules)).ok).toBe(false);
       const { user, system } = process.cpuUsage(start);
-      expect((user + system) / 1000, `shape ${index}, milliseconds`).toBeLessThan(1000);
+      expect((user + system) / 1000, `shape ${index}, milliseconds`).toBeLessThan(600);
     }
   });
 });

@@ -13,8 +13,8 @@ export interface RawCsr {
   keys?: { publicKey: KeyObject; privateKey: KeyObject };
   /** A SubjectPublicKeyInfo in place of the key's own. */
   spki?: Buffer;
-  /** A dotted signature algorithm, its hash, and whether it has NULL parameters. */
-  algorithm?: { id: string; hash: string | null };
+  /** A dotted signature algorithm, its hash, and the DER of parameters other than the usual. */
+  algorithm?: { id: string; hash: string | null; parameters?: Buffer };
 }
 
 export const ecKeys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -32,10 +32,13 @@ export function rawCsrDer(shape: RawCsr = {}): Buffer {
     shape.spki ?? keys.publicKey.export({ type: 'spki', format: 'der' }),
     tlv(0xa0, ...(shape.attributes ?? [extensionRequest(...(shape.extensions ?? []))])),
   );
-  const { id, hash } = shape.algorithm ?? { id: '1.2.840.10045.4.3.2', hash: 'sha256' };
-  const algorithm = id.startsWith('1.2.840.113549')
-    ? sequence(oid(id), nothing)
-    : sequence(oid(id));
+  const { id, hash, parameters } = shape.algorithm ?? {
+    id: '1.2.840.10045.4.3.2',
+    hash: 'sha256',
+    parameters: Buffer.alloc(0),
+  };
+  const usual = id.startsWith('1.2.840.113549') ? nothing : Buffer.alloc(0);
+  const algorithm = sequence(oid(id), parameters ?? usual);
   return sequence(info, algorithm, bitString(sign(hash, info, keys.privateKey)));
 }
 
