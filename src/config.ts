@@ -48,11 +48,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 function databaseUrl(env: NodeJS.ProcessEnv, problems: string[]): string | undefined {
   const url = env['DATABASE_URL'];
   if (url === undefined || url === '') {
-    if (
-      env['PGHOST'] === undefined &&
-      env['PGDATABASE'] === undefined &&
-      env['PGSERVICE'] === undefined
-    ) {
+    if (env['PGHOST'] === undefined && env['PGDATABASE'] === undefined) {
       problems.push(
         'DATABASE_URL is not set: give postgres://user@host:5432/database, or the PG* variables.',
       );

@@ -69,7 +69,7 @@ select s.csr_id as id,
        case
          when w.code = 'limited' then 'limited'
          when w.code in ('server_paused', 'account_paused') then 'paused'
-         when s.state = 'ordering' and w.code = 'remote_trouble' then 'retrying'
+         when s.state = 'ordering' and w.code in ('remote_trouble', 'secret_key_wrong') then 'retrying'
          else s.state
        end as state,
        w.code as reason_code,

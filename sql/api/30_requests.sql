@@ -117,12 +117,15 @@ create or replace trigger _500_update after update on acme.csr
   referencing old table as old_rows new table as new_rows
   for each statement execute function acme_private.tg_csr__update();
 
--- The first account serves the csrs that name none.
+-- The first account serves the csrs that name none, until another one is given that part.
 create or replace function acme_private.tg_account__default() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.is_default := coalesce(new.is_default, not exists (select from acme.account a where a.is_default));
+  if new.is_default then
+    update acme.account a set is_default = false where a.is_default and a.id <> new.id;
+  end if;
   return new;
 end
 $$;
@@ -346,10 +349,10 @@ begin
   if not found then
     raise exception 'There is no csr %.', csr using errcode = 'no_data_found', hint = 'See acme.csr_status.';
   end if;
-  v_text := format('csr %s%s (%s) is %s.', s.id, coalesce(format(' %L', s.ref), ''),
+  v_text := format('csr %s%s (%s) is %s.', s.id, coalesce(' ' || quote_literal(s.ref), ''),
                    coalesce(array_to_string(s.identifiers, ', '), 'names not read yet'), s.state);
   if s.reason is not null then
-    v_text := v_text || E'\n' || s.reason || coalesce(format(' [%s]', s.reason_code), '');
+    v_text := v_text || E'\n' || s.reason || coalesce(' [' || s.reason_code || ']', '');
   end if;
   if s.next_attempt_at is not null then
     v_text := v_text || E'\n' || format('Next try: %s.', to_char(s.next_attempt_at, 'YYYY-MM-DD HH24:MI:SS TZ'));
@@ -357,7 +360,7 @@ begin
   if s.has_certificate then
     v_text := v_text || E'\n' || format('Its certificate %s is good until %s%s.', s.certificate_id,
       to_char(s.not_after, 'YYYY-MM-DD HH24:MI TZ'),
-      coalesce(format('; renewal is due %s', to_char(s.renew_at, 'YYYY-MM-DD HH24:MI TZ')), '; it is not renewed'));
+      coalesce('; renewal is due ' || to_char(s.renew_at, 'YYYY-MM-DD HH24:MI TZ'), '; it is not renewed'));
   end if;
   if s.order_url is not null then
     v_text := v_text || E'\n' || format('Order at %s (account %s): %s', s.server, s.account, s.order_url);

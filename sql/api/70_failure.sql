@@ -179,7 +179,7 @@ begin
     return v_claims;
   elsif v_class = 'trouble' then
     perform acme_private.put_off(p_kind, p_id, v_now + least(coalesce(v_after, acme_private.backoff(v_attempts)), interval '1 day'),
-                                 v_attempts + 1, 'remote_trouble', v_text, v_problem);
+                                 v_attempts + 1, v_code, v_text, v_problem);
     return v_claims;
   elsif v_class = 'limited' then
     v_due := v_now + least(coalesce(v_after, interval '10 minutes'), interval '1 day');

@@ -64,7 +64,7 @@ create table acme.server (
     constraint server_name_key unique
     constraint server_name_is_plain check (name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'),
   directory_url text not null
-    constraint server_directory_url_is_https check (directory_url ~ '^https://[^/?#@[:space:]]+[^#[:space:]]*$'),
+    constraint server_directory_url_is_https check (directory_url ~ '^https://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$'),
   ca_bundle text
     constraint server_ca_bundle_is_pem check (ca_bundle ~ '-----BEGIN CERTIFICATE-----' and ca_bundle !~ 'PRIVATE KEY'),
   allowed_hosts text[] not null default '{}',
@@ -169,8 +169,6 @@ create table acme.csr (
 create index csr_account_idx on acme.csr (account) where account is not null;
 -- Rows that ever had a request: reconcile looks among them for one that nobody has seen.
 create index csr_touched_idx on acme.csr (id) where version > 1;
--- Those that were ever asked for anything: reconcile looks for requests that nobody has seen.
-create index csr_asked_idx on acme.csr (id) where version > 1;
 
 create table acme_private.csr_state (
   csr_id bigint primary key references acme.csr (id) on delete cascade,

@@ -9,8 +9,11 @@ import { PgacmeError } from '../errors.ts';
 export function failureOf(error: unknown, claim: Claim): Failure | undefined {
   if (error instanceof AcmeProblem) return problemFailure(error, claim);
   if (error instanceof AcmeTrouble) return troubleFailure(error, claim);
-  if (error instanceof PgacmeError && ['ERR_SEALED', 'ERR_ACCOUNT'].includes(error.code)) {
-    return { class: 'trouble', code: error.code.toLowerCase(), text: error.message };
+  if (error instanceof PgacmeError && error.code === 'ERR_SEALED') {
+    return { class: 'trouble', code: 'secret_key_wrong', text: error.message };
+  }
+  if (error instanceof PgacmeError && error.code === 'ERR_ACCOUNT') {
+    return { class: 'trouble', code: 'remote_trouble', text: error.message };
   }
   return undefined;
 }
@@ -89,8 +92,9 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
   };
   const base = { problem, retry_after_ms: error.retryAfterMs };
   const text = printable(error.message, 500);
-  if (error.status === 429)
-    {return { class: 'limited', code: 'limited', scope: 'account', text, ...base };}
+  if (error.status === 429) {
+    return { class: 'limited', code: 'limited', scope: 'account', text, ...base };
+  }
   if (error.status === 503 && error.retryAfterMs !== undefined) {
     return { class: 'limited', code: 'limited', scope: 'server', text, ...base };
   }

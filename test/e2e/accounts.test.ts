@@ -137,6 +137,7 @@ test('a worker with another secret key says which account it cannot open', async
   await world.worker({ secretKey: Buffer.alloc(32, 7).toString('base64') });
   const id = await world.insert({ names: [freshName()] });
   const waiting = await world.reach(id, 'retrying');
+  expect(waiting.reason_code).toBe('secret_key_wrong');
   expect(waiting.reason).toContain('main');
   expect(waiting.reason).toContain('PGACME_SECRET_KEY');
   expect(ca.count('newOrder')).toBe(0);

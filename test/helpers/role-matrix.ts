@@ -40,7 +40,7 @@ export async function roleMatrix(sql: postgres.Sql): Promise<RoleMatrix> {
            concat_ws(' ', case when has_schema_privilege(role.role, n.oid, 'usage') then 'usage' end,
                           case when has_schema_privilege(role.role, n.oid, 'create') then 'create' end)
       from pg_namespace n, role
-     where n.nspname in ('acme', 'acme_private', 'acme_worker', 'public')`;
+     where n.nspname in ('acme', 'acme_private', 'acme_worker')`;
   const matrix: RoleMatrix = {};
   for (const { object, role, allowed } of rows) (matrix[object] ??= {})[role] = allowed;
   return matrix;

@@ -48,7 +48,9 @@ export async function openShop(): Promise<Shop> {
       return made.id;
     },
     async status(id) {
-      const [row] = await app<[Record<string, unknown>]>`select * from acme.csr_status where id = ${id}`;
+      const [row] = await app<
+        [Record<string, unknown>]
+      >`select * from acme.csr_status where id = ${id}`;
       return row;
     },
     async attend(id) {

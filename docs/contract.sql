@@ -1,0 +1,558 @@
+-- The public contract of pgacme: what schema acme has, who may use it, and what it means.
+-- Written by test/sql/contract.test.ts and never by hand; it is for reading and reviewing, not for running.
+
+create table acme.account (
+  id bigint not null generated always as identity,
+  name text not null,
+  server text not null,
+  contact text[] not null default '{}'::text[],
+  terms_agreed boolean not null default false,
+  key_algorithm text not null default 'ES256'::text,
+  is_default boolean,
+  paused_at timestamp with time zone,
+  pause_reason text,
+  created_at timestamp with time zone not null default now(),
+  constraint account_key_algorithm_is_known CHECK ((key_algorithm = ANY (ARRAY['ES256'::text, 'ES384'::text, 'RS256'::text]))),
+  constraint account_name_is_plain CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,252}$'::text)),
+  constraint account_name_key UNIQUE (name),
+  constraint account_pkey PRIMARY KEY (id),
+  constraint account_server_fkey FOREIGN KEY (server) REFERENCES acme.server(name) ON UPDATE CASCADE ON DELETE RESTRICT
+);
+comment on table acme.account is 'ACME accounts (RFC 8555 §7.1.2). A new row registers itself. Written by acme_admin.';
+comment on column acme.account.id is 'Given by the database.';
+comment on column acme.account.name is 'How csrs and functions call it; it cannot change, since its key is sealed for it.';
+comment on column acme.account.server is 'The server where it is registered, by name.';
+comment on column acme.account.contact is 'Contact URLs, for example {mailto:ops@example.org}.';
+comment on column acme.account.terms_agreed is 'True once a person agreed to the server''s terms of service.';
+comment on column acme.account.key_algorithm is 'The kind of account key that a worker makes (RFC 7518 §3.1).';
+comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
+comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
+comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';
+comment on column acme.account.created_at is 'When it was inserted.';
+grant delete, insert (name, server, contact, terms_agreed, key_algorithm, is_default), select, update (contact, terms_agreed, is_default, paused_at, pause_reason) on acme.account to acme_admin;
+grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
+grant select on acme.account to acme_reader;
+
+create table acme.csr (
+  id bigint not null generated always as identity,
+  tenant text not null default COALESCE(NULLIF(current_setting('acme.tenant'::text, true), ''::text), (CURRENT_USER)::text),
+  ref text,
+  pem text not null,
+  account text,
+  profile text,
+  solver text,
+  renewal text not null default 'reuse'::text,
+  priority integer not null default 0,
+  labels jsonb not null default '{}'::jsonb,
+  version bigint not null default 1,
+  retry_request bigint,
+  renew_request bigint,
+  renew_reason text,
+  cancel_request bigint,
+  inserted_xid xid8 not null default pg_current_xact_id(),
+  touched_xid xid8,
+  created_at timestamp with time zone not null default now(),
+  constraint csr_account_fkey FOREIGN KEY (account) REFERENCES acme.account(name) ON UPDATE CASCADE ON DELETE RESTRICT,
+  constraint csr_labels_is_object CHECK ((jsonb_typeof(labels) = 'object'::text)),
+  constraint csr_pkey PRIMARY KEY (id),
+  constraint csr_profile_is_short CHECK (((length(profile) >= 1) AND (length(profile) <= 100))),
+  constraint csr_ref_is_short CHECK (((length(ref) >= 1) AND (length(ref) <= 500))),
+  constraint csr_renewal_is_known CHECK ((renewal = ANY (ARRAY['reuse'::text, 'off'::text]))),
+  constraint csr_solver_fkey FOREIGN KEY (solver) REFERENCES acme.solver(name) ON UPDATE CASCADE ON DELETE RESTRICT
+);
+comment on table acme.csr is 'Certificate signing requests, as applications inserted them. Where each stands: csr_status.';
+comment on column acme.csr.id is 'Given by the database; your tables may reference it.';
+comment on column acme.csr.tenant is 'On whose behalf it was inserted: the setting acme.tenant, else the role.';
+comment on column acme.csr.ref is 'The application''s own key; one live csr of a tenant has it.';
+comment on column acme.csr.pem is 'The PKCS #10 request in PEM (RFC 2986, RFC 7468). Never a private key.';
+comment on column acme.csr.account is 'The account to order with; null: the default account.';
+comment on column acme.csr.profile is 'The profile to ask the server for; null: the server''s default.';
+comment on column acme.csr.solver is 'The solver to use for all its names; null: the most specific one.';
+comment on column acme.csr.renewal is 'reuse: renew with this same CSR; off: do not renew.';
+comment on column acme.csr.priority is 'Within a tenant, higher goes first.';
+comment on column acme.csr.labels is 'Anything of yours, as a JSON object.';
+comment on column acme.csr.version is 'Counts the changes of this row.';
+comment on column acme.csr.retry_request is 'The version at which acme.retry was called last.';
+comment on column acme.csr.renew_request is 'The version at which acme.renew was called last.';
+comment on column acme.csr.renew_reason is 'What acme.renew was told.';
+comment on column acme.csr.cancel_request is 'The version at which acme.cancel was called first; it cannot be taken back.';
+comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
+comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
+comment on column acme.csr.created_at is 'When it was inserted.';
+grant insert (ref, pem, account, profile, solver, renewal, priority, labels), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request) on acme.csr to acme_app;
+grant select on acme.csr to acme_reader;
+alter table acme.csr enable row level security;
+create policy admin_requests on acme.csr as permissive for update to acme_admin using true with check true;
+create policy every_tenant on acme.csr as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme.csr as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+create table acme.server (
+  id bigint not null generated always as identity,
+  name text not null,
+  directory_url text not null,
+  ca_bundle text,
+  allowed_hosts text[] not null default '{}'::text[],
+  key_types text[] not null default '{RSA-2048,RSA-3072,RSA-4096,P-256,P-384}'::text[],
+  max_names integer not null default 100,
+  max_orders_in_flight integer not null default 50,
+  paused_at timestamp with time zone,
+  pause_reason text,
+  version bigint not null default 1,
+  created_at timestamp with time zone not null default now(),
+  constraint server_ca_bundle_is_pem CHECK (((ca_bundle ~ '-----BEGIN CERTIFICATE-----'::text) AND (ca_bundle !~ 'PRIVATE KEY'::text))),
+  constraint server_directory_url_is_https CHECK ((directory_url ~ '^https://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$'::text)),
+  constraint server_max_names_is_positive CHECK ((max_names > 0)),
+  constraint server_max_orders_in_flight_is_positive CHECK ((max_orders_in_flight > 0)),
+  constraint server_name_is_plain CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+  constraint server_name_key UNIQUE (name),
+  constraint server_pkey PRIMARY KEY (id)
+);
+comment on table acme.server is 'ACME servers: one row for each directory (RFC 8555 §7.1.1). Written by acme_admin.';
+comment on column acme.server.id is 'Given by the database.';
+comment on column acme.server.name is 'How accounts and functions call it: lower-case letters, digits, dot, dash, underscore.';
+comment on column acme.server.directory_url is 'The directory''s URL; fixed once the server has an account.';
+comment on column acme.server.ca_bundle is 'PEM certificates to trust for this server''s TLS, besides the system''s.';
+comment on column acme.server.allowed_hosts is 'Hosts (host or host:port) besides the directory''s own that its URLs may point at.';
+comment on column acme.server.key_types is 'Key types of CSRs that this server takes.';
+comment on column acme.server.max_names is 'How many names one certificate may have here.';
+comment on column acme.server.max_orders_in_flight is 'How many orders may be under way at once, over all workers.';
+comment on column acme.server.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
+comment on column acme.server.pause_reason is 'Why it is paused: shown to all who wait.';
+comment on column acme.server.version is 'Counts the changes of this row.';
+comment on column acme.server.created_at is 'When it was inserted.';
+grant delete, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight), select, update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_admin;
+grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_app;
+grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_reader;
+
+create table acme.solver (
+  id bigint not null generated always as identity,
+  name text not null,
+  challenge_type text not null default 'http-01'::text,
+  method text not null default 'responder'::text,
+  names text[] not null default '{*}'::text[],
+  created_at timestamp with time zone not null default now(),
+  constraint solver_challenge_type_is_known CHECK ((challenge_type = 'http-01'::text)),
+  constraint solver_method_is_known CHECK ((method = ANY (ARRAY['responder'::text, 'manual'::text]))),
+  constraint solver_name_is_plain CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
+  constraint solver_name_key UNIQUE (name),
+  constraint solver_pkey PRIMARY KEY (id)
+);
+comment on table acme.solver is 'How challenges get published, and for which names. Written by acme_admin.';
+comment on column acme.solver.id is 'Given by the database.';
+comment on column acme.solver.name is 'How csrs call it: lower-case letters, digits, dot, dash, underscore.';
+comment on column acme.solver.challenge_type is 'The challenge type that it answers (RFC 8555 §8).';
+comment on column acme.solver.method is 'responder: the built-in responder, or your server by http01_response(); manual: by hand, see challenge_todo.';
+comment on column acme.solver.names is 'Domains it serves, each with everything below it; * is all. The most specific solver wins.';
+comment on column acme.solver.created_at is 'When it was inserted.';
+grant delete, insert (name, challenge_type, method, names), select, update (name, names) on acme.solver to acme_admin;
+grant select on acme.solver to acme_app;
+grant select on acme.solver to acme_reader;
+
+create view acme.account_status (
+  id bigint,
+  name text,
+  server text,
+  state text,
+  reason_code text,
+  reason text,
+  next_attempt_at timestamp with time zone,
+  attempts integer,
+  last_problem jsonb,
+  url text,
+  contact text[],
+  terms_agreed boolean,
+  terms_url text,
+  is_default boolean,
+  registered_at timestamp with time zone,
+  updated_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.account_status is 'Where each ACME account stands at its server.';
+grant select on acme.account_status to acme_admin;
+grant select on acme.account_status to acme_reader;
+
+create view acme."authorization" (
+  id bigint,
+  tenant text,
+  account_id bigint,
+  url text,
+  state text,
+  identifier text,
+  is_wildcard boolean,
+  expires_at timestamp with time zone,
+  next_attempt_at timestamp with time zone,
+  attempts integer,
+  reason_code text,
+  reason text,
+  last_problem jsonb,
+  created_at timestamp with time zone,
+  updated_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme."authorization" is 'ACME authorizations (RFC 8555 §7.1.4); orders share them.';
+grant select on acme."authorization" to acme_app;
+grant select on acme."authorization" to acme_reader;
+
+create view acme.certificate (
+  id bigint,
+  csr_id bigint,
+  tenant text,
+  order_id bigint,
+  state text,
+  identifiers text[],
+  leaf_pem text,
+  chain_pem text,
+  subject text,
+  issuer text,
+  serial text,
+  not_before timestamp with time zone,
+  not_after timestamp with time zone,
+  spki_sha256 bytea,
+  fingerprint_sha256 bytea,
+  revoked_at timestamp with time zone,
+  created_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.certificate is 'Every certificate that was issued, also the superseded ones.';
+grant select on acme.certificate to acme_app;
+grant select on acme.certificate to acme_reader;
+
+create view acme.certificate_name (
+  name text,
+  certificate_id bigint,
+  tenant text
+) with (security_invoker=true);
+comment on view acme.certificate_name is 'The names of the current certificates, a row each.';
+grant select on acme.certificate_name to acme_app;
+grant select on acme.certificate_name to acme_reader;
+
+create view acme.challenge (
+  id bigint,
+  authorization_id bigint,
+  tenant text,
+  url text,
+  type text,
+  token text,
+  state text,
+  error jsonb,
+  created_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.challenge is 'ACME challenges that were chosen to prove an authorization (RFC 8555 §8).';
+grant select on acme.challenge to acme_app;
+grant select on acme.challenge to acme_reader;
+
+create view acme.challenge_todo (
+  id bigint,
+  action text,
+  type text,
+  identifier text,
+  location text,
+  value text,
+  tenant text,
+  csr_id bigint,
+  expires_at timestamp with time zone,
+  created_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.challenge_todo is 'What is to be published or removed by hand. When it is done: acme.challenge_published(id), acme.challenge_removed(id).';
+grant select on acme.challenge_todo to acme_app;
+grant select on acme.challenge_todo to acme_reader;
+
+create view acme.csr_status (
+  id bigint,
+  ref text,
+  tenant text,
+  identifiers text[],
+  state text,
+  reason_code text,
+  reason text,
+  next_attempt_at timestamp with time zone,
+  attempts integer,
+  last_problem jsonb,
+  certificate_id bigint,
+  has_certificate boolean,
+  not_before timestamp with time zone,
+  not_after timestamp with time zone,
+  renew_at timestamp with time zone,
+  renewal_reason text,
+  account text,
+  server text,
+  profile text,
+  order_url text,
+  has_pending_request boolean,
+  created_at timestamp with time zone,
+  updated_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.csr_status is 'Where each csr stands: its state, why, and when it is tried next. docs/sql.md lists the states and reason codes.';
+grant select on acme.csr_status to acme_app;
+grant select on acme.csr_status to acme_reader;
+
+create view acme.current_certificate (
+  csr_id bigint,
+  ref text,
+  tenant text,
+  certificate_id bigint,
+  identifiers text[],
+  leaf_pem text,
+  chain_pem text,
+  not_before timestamp with time zone,
+  not_after timestamp with time zone,
+  issuer text,
+  serial text,
+  spki_sha256 bytea,
+  fingerprint_sha256 bytea,
+  revoked_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain.';
+grant select on acme.current_certificate to acme_app;
+grant select on acme.current_certificate to acme_reader;
+
+create view acme.event (
+  id bigint,
+  xid xid8,
+  at timestamp with time zone,
+  tenant text,
+  event text,
+  csr_id bigint,
+  order_id bigint,
+  account_id bigint,
+  certificate_id bigint,
+  worker_id bigint,
+  detail jsonb
+) with (security_invoker=true);
+comment on view acme.event is 'The audit trail: what was done, seen and decided, a line each.';
+grant select on acme.event to acme_app;
+grant select on acme.event to acme_reader;
+
+create view acme.identifier_claim (
+  name text,
+  registered_domain text,
+  tenant text,
+  created_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.identifier_claim is 'Which tenant an identifier belongs to; a wildcard belongs to whom its base does.';
+grant delete, select on acme.identifier_claim to acme_admin;
+grant select on acme.identifier_claim to acme_reader;
+
+create view acme."order" (
+  id bigint,
+  csr_id bigint,
+  tenant text,
+  server_id bigint,
+  account_id bigint,
+  state text,
+  identifiers text[],
+  profile text,
+  url text,
+  finalize_url text,
+  certificate_url text,
+  expires_at timestamp with time zone,
+  next_attempt_at timestamp with time zone,
+  attempts integer,
+  reason_code text,
+  reason text,
+  last_problem jsonb,
+  created_at timestamp with time zone,
+  finished_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme."order" is 'ACME orders (RFC 8555 §7.1.3): one try each to get a certificate for a csr.';
+grant select on acme."order" to acme_app;
+grant select on acme."order" to acme_reader;
+
+create view acme.order_authorization (
+  order_id bigint,
+  authorization_id bigint
+) with (security_invoker=true);
+comment on view acme.order_authorization is 'Which authorizations an order needs.';
+grant select on acme.order_authorization to acme_app;
+grant select on acme.order_authorization to acme_reader;
+
+create view acme.record (
+  id bigint,
+  challenge_id bigint,
+  tenant text,
+  solver text,
+  method text,
+  type text,
+  identifier text,
+  token text,
+  value text,
+  state text,
+  created_at timestamp with time zone,
+  updated_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.record is 'What is, was or will be published for challenges.';
+grant select, update (state) on acme.record to acme_app;
+grant select on acme.record to acme_reader;
+grant select (type, token, value, state) on acme.record to acme_responder;
+grant select (type, token, value, state) on acme.record to acme_worker;
+
+create view acme.worker_status (
+  id bigint,
+  host text,
+  pid integer,
+  version text,
+  concurrency integer,
+  started_at timestamp with time zone,
+  heartbeat_at timestamp with time zone,
+  state text
+) with (security_invoker=true);
+comment on view acme.worker_status is 'The workers: running, stopped in good order, or silent (no sign of life for 30 s).';
+grant select on acme.worker_status to acme_admin;
+grant select on acme.worker_status to acme_reader;
+
+create function acme.cancel(csr bigint) returns void volatile security invoker;
+comment on function acme.cancel(bigint) is 'Stops ordering and renewing for this csr. An order that is already finalized is still stored first. The certificate stays readable.';
+grant execute on function acme.cancel(bigint) to acme_app;
+
+create function acme.certificate_for(name text, spki bytea DEFAULT NULL::bytea) returns SETOF acme.current_certificate stable security invoker;
+comment on function acme.certificate_for(text,bytea) is 'The certificate to serve for a host name: exact before wildcard, the newest first; spki: only one whose public key has this SHA-256.';
+grant execute on function acme.certificate_for(text,bytea) to acme_app, acme_reader;
+
+create function acme.challenge_published(id bigint) returns void volatile security invoker;
+comment on function acme.challenge_published(bigint) is 'Says that a row of challenge_todo has been published by hand; the server is then asked to look.';
+grant execute on function acme.challenge_published(bigint) to acme_app;
+
+create function acme.challenge_removed(id bigint) returns void volatile security invoker;
+comment on function acme.challenge_removed(bigint) is 'Says that what a row of challenge_todo asked to remove is gone.';
+grant execute on function acme.challenge_removed(bigint) to acme_app;
+
+create function acme.csr_problem(pem text) returns text immutable security invoker;
+comment on function acme.csr_problem(text) is 'Says in a sentence why a PEM text would be refused as a CSR at INSERT; null if it would not. A worker judges the rest.';
+grant execute on function acme.csr_problem(text) to acme_app, acme_reader, acme_responder, acme_worker;
+
+create function acme.explain(csr bigint) returns text stable security invoker;
+comment on function acme.explain(bigint) is 'Tells in plain words where a csr stands, why, what happens next and when, and what was done so far.';
+grant execute on function acme.explain(bigint) to acme_app, acme_reader;
+
+create function acme.http01_response(token text) returns text stable security invoker;
+comment on function acme.http01_response(text) is 'The body to answer for /.well-known/acme-challenge/<token> (RFC 8555 §8.3); null: answer 404.';
+grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
+
+create function acme.pause(scope text, name text, reason text) returns void volatile security invoker;
+comment on function acme.pause(text,text,text) is 'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. The reason is shown to all who wait.';
+grant execute on function acme.pause(text,text,text) to acme_admin;
+
+create function acme.renew(csr bigint, reason text DEFAULT NULL::text) returns void volatile security invoker;
+comment on function acme.renew(bigint,text) is 'Orders a new certificate for this csr now. The present one is served until the new one is there.';
+grant execute on function acme.renew(bigint,text) to acme_app;
+
+create function acme.request(pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text, profile text DEFAULT NULL::text, on_duplicate text DEFAULT 'return'::text) returns acme.csr volatile security invoker;
+comment on function acme.request(text,text,text,text,text) is 'Inserts a CSR and returns its row. The same CSR again: return gives the existing row, renew also orders a new certificate, refuse raises.';
+grant execute on function acme.request(text,text,text,text,text) to acme_app;
+
+create function acme.resume(scope text, name text) returns void volatile security invoker;
+comment on function acme.resume(text,text) is 'Ends a pause.';
+grant execute on function acme.resume(text,text) to acme_admin;
+
+create function acme.retry(csr bigint) returns void volatile security invoker;
+comment on function acme.retry(bigint) is 'Tries again now instead of at next_attempt_at; also for a csr that is rejected, failed or needs a person. Limits still hold.';
+grant execute on function acme.retry(bigint) to acme_app;
+
+create function acme.version() returns text immutable security invoker;
+comment on function acme.version() is 'The version of this SQL contract. A worker serves the version it was built for.';
+grant execute on function acme.version() to acme_app, acme_reader, acme_responder, acme_worker;
+
+create function acme.wait(csr bigint, timeout interval DEFAULT '00:01:00'::interval) returns acme.csr_status volatile security invoker;
+comment on function acme.wait(bigint,interval) is 'Waits until this csr is issued, or cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';
+grant execute on function acme.wait(bigint,interval) to acme_app;
+
+-- What the roles hold of acme_private: the columns that the views read, and the step functions.
+
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_admin;
+grant select (account_id, server_id, state, reason_code, reason) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_reader;
+
+grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_app;
+grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_reader;
+alter table acme_private."authorization" enable row level security;
+create policy every_tenant on acme_private."authorization" as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private."authorization" as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select on acme_private.certificate to acme_app;
+grant select on acme_private.certificate to acme_reader;
+alter table acme_private.certificate enable row level security;
+create policy every_tenant on acme_private.certificate as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private.certificate as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select on acme_private.certificate_name to acme_app;
+grant select on acme_private.certificate_name to acme_reader;
+alter table acme_private.certificate_name enable row level security;
+create policy every_tenant on acme_private.certificate_name as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private.certificate_name as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select (id, authorization_id, tenant, url, type, token, state, error, created_at) on acme_private.challenge to acme_app;
+grant select (id, authorization_id, tenant, url, type, token, state, error, created_at) on acme_private.challenge to acme_reader;
+alter table acme_private.challenge enable row level security;
+create policy every_tenant on acme_private.challenge as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private.challenge as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app;
+grant select (server_id, account_id, until, reason) on acme_private.closure to acme_reader;
+
+grant select (csr_id, tenant, ref, state, is_live, identifiers, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_app;
+grant select (csr_id, tenant, ref, state, is_live, identifiers, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_reader;
+alter table acme_private.csr_state enable row level security;
+create policy every_tenant on acme_private.csr_state as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private.csr_state as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select on acme_private.event to acme_app;
+grant select on acme_private.event to acme_reader;
+alter table acme_private.event enable row level security;
+create policy every_tenant on acme_private.event as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private.event as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant delete, select on acme_private.identifier_claim to acme_admin;
+grant select on acme_private.identifier_claim to acme_reader;
+
+grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_app;
+grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_reader;
+alter table acme_private."order" enable row level security;
+create policy every_tenant on acme_private."order" as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private."order" as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select on acme_private.order_authorization to acme_app;
+grant select on acme_private.order_authorization to acme_reader;
+alter table acme_private.order_authorization enable row level security;
+create policy with_its_order on acme_private.order_authorization as permissive for select to acme_app, acme_reader using (EXISTS ( SELECT FROM acme_private."order" o WHERE (o.id = order_authorization.order_id)));
+
+grant select, update (state) on acme_private.record to acme_app;
+grant select on acme_private.record to acme_reader;
+grant select on acme_private.record to acme_responder;
+grant select on acme_private.record to acme_worker;
+alter table acme_private.record enable row level security;
+create policy admin_records on acme_private.record as permissive for update to acme_admin using true with check true;
+create policy by_hand_only on acme_private.record as restrictive for update to acme_app using ((method = 'manual'::text) AND (state = ANY (ARRAY['intended'::text, 'removing'::text]))) with check true;
+create policy challenge_answers on acme_private.record as permissive for select to acme_responder, acme_worker using (state = ANY (ARRAY['published'::text, 'removing'::text]));
+create policy every_tenant on acme_private.record as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private.record as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select on acme_private.worker to acme_admin;
+grant select on acme_private.worker to acme_reader;
+
+grant execute on function acme_private.abandoned_authorizations(bigint) to acme_worker;
+grant execute on function acme_private.account_for_worker(bigint) to acme_worker;
+grant execute on function acme_private.account_key_stored(bigint,bigint,uuid,text,text,bytea) to acme_worker;
+grant execute on function acme_private.account_registered(bigint,bigint,uuid,text,text,text) to acme_worker;
+grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
+grant execute on function acme_private.authorization_proved(bigint,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.certificate_stored(bigint,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.challenge_intended(bigint,bigint,uuid,text,jsonb) to acme_worker;
+grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
+grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
+grant execute on function acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
+grant execute on function acme_private.dispatch(bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
+grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
+grant execute on function acme_private.reconcile() to acme_worker;
+grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
+grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.worker_schema() to acme_worker;
+grant execute on function acme_private.worker_seen(bigint,boolean) to acme_worker;
+grant execute on function acme_private.worker_started(text,integer,text,integer) to acme_worker;
+
+-- Schemas.
+
+grant usage on schema acme to acme_admin;
+grant usage on schema acme to acme_app;
+grant usage on schema acme to acme_reader;
+grant usage on schema acme to acme_responder;
+grant usage on schema acme to acme_worker;
+grant usage on schema acme_private to acme_worker;

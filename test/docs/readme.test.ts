@@ -1,0 +1,3 @@
+import { documentTest } from './helpers/document-test.ts';
+
+documentTest('README.md');

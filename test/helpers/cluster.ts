@@ -1,0 +1,65 @@
+import { randomBytes } from 'node:crypto';
+import postgres from 'postgres';
+import { afterAll } from 'vitest';
+import { startPostgres } from '../../src/local/postgres.ts';
+import { testFolder } from './sweep.ts';
+
+/** A PostgreSQL that belongs to one test file, where no role of pgacme exists yet. */
+export interface Cluster {
+  /** Superuser. */
+  sql: postgres.Sql;
+  /** URL of a new database; `owner`: a role of this cluster, else the superuser's. */
+  database(owner?: string): Promise<string>;
+  /** The URL of the same database for another login, made by `login`. */
+  as(url: string, login: string): string;
+  /** Makes a login with these attributes, such as `createrole`. */
+  login(name: string, attributes?: string): Promise<string>;
+  /** A pool at this URL, ended after the test file. */
+  connect(url: string): postgres.Sql;
+}
+
+/** Starts one, of the same programs as the run's; it ends after the test file. */
+export async function ownCluster(): Promise<Cluster> {
+  const bin = process.env['PGACME_TEST_PG_BIN'];
+  const server = await startPostgres({
+    dir: await testFolder('cluster'),
+    persistent: false,
+    settings: { fsync: 'off', full_page_writes: 'off' },
+    ...(bin === undefined || bin === '' ? {} : { postgresBin: bin }),
+  });
+  const pools: postgres.Sql[] = [];
+  const connect = (url: string) => {
+    const pool = postgres(url, { max: 2, onnotice: () => undefined });
+    pools.push(pool);
+    return pool;
+  };
+  afterAll(async () => {
+    await Promise.all(pools.map((pool) => pool.end({ timeout: 1 })));
+    await server.stop();
+  });
+  const sql = connect(server.url);
+  const passwords = new Map<string, string>();
+  return {
+    sql,
+    connect,
+    async database(owner) {
+      const name = `d_${randomBytes(4).toString('hex')}`;
+      await sql`create database ${sql(name)} ${owner === undefined ? sql`` : sql`owner ${sql(owner)}`}`;
+      const url = new URL(server.url);
+      url.pathname = name;
+      return url.href;
+    },
+    as(url, login) {
+      const other = new URL(url);
+      other.username = login;
+      other.password = passwords.get(login) ?? '';
+      return other.href;
+    },
+    async login(name, attributes = '') {
+      const password = randomBytes(8).toString('hex');
+      passwords.set(name, password);
+      await sql`create role ${sql(name)} login password ${sql.unsafe(`'${password}'`)} ${sql.unsafe(attributes)}`;
+      return name;
+    },
+  };
+}
