@@ -32,7 +32,7 @@ function readUrl(text: string): Omit<Target, 'source'> | undefined {
   try {
     const url = new URL(text);
     // An unescaped / ? or # in the password ends the host early, and the password is taken for host and port.
-    if (url.hash !== '' || (url.username === '' && text.includes('@'))) return undefined;
+    if (url.username === '' && text.includes('@')) return undefined;
     // The drivers decode it, and would throw an error that holds the URL.
     decodeURIComponent(url.password);
     return {

@@ -1,0 +1,73 @@
+import { readFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { cli, linesOf } from './cli.ts';
+
+const COMMANDS = ['quickstart', 'migrate', 'worker', 'status'];
+
+test('--version prints the version of package.json alone', async () => {
+  const manifest: unknown = JSON.parse(
+    await readFile(new URL('../../package.json', import.meta.url), 'utf8'),
+  );
+  const { version } = manifest as { version: string };
+  expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+test('--help lists every command and the exit codes', async () => {
+  for (const args of [['--help'], ['-h'], ['help']]) {
+    const { code, stdout, stderr } = await cli(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command} +\\w`, 'm'));
+    expect(stdout).toContain('0 done, 1 failed, 2 used wrongly');
+  }
+});
+
+test('--help of each command has its usage, its options and examples, and needs no database', async () => {
+  for (const command of COMMANDS) {
+    const { code, stdout, stderr } = await cli([command, '--help']);
+    expect({ code, stderr }, command).toEqual({ code: 0, stderr: '' });
+    expect(linesOf(stdout)[0]).toMatch(new RegExp(`^Usage: pgacme ${command} `));
+    expect(stdout).toMatch(/^Examples:\n {2}\S/m);
+    expect(stdout).toMatch(/^ {2}--verbose +\w/m);
+    // Fits a terminal of 110 columns.
+    for (const line of linesOf(stdout)) expect(line.length, line).toBeLessThanOrEqual(110);
+    expect((await cli(['help', command])).stdout).toBe(stdout);
+  }
+  expect((await cli(['quickstart', '--help'])).stdout).toMatch(/^ {2}--once +\w/m);
+});
+
+test('what is used wrongly ends with 2, a sentence and the usage line on stderr', async () => {
+  const wrong: [string[], string, string][] = [
+    [['isue'], 'There is no command "isue".', 'Usage: pgacme COMMAND'],
+    [['help', 'isue'], 'There is no command "isue".', 'Usage: pgacme COMMAND'],
+    [
+      ['migrate', '--drop'],
+      'pgacme migrate does not understand "--drop".',
+      'Usage: pgacme migrate',
+    ],
+    [['worker', 'now'], 'pgacme worker does not understand "now".', 'Usage: pgacme worker'],
+    [
+      ['quickstart', '--once=3'],
+      'pgacme quickstart does not understand "',
+      'Usage: pgacme quickstart [--once]',
+    ],
+    [['--drop'], 'pgacme does not understand "--drop".', 'Usage: pgacme COMMAND'],
+  ];
+  for (const [args, sentence, usage] of wrong) {
+    const { code, stdout, stderr } = await cli(args);
+    const [first = '', second = '', ...more] = linesOf(stderr);
+    expect({ code, stdout, more }, args.join(' ')).toEqual({ code: 2, stdout: '', more: [] });
+    expect(first).toContain(sentence);
+    expect(second).toContain(usage);
+  }
+  const nothing = await cli([]);
+  expect(nothing).toMatchObject({ code: 2, stdout: '' });
+  expect(nothing.stderr).toContain('Usage: pgacme COMMAND');
+});
+
+test('a stack is shown only with --verbose', async () => {
+  const env = { DATABASE_URL: 'postgres://app@127.0.0.1:1/shop' };
+  const plain = await cli(['status'], env);
+  expect(linesOf(plain.stderr)).toHaveLength(1);
+  const verbose = await cli(['status', '--verbose'], env);
+  expect(verbose.stderr).toMatch(/^ +at /m);
+});
