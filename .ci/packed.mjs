@@ -25,13 +25,14 @@ writeFileSync(join(folder, 'package.json'), '{ "name": "empty", "private": true 
 run('npm', ['install', '--no-audit', '--no-fund', '--silent', join(folder, filename)]);
 const bin = join(folder, 'node_modules', '.bin', 'pgacme');
 
-console.log('pgacme --version:', run(bin, ['--version']).trim());
+const say = (text) => process.stdout.write(`${text.trim()}\n`);
+say(`pgacme --version: ${run(bin, ['--version'])}`);
 run('node', ['--input-type=module', '-e', "await import('pgacme'); await import('pgacme/acme');"]);
 
 const postgres = await startPostgres({ dir: join(folder, 'postgres'), persistent: false });
 try {
-  console.log(run(bin, ['migrate'], { DATABASE_URL: postgres.url }).trim());
-  console.log(run(bin, ['migrate'], { DATABASE_URL: postgres.url }).trim());
+  say(run(bin, ['migrate'], { DATABASE_URL: postgres.url }));
+  say(run(bin, ['migrate'], { DATABASE_URL: postgres.url }));
 } finally {
   await postgres.stop();
   rmSync(folder, { recursive: true, force: true });

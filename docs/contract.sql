@@ -11,6 +11,7 @@ create table acme.account (
   is_default boolean,
   paused_at timestamp with time zone,
   pause_reason text,
+  version bigint not null default 1,
   created_at timestamp with time zone not null default now(),
   constraint account_key_algorithm_is_known CHECK ((key_algorithm = ANY (ARRAY['ES256'::text, 'ES384'::text, 'RS256'::text]))),
   constraint account_name_is_plain CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,252}$'::text)),
@@ -28,6 +29,7 @@ comment on column acme.account.key_algorithm is 'The kind of account key that a 
 comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
 comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';
+comment on column acme.account.version is 'Counts the changes of terms_agreed and contact.';
 comment on column acme.account.created_at is 'When it was inserted.';
 grant delete, insert (name, server, contact, terms_agreed, key_algorithm, is_default), select, update (contact, terms_agreed, is_default, paused_at, pause_reason) on acme.account to acme_admin;
 grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;

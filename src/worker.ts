@@ -56,6 +56,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     databaseUrl,
     name: 'pgacme worker',
     max: Math.min(concurrency, 10) + 1,
+    // Workers wait for each other only, and shortly; whatever lasts longer is tried again as a job.
+    lockTimeoutMs: 10_000,
     onNotice: (line) => log.warn(line),
   });
   const closing: (() => Promise<unknown>)[] = [() => sql.end({ timeout: 5 })];

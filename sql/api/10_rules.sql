@@ -3,12 +3,13 @@
 -- Production reads time here and nowhere else; a test replaces the function to travel.
 create or replace function acme_private.clock() returns timestamptz
 language sql stable
-as $$ select pg_catalog.now() $$;
+return pg_catalog.now();
 comment on function acme_private.clock() is 'The time, for everything that is scheduled.';
 
 create or replace function acme_private.current_tenant() returns text
 language sql stable
-as $$ select coalesce(nullif(pg_catalog.current_setting('acme.tenant', true), ''), current_user::text) $$;
+-- Parsed here and now: row-level security depends on it, and nobody's search_path may bend it.
+return coalesce(nullif(pg_catalog.current_setting('acme.tenant', true), ''), current_user::text);
 comment on function acme_private.current_tenant() is
   'On whose behalf this session acts: the setting acme.tenant, else the role.';
 
@@ -120,13 +121,16 @@ language sql volatile
 as $$ select least(power(2, least(p_attempts, 10)), 300) * interval '1 second' * (0.75 + random() * 0.5) $$;
 
 -- When to renew: a third of the lifetime before the end, half of it for lifetimes under ten days,
--- up to a fiftieth of the lifetime earlier so that many do not come at once.
+-- up to a fiftieth of the lifetime earlier so that many do not come at once. Never at once: a
+-- certificate that is issued nearly over must not be renewed in a circle.
 create or replace function acme_private.renewal_time(p_not_before timestamptz, p_not_after timestamptz) returns timestamptz
 language sql volatile
 as $$
-  select p_not_after
+  select greatest(
+    acme_private.clock() + least(interval '1 hour', (p_not_after - p_not_before) / 10),
+    p_not_after
        - (p_not_after - p_not_before) * (case when p_not_after - p_not_before < interval '10 days' then 0.5 else 1.0 / 3 end)
-       - (p_not_after - p_not_before) * (random() / 50)
+       - (p_not_after - p_not_before) * (random() / 50))
 $$;
 
 -- Which solver serves a name: the one the csr names, whatever its own names say, else the most

@@ -63,8 +63,8 @@ exception when others then
 end
 $$;
 
--- A dispatch at a later time, once for each server: workers only.
-create or replace function acme_private.dispatch_at(p_server bigint, p_due timestamptz) returns void
+-- A dispatch at a later time, once for each server and occasion: workers only.
+create or replace function acme_private.dispatch_at(p_server bigint, p_due timestamptz, p_why text default 'dispatch') returns void
 language plpgsql volatile
 as $$
 declare
@@ -75,9 +75,22 @@ begin
       from worker_schema.add_job(
         identifier := 'dispatch', payload := '{}'::json,
         run_at := now() + greatest(p_due - acme_private.clock(), interval '0'),
-        job_key := 'pgacme:dispatch:' || p_server) j;
+        job_key := 'pgacme:' || p_why || ':' || p_server) j;
     exit when v_job is not null;
   end loop;
+end
+$$;
+
+-- The first line of every function that workers call and that changes states: what follows is woken
+-- by the function itself. is_async: lost by a crash of PostgreSQL, all of it is found and done again.
+create or replace function acme_private.begin_work(is_async boolean) returns void
+language plpgsql volatile
+as $$
+begin
+  perform set_config('acme_private.quiet', 'on', true);
+  if is_async then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
 end
 $$;
 
@@ -88,7 +101,7 @@ as $$
 declare
   v_step text := (select m.step from acme_private.step m where m.kind = tg_argv[0] and m.state = new.state);
 begin
-  -- Our own sweeps move many rows and wake one dispatcher themselves.
+  -- The workers' functions see to what follows themselves (acme_private.begin_work).
   if v_step is null or current_setting('acme_private.quiet', true) = 'on' then
     return null;
   elsif v_step = 'dispatch' then

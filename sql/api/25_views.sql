@@ -222,6 +222,7 @@ comment on column acme.account.server is 'The server where it is registered, by 
 comment on column acme.account.contact is 'Contact URLs, for example {mailto:ops@example.org}.';
 comment on column acme.account.terms_agreed is 'True once a person agreed to the server''s terms of service.';
 comment on column acme.account.key_algorithm is 'The kind of account key that a worker makes (RFC 7518 §3.1).';
+comment on column acme.account.version is 'Counts the changes of terms_agreed and contact.';
 comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
 comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';

@@ -78,12 +78,15 @@ $$;
 create or replace trigger _100_no_key before insert or update of pem on acme.csr
   for each row when (strpos(new.pem, 'PRIVATE KEY') > 0) execute function acme_private.tg_csr__no_key();
 
--- version counts the changes; a request remembers the version that made it.
+-- version counts the changes that workers heed; a request remembers the version that made it.
 create or replace function acme_private.tg_csr__version() returns trigger
 language plpgsql volatile
 as $$
 begin
-  new.version := old.version + 1;
+  new.version := old.version
+    + case when (new.retry_request, new.renew_request, new.cancel_request, new.renewal, new.priority)
+                is distinct from (old.retry_request, old.renew_request, old.cancel_request, old.renewal, old.priority)
+           then 1 else 0 end;
   new.touched_xid := pg_current_xact_id();
   if new.retry_request is distinct from old.retry_request then new.retry_request := new.version; end if;
   if new.renew_request is distinct from old.renew_request then new.renew_request := new.version; end if;
@@ -104,10 +107,10 @@ declare
     select n.id
       from new_rows n
       join old_rows o using (id)
-     where (n.retry_request, n.renew_request, n.cancel_request, n.renewal, n.priority)
-           is distinct from (o.retry_request, o.renew_request, o.cancel_request, o.renewal, o.priority));
+     where n.version <> o.version);
 begin
   if cardinality(v_ids) > 0 then
+    insert into acme_private.request (csr_id) select unnest(v_ids);
     perform acme_private.wake_rows('attend', 'csr', v_ids);
   end if;
   return null;
@@ -163,11 +166,8 @@ begin
     raise exception 'The account % cannot move to another server: an account lives where it was registered.', old.name
       using hint = 'Insert a new account for that server.';
   end if;
-  if (new.terms_agreed, new.contact) is distinct from (old.terms_agreed, old.contact) then
+  if new.version <> old.version then
     -- What a person was asked for may be there now.
-    update acme_private.account_state a
-       set next_attempt_at = null
-     where a.account_id = new.id and a.state in ('new', 'registering') and a.lease_token is null;
     perform acme_private.wake_rows('register', 'account', array[new.id]);
   end if;
   if (new.paused_at, new.is_default) is distinct from (old.paused_at, old.is_default) then
@@ -178,6 +178,18 @@ end
 $$;
 create or replace trigger _500_update after update on acme.account
   for each row execute function acme_private.tg_account__update();
+
+create or replace function acme_private.tg_account__version() returns trigger
+language plpgsql volatile
+as $$
+begin
+  new.version := old.version + 1;
+  return new;
+end
+$$;
+create or replace trigger _110_version before update on acme.account
+  for each row when ((old.terms_agreed, old.contact) is distinct from (new.terms_agreed, new.contact))
+  execute function acme_private.tg_account__version();
 
 create or replace function acme_private.tg_server__update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -18,7 +18,7 @@ as $$
     'kind', 'order', 'id', o.id, 'lease', o.lease_token, 'lease_ms', extract(epoch from acme_private.lease_time()) * 1000,
     'step', case when c.cancel_request is not null and o.state in ('creating', 'authorizing', 'ready') then 'cancel' else m.step end,
     -- fresh: this worker has just moved it here, so there is no need to look at the server first
-    'fresh', p_fresh,
+    'fresh', p_fresh and o.state in ('creating', 'ready'),
     'account_id', o.account_id, 'account_version', acme_private.account_version(o.account_id),
     'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
     'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
@@ -67,8 +67,9 @@ $$;
 create or replace function acme_private.account_version(p_account bigint) returns text
 language sql stable
 as $$
-  select a.version || '.' || s.version
+  select a.version || '.' || c.version || '.' || s.version
     from acme_private.account_state a
+    join acme.account c on c.id = a.account_id
     join acme.server s on s.id = a.server_id
    where a.account_id = p_account
 $$;
@@ -97,7 +98,7 @@ declare
   v_claims int;
   v_claim jsonb;
 begin
-  perform set_config('synchronous_commit', 'off', true);
+  perform acme_private.begin_work(true);
   case p_kind
     when 'order' then
       update acme_private."order" o
@@ -118,10 +119,7 @@ begin
        where a.id = p_id and a.state = 'pending'
          and (a.lease_token is null or a.lease_until < v_now)
          and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
-         and not exists (
-           select from acme_private.challenge c
-             join acme_private.record r on r.challenge_id = c.id
-            where c.authorization_id = a.id and c.state in ('pending', 'processing') and r.method = 'manual' and r.state = 'intended')
+         and not acme_private.waits_for_publication(a.id)
          and exists (
            select from acme_private.order_authorization oa
              join acme_private."order" o on o.id = oa.order_id
@@ -129,18 +127,16 @@ begin
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.authorization_claim(p_id) end;
       if v_claim is not null then
-        update acme_private."order" o
-           set is_parked = false
-          from acme_private.order_authorization oa
-         where oa.authorization_id = p_id and o.id = oa.order_id and o.is_parked;
+        perform acme_private.park(p_id);
       end if;
     when 'account' then
       update acme_private.account_state a
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
-             lease_worker = p_worker, claims = a.claims + 1
-       where a.account_id = p_id and a.state in ('new', 'registering')
+             lease_worker = p_worker, claims = a.claims + 1, seen_version = c.version
+        from acme.account c
+       where a.account_id = p_id and c.id = a.account_id and a.state in ('new', 'registering')
          and (a.lease_token is null or a.lease_until < v_now)
-         and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
+         and (a.next_attempt_at is null or a.next_attempt_at <= v_now or c.version > a.seen_version)
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.account_claim(p_id) end;
   end case;
@@ -152,6 +148,34 @@ begin
 end
 $$;
 comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
+
+-- Does this authorization wait for someone to publish its challenge by hand?
+create or replace function acme_private.waits_for_publication(p_authorization bigint) returns boolean
+language sql stable
+as $$
+  select exists (
+    select from acme_private.challenge c
+      join acme_private.record r on r.challenge_id = c.id
+     where c.authorization_id = p_authorization and c.state in ('pending', 'processing')
+       and r.method = 'manual' and r.state = 'intended')
+$$;
+
+-- Orders of this authorization that wait for nothing but people hold no place among those in flight.
+create or replace function acme_private.park(p_authorization bigint) returns void
+language sql volatile
+as $$
+  update acme_private."order" o
+     set is_parked = p.is_parked
+    from (
+      select mine.order_id, bool_and(acme_private.waits_for_publication(a.id)) as is_parked
+        from acme_private.order_authorization mine
+        join acme_private.order_authorization oa on oa.order_id = mine.order_id
+        join acme_private.authorization a on a.id = oa.authorization_id and a.state = 'pending'
+       where mine.authorization_id = p_authorization
+       group by mine.order_id
+    ) p
+   where o.id = p.order_id and o.is_live and o.is_parked <> p.is_parked
+$$;
 
 -- A row whose claims never come to a commit may be what kills workers: leave it for an hour.
 create or replace function acme_private.set_aside(p_worker bigint, p_kind text, p_id bigint) returns void
@@ -198,6 +222,7 @@ end
 $$;
 
 -- On a bug or an outage of the database's own: give the lease back first, then let the error pass on.
+-- The job that is tried again may have been another row's, so this one gets a wake-up of its own.
 create or replace function acme_private.release(p_kind text, p_id bigint, p_lease uuid) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -216,6 +241,9 @@ begin
       update acme_private.csr_state set lease_token = null, lease_until = null, lease_worker = null
        where csr_id = p_id and lease_token = p_lease;
   end case;
+  if found and p_kind <> 'csr' then
+    perform acme_private.enqueue(p_kind, p_id, acme_private.clock() + interval '1 second');
+  end if;
 end
 $$;
 comment on function acme_private.release(text, bigint, uuid) is 'Gives a lease back without a result.';

@@ -12,11 +12,13 @@ declare
   s acme_private.csr_state;
   c record;
   v_now timestamptz := acme_private.clock();
+  v_lock_timeout text := current_setting('lock_timeout');
 begin
   select * into s from acme_private.csr_state where csr_id = p_csr;
   select r.version, r.retry_request, r.renew_request, r.renew_reason, r.cancel_request, r.renewal, r.priority
     into c from acme.csr r where r.id = p_csr;
-  if c.version = s.seen_version or s.lease_token is not null then
+  if s.lease_token is not null
+     or c.version = s.seen_version and (c.cancel_request is null or s.state in ('cancelled', 'rejected')) then
     return;
   end if;
   if s.order_id is not null then
@@ -25,6 +27,10 @@ begin
     end if;
     return;
   end if;
+  -- First the reminders, then the row they are of: one that comes between them stays.
+  delete from acme_private.request where csr_id = p_csr;
+  select r.version, r.retry_request, r.renew_request, r.renew_reason, r.cancel_request, r.renewal, r.priority
+    into c from acme.csr r where r.id = p_csr;
   update acme_private.csr_state
      set seen_version = c.version, priority = c.priority,
          renew_at = case when c.renewal = 'off' then null
@@ -54,13 +60,20 @@ begin
         and s.state in ('retrying', 'failed', 'needs_person', 'rejected') then
     perform acme_private.note('retry_asked', s.tenant, p_csr);
     begin
+      -- An application may hold the same request in a transaction that it leaves open.
+      perform set_config('lock_timeout', '200ms', true);
       update acme_private.csr_state
          set state = case when state = 'rejected' then 'received'
                           when certificate_id is null then 'queued' else 'renewing' end,
              queued_at = case when state <> 'rejected' then v_now end,
              attempts = 0, claims = 0, reason_code = null, reason = null, next_attempt_at = null, updated_at = v_now
        where csr_id = p_csr;
-    exception when unique_violation then
+      perform set_config('lock_timeout', v_lock_timeout, true);
+    exception when lock_not_available then
+      -- Not seen, then: reconcile comes back to it.
+      update acme_private.csr_state set seen_version = s.seen_version where csr_id = p_csr;
+      insert into acme_private.request (csr_id) values (p_csr);
+    when unique_violation then
       -- Brought back to life it would be the second live csr of its kind.
       update acme_private.csr_state
          set reason_code = 'replaced', updated_at = v_now,
@@ -84,6 +97,7 @@ declare
   v_set_aside bigint;
 begin
   for v_batch in 1..2 loop
+    exit when v_batch = 2 and not exists (select from acme_private.csr_state where state = 'received' and claims > 0);
     with picked as (
       select s.csr_id, a.id as account_id, v.id as server_id
         from acme_private.csr_state s
@@ -141,7 +155,7 @@ declare
   v_holder text;
 begin
   -- One batch at a time: two tenants must not take overlapping names side by side.
-  perform pg_advisory_xact_lock(hashtextextended('pgacme.identifier_claim', 0));
+  perform from acme_private.lock where name = 'dispatch' for update;
   for v in select * from jsonb_array_elements(p_verdicts) loop
     select * into s from acme_private.csr_state
      where csr_id = (v ->> 'csr_id')::bigint and lease_token = p_lease for update;
@@ -285,6 +299,7 @@ declare
   v_account bigint := p_account;
   v_tenant text := p_tenant;
   v_is_second_round boolean := false;
+  v_passed int := 0;
   v_order bigint;
 begin
   if (select paused_at is not null from acme.server where id = p_server) then
@@ -313,8 +328,12 @@ begin
         if v_order is not null then
           return v_order;
         end if;
-        v_account := s.account_id;
-        v_tenant := s.tenant;
+        -- It left the queue (cancelled, held back): look again from the same place, within bounds.
+        v_passed := v_passed + 1;
+        if v_passed > 20 then
+          v_account := s.account_id;
+          v_tenant := s.tenant;
+        end if;
       end if;
     elsif v_is_second_round then
       return null;
@@ -354,7 +373,7 @@ begin
     return v_claims;
   end if;
   -- Two dispatchers must not count the same free places.
-  perform from acme.server where id = p_server for no key update;
+  perform from acme_private.lock where name = 'dispatch' for update;
   v_room := acme_private.room(p_server);
   select o.account_id, o.tenant into v_account, v_tenant
     from acme_private."order" o
@@ -401,8 +420,7 @@ declare
   v_claims jsonb := '[]';
   v_server bigint;
 begin
-  -- Lost by a crash of PostgreSQL, all of this is found and done again.
-  perform set_config('synchronous_commit', 'off', true);
+  perform acme_private.begin_work(true);
   if p_lease is not null then
     perform acme_private.judge(p_worker, p_lease, p_verdicts);
   end if;
@@ -413,6 +431,7 @@ begin
      where s.paused_at is null
        and exists (select from acme_private.csr_state q
                     where q.server_id = s.id and q.state in ('queued', 'renewing') and q.order_id is null)
+     order by s.id
   loop
     v_claims := v_claims || acme_private.admit(p_worker, v_server,
       case when jsonb_array_length(v_received -> 'rows') > 0 then 0 else p_take - jsonb_array_length(v_claims) end);
@@ -430,7 +449,7 @@ as $$
 declare
   s acme_private.csr_state;
 begin
-  perform set_config('synchronous_commit', 'off', true);
+  perform acme_private.begin_work(true);
   select * into s from acme_private.csr_state where csr_id = p_csr for update;
   if not found or s.lease_token is not null and s.lease_until > acme_private.clock() then
     return '[]';
@@ -443,6 +462,8 @@ begin
   select * into s from acme_private.csr_state where csr_id = p_csr;
   if s.state in ('queued', 'renewing') and s.order_id is null then
     return acme_private.admit(p_worker, s.server_id, p_take);
+  elsif s.state = 'received' then
+    perform acme_private.wake_dispatch();
   end if;
   return '[]';
 end

@@ -9,6 +9,7 @@ create or replace function acme_private.account_key_stored(
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform acme_private.begin_work(false);
   update acme_private.account_state
      set state = 'registering', lease_until = acme_private.clock() + acme_private.lease_time(),
          version = version + 1, updated_at = acme_private.clock()
@@ -34,6 +35,7 @@ as $$
 declare
   v_server bigint;
 begin
+  perform acme_private.begin_work(false);
   update acme_private.account_state
      set state = p_status, url = p_url, terms_url = p_terms_url, version = version + 1,
          registered_at = acme_private.clock(), updated_at = acme_private.clock(), next_attempt_at = null, attempts = 0,
@@ -69,22 +71,22 @@ declare
   v_claims jsonb := '[]';
 begin
   -- Lost by a crash of PostgreSQL, a new order is made; servers hand back the unfinished one.
-  perform set_config('synchronous_commit', 'off', true);
+  perform acme_private.begin_work(true);
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
     return v_claims;
   end if;
   if v_state = 'authorizing' then
-    perform set_config('acme_private.quiet', 'on', true);
     with upserted as (
       insert into acme_private.authorization (account_id, url, tenant)
-      select o.account_id, u.url, o.tenant
+      select distinct o.account_id, u.url, o.tenant
         from jsonb_array_elements_text(p_facts -> 'authorizations') u (url)
-       order by u.url
+       order by 2
       -- Known from an earlier order: look at it again, whatever it was then. The server names it, so it may
       -- still be pending there, although we gave it up.
       on conflict (account_id, url) do update
-        set tenant = excluded.tenant, state = 'pending', reason_code = null, reason = null
+        set tenant = excluded.tenant, state = 'pending', reason_code = null, reason = null,
+            next_attempt_at = null, attempts = 0
       returning id
     ), linked as (
       insert into acme_private.order_authorization (order_id, authorization_id)
@@ -92,7 +94,6 @@ begin
       returning authorization_id
     )
     select array_agg(l.authorization_id order by l.authorization_id) into v_ids from linked l;
-    perform set_config('acme_private.quiet', 'off', true);
   end if;
   update acme_private."order"
      set state = v_state, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
@@ -108,7 +109,9 @@ begin
     return acme_private.go_on(p_worker, p_order, p_take);
   end if;
   foreach v_id in array v_ids loop
-    if jsonb_array_length(v_claims) < p_take then
+    if acme_private.waits_for_publication(v_id) then
+      perform acme_private.park(v_id);
+    elsif jsonb_array_length(v_claims) < p_take then
       update acme_private.authorization
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
              lease_worker = p_worker, claims = claims + 1, next_attempt_at = null
@@ -160,6 +163,7 @@ declare
   v_challenge bigint;
   v_is_published boolean;
 begin
+  perform acme_private.begin_work(false);
   update acme_private.authorization
      set identifier = p_facts ->> 'identifier', is_wildcard = (p_facts ->> 'is_wildcard')::boolean,
          expires_at = (p_facts ->> 'expires_at')::timestamptz, lease_until = v_now + acme_private.lease_time(),
@@ -190,13 +194,10 @@ begin
   values (v_challenge, a.tenant, v_solver.name, v_solver.method, v_offer ->> 'type', p_facts ->> 'identifier',
           v_offer ->> 'token', v_offer ->> 'key_authorization', case when v_is_published then 'published' else 'intended' end);
   if not v_is_published then
-    update acme_private."order" o
-       set is_parked = true
-      from acme_private.order_authorization oa
-     where oa.authorization_id = p_authorization and o.id = oa.order_id and o.is_live;
     update acme_private.authorization
        set lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null
      where id = p_authorization;
+    perform acme_private.park(p_authorization);
   end if;
   perform acme_private.note(case when v_is_published then 'challenge_published' else 'challenge_to_publish' end,
     a.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
@@ -238,7 +239,7 @@ declare
   o record;
   v_claims jsonb := '[]';
 begin
-  perform set_config('synchronous_commit', 'off', true);
+  perform acme_private.begin_work(true);
   -- Orders first, so that the last two authorizations of one cannot miss each other.
   perform from acme_private."order" x
     join acme_private.order_authorization oa on oa.order_id = x.id
@@ -272,14 +273,14 @@ begin
         join acme_private.authorization x on x.id = oa.authorization_id
        where oa.order_id = o.id and x.state = 'pending'
     ) then
-      perform set_config('acme_private.quiet', 'on', true);
-      update acme_private."order"
+        update acme_private."order"
          set state = 'ready', next_attempt_at = null, reason_code = null, reason = null, is_parked = false
        where id = o.id;
-      perform set_config('acme_private.quiet', 'off', true);
-      v_claims := v_claims || acme_private.go_on(p_worker, o.id, p_take - jsonb_array_length(v_claims));
+        v_claims := v_claims || acme_private.go_on(p_worker, o.id, p_take - jsonb_array_length(v_claims));
     end if;
   end loop;
+  -- What is left of the others may be a person's.
+  perform acme_private.park(p_authorization);
   return v_claims;
 end
 $$;
@@ -296,7 +297,7 @@ declare
   v_due timestamptz := acme_private.clock() + make_interval(secs => coalesce(p_retry_after_ms, 3000) / 1000.0);
   o acme_private."order";
 begin
-  perform set_config('synchronous_commit', 'off', true);
+  perform acme_private.begin_work(true);
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
     return '[]';
@@ -337,6 +338,7 @@ declare
   v_not_before timestamptz := p_certificate ->> 'not_before';
   v_not_after timestamptz := p_certificate ->> 'not_after';
 begin
+  perform acme_private.begin_work(false);
   select x.* into s
     from acme_private.csr_state x
    where x.csr_id = (select y.csr_id from acme_private."order" y where y.id = p_order)
@@ -435,6 +437,7 @@ declare
   v_now timestamptz := acme_private.clock();
   o acme_private."order";
 begin
+  perform acme_private.begin_work(false);
   perform from acme_private.csr_state x
    where x.csr_id = (select y.csr_id from acme_private."order" y where y.id = p_order)
      for update;
@@ -443,9 +446,14 @@ begin
     return '[]';
   end if;
   perform acme_private.clean_up(p_order);
-  update acme_private.authorization
+  -- One that another order came to need meanwhile is left to that order's step, which finds it ended.
+  update acme_private.authorization a
      set state = 'deactivated', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
-   where id = any (p_deactivated) and state = 'pending';
+   where a.id = any (p_deactivated) and a.state = 'pending'
+     and not exists (
+       select from acme_private.order_authorization other
+         join acme_private."order" x on x.id = other.order_id
+        where other.authorization_id = a.id and x.is_live and x.id <> p_order);
   update acme_private."order"
      set state = 'cancelled', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null,
          claims = 0, next_attempt_at = null, reason_code = 'cancelled', reason = 'It was cancelled on request.'

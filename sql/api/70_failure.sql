@@ -26,6 +26,12 @@ begin
              next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem,
              updated_at = acme_private.clock()
        where account_id = p_id;
+      -- A person may have acted while we asked.
+      if exists (select from acme.account c
+                   join acme_private.account_state a on a.account_id = c.id
+                  where c.id = p_id and c.version > a.seen_version) then
+        p_due := acme_private.clock();
+      end if;
   end case;
   if p_due < 'infinity' then
     perform acme_private.enqueue(p_kind, p_id, p_due);
@@ -33,7 +39,8 @@ begin
 end
 $$;
 
--- No new orders of this scope until then; told once.
+-- No new orders of this scope until then. The reason is ours: every tenant of the account reads it, and
+-- the server's own words may name the domain of one of them.
 create or replace function acme_private.close_scope(
   p_worker bigint, p_server bigint, p_account bigint, p_until timestamptz, p_text text, p_problem jsonb
 ) returns void
@@ -41,12 +48,12 @@ language plpgsql volatile
 as $$
 begin
   insert into acme_private.closure as c (server_id, account_id, until, reason, problem)
-  values (p_server, p_account, p_until, p_text, p_problem)
+  values (p_server, p_account, p_until, p_text || to_char(p_until, ' YYYY-MM-DD HH24:MI:SS TZ.'), p_problem)
   on conflict (server_id, account_id) do update
     set until = greatest(c.until, excluded.until), reason = excluded.reason, problem = excluded.problem;
   perform acme_private.note('limited', null, null, null, p_account, null, p_worker,
-    jsonb_build_object('server_id', p_server, 'until', p_until, 'reason', p_text));
-  perform acme_private.dispatch_at(p_server, p_until);
+    jsonb_build_object('server_id', p_server, 'until', p_until, 'problem', p_problem));
+  perform acme_private.dispatch_at(p_server, p_until, 'reopen');
 end
 $$;
 
@@ -55,6 +62,7 @@ $$;
 --   refused      new try by the csr's own ladder
 --   gone         new order at once; if that does not help, by the csr's ladder
 --   account_lost new order as soon as the account is registered again
+--   limited      new order when the server takes them again; nothing was made at the server
 --   person       waits for acme.retry() after a person acted
 --   permanent    failed: the same request can never succeed
 create or replace function acme_private.end_order(
@@ -80,34 +88,32 @@ begin
   case
     when p_class = 'validation' and p_identifier is not null then
       v_state := 'retrying';
-      insert into acme_private.identifier_failure as f (account_id, identifier, failures, full_at, retry_at)
-      values (o.account_id, p_identifier, 1, v_now + interval '12 minutes', v_now + acme_private.ladder(1))
+      insert into acme_private.identifier_failure as f (account_id, identifier, failures, full_at)
+      values (o.account_id, p_identifier, 1, v_now + interval '12 minutes')
       on conflict (account_id, identifier) do update
-        set failures = f.failures + 1,
-            full_at = greatest(f.full_at, v_now) + interval '12 minutes',
-            retry_at = v_now + acme_private.ladder(f.failures + 1)
-      returning f.retry_at into v_due;
+        set failures = f.failures + 1, full_at = greatest(f.full_at, v_now) + interval '12 minutes'
+      returning v_now + acme_private.ladder(f.failures) into v_due;
     when p_class in ('validation', 'refused') or p_class = 'gone' and s.attempts > 0 then
       v_state := 'retrying';
       v_due := v_now + acme_private.ladder(s.attempts + 1);
-    when p_class in ('gone', 'account_lost') then
+    when p_class in ('gone', 'account_lost', 'limited') then
       null;
     when p_class = 'person' then
       v_state := 'needs_person';
     when p_class = 'permanent' then
       v_state := 'failed';
   end case;
-  perform set_config('acme_private.quiet', 'on', true);
   update acme_private.csr_state
      set state = v_state, order_id = null,
-         queued_at = case when v_state in ('queued', 'renewing') then v_now end,
-         attempts = s.attempts + case when p_class = 'account_lost' then 0 else 1 end,
+         -- It keeps its turn where the try was none.
+         queued_at = case when v_state in ('queued', 'renewing')
+                          then case when p_class = 'gone' then v_now else o.created_at end end,
+         attempts = s.attempts + case when p_class in ('account_lost', 'limited') then 0 else 1 end,
          next_attempt_at = v_due, updated_at = v_now,
          reason_code = case when v_state in ('queued', 'renewing') then null else p_code end,
          reason = case when v_state in ('queued', 'renewing') then null else p_text end,
          last_problem = p_problem
    where csr_id = o.csr_id;
-  perform set_config('acme_private.quiet', 'off', true);
   if v_state in ('retrying', 'needs_person', 'failed') then
     perform acme_private.note(v_state, o.tenant, o.csr_id, o.id, o.account_id, null, p_worker,
       jsonb_build_object('reason', p_text, 'next_attempt_at', v_due));
@@ -133,7 +139,11 @@ declare
   v_text text := p_outcome ->> 'text';
   v_problem jsonb := nullif(p_outcome -> 'problem', 'null');
   v_after interval := make_interval(secs => (p_outcome ->> 'retry_after_ms')::numeric / 1000);
-  v_ends_order boolean := p_kind <> 'account' and v_class not in ('waiting', 'trouble', 'limited');
+  -- A limit met before there is anything at the server gives the place back.
+  v_ends_order boolean := p_kind <> 'account' and v_class not in ('waiting', 'trouble')
+    and (v_class <> 'limited' or p_kind = 'order' and exists (
+      select from acme_private."order" y where y.id = p_id and y.url is null));
+  v_orders bigint[];
   v_server bigint;
   v_account bigint;
   v_attempts int;
@@ -142,20 +152,16 @@ declare
   o acme_private."order";
   v_claims jsonb := '[]';
 begin
+  perform acme_private.begin_work(false);
   -- The lock order: csr states, orders, then the row itself.
   if v_ends_order then
+    v_orders := case p_kind when 'order' then array[p_id] else array(
+      select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id) end;
     perform from acme_private.csr_state x
-     where x.csr_id in (
-       select y.csr_id from acme_private."order" y
-        where y.is_live and (p_kind = 'order' and y.id = p_id or p_kind = 'authorization' and y.id in (
-          select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id)))
+     where x.csr_id in (select y.csr_id from acme_private."order" y where y.is_live and y.id = any (v_orders))
      order by x.csr_id
        for update;
-    perform from acme_private."order" y
-     where y.is_live and (p_kind = 'order' and y.id = p_id or p_kind = 'authorization' and y.id in (
-       select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id))
-     order by y.id
-       for update;
+    perform from acme_private."order" y where y.is_live and y.id = any (v_orders) order by y.id for update;
   end if;
   case p_kind
     when 'order' then
@@ -184,12 +190,15 @@ begin
   elsif v_class = 'limited' then
     v_due := v_now + least(coalesce(v_after, interval '10 minutes'), interval '1 day');
     if p_kind <> 'account' then
-      perform acme_private.close_scope(p_worker, v_server, case when p_outcome ->> 'scope' = 'account' then v_account end,
-                                       v_due, v_text, v_problem);
+      perform acme_private.close_scope(p_worker, v_server, case when p_outcome ->> 'scope' = 'account' then v_account end, v_due,
+        case when p_outcome ->> 'scope' = 'account' then 'The server takes no new orders of this account until'
+             else 'The server takes no new orders until' end, v_problem);
     end if;
-    -- Not all at the very moment it opens.
-    perform acme_private.put_off(p_kind, p_id, v_due + random() * interval '2 seconds', v_attempts, 'limited', v_text, v_problem);
-    return v_claims;
+    if not v_ends_order then
+      -- Not all at the very moment it opens.
+      perform acme_private.put_off(p_kind, p_id, v_due + random() * interval '2 seconds', v_attempts, 'limited', v_text, v_problem);
+      return v_claims;
+    end if;
   end if;
 
   if p_kind = 'account' then
@@ -212,8 +221,16 @@ begin
      where account_id = v_account and state = 'valid'
        and acme_private.account_version(v_account) = p_outcome ->> 'account_version';
     if found then
+      -- A server that registers and then does not know what it registered is not asked in a circle.
+      update acme_private.account_state
+         set next_attempt_at = v_now + interval '1 minute'
+       where account_id = v_account
+         and exists (select from acme_private.event e
+                      where e.account_id = v_account and e.csr_id is null and e.event = 'account_lost'
+                        and e.at > now() - interval '1 minute');
       perform acme_private.note('account_lost', null, null, null, v_account, null, p_worker, jsonb_build_object('problem', v_problem));
-      perform acme_private.enqueue('account', v_account);
+      perform acme_private.enqueue('account', v_account, (
+        select a.next_attempt_at from acme_private.account_state a where a.account_id = v_account));
     end if;
   end if;
   if p_kind = 'authorization' then
@@ -231,8 +248,7 @@ begin
   for o in
     select y.*
       from acme_private."order" y
-     where y.is_live and (p_kind = 'order' and y.id = p_id or p_kind = 'authorization' and y.id in (
-       select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id))
+     where y.is_live and y.id = any (v_orders)
      order by y.id
   loop
     perform acme_private.end_order(p_worker, o, v_class, v_code, v_text, v_problem,

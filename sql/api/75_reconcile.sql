@@ -11,56 +11,37 @@ declare
   r record;
 begin
   -- One at a time; a second one finds nothing to do.
-  if not pg_try_advisory_xact_lock(hashtextextended('pgacme.reconcile', 0)) then
+  perform from acme_private.lock where name = 'reconcile' for update skip locked;
+  if not found then
     return;
   end if;
-  perform set_config('acme_private.quiet', 'on', true);
+  perform acme_private.begin_work(false);
 
-  -- Leases that ran out: their holders are gone, or too slow to be believed.
+  -- Orders whose authorizations are all decided and that nobody took further, and those that the server
+  -- has let expire meanwhile.
   for r in
-    select 'order' as kind, o.id from acme_private."order" o where o.is_live and o.lease_until < v_now
-    union all
-    select 'authorization', a.id from acme_private.authorization a where a.state = 'pending' and a.lease_until < v_now
-    union all
-    select 'account', a.account_id from acme_private.account_state a where a.lease_until < v_now
-    -- Wake-ups that got lost: due, held by nobody.
-    union all
-    select 'order', o.id from acme_private."order" o
-      join acme.csr c on c.id = o.csr_id
-     where o.is_live and o.lease_token is null
-       and (o.state <> 'authorizing' and coalesce(o.next_attempt_at, o.created_at) < v_late
-            or o.state in ('creating', 'authorizing', 'ready') and c.cancel_request is not null)
-    union all
-    select 'authorization', a.id from acme_private.authorization a
-     where a.state = 'pending' and a.lease_token is null and coalesce(a.next_attempt_at, a.updated_at) < v_late
-       and exists (select from acme_private.order_authorization oa
-                     join acme_private."order" o on o.id = oa.order_id
-                    where oa.authorization_id = a.id and o.is_live and not o.is_parked)
-    union all
-    select 'account', a.account_id from acme_private.account_state a
-     where a.state in ('new', 'registering') and a.lease_token is null and coalesce(a.next_attempt_at, a.updated_at) < v_late
-    union all
-    -- Requests that nobody has seen.
-    select 'csr', s.csr_id from acme.csr c
-      join acme_private.csr_state s on s.csr_id = c.id
-     where c.version > 1 and c.version > s.seen_version and s.order_id is null and s.lease_token is null
-       and s.state <> 'received'
-  loop
-    perform acme_private.enqueue(r.kind, r.id);
-  end loop;
-
-  -- Manual challenges whose order the server has let expire: a new order, with a new token.
-  for r in
-    select o.* from acme_private."order" o
-     where o.is_live and o.lease_token is null and o.state = 'authorizing' and o.expires_at < v_now
+    select o.id, o.csr_id, o.server_id,
+           o.expires_at >= v_now is not false and not exists (
+             select from acme_private.order_authorization oa
+               join acme_private.authorization a on a.id = oa.authorization_id
+              where oa.order_id = o.id and a.state <> 'valid') as is_proved
+      from acme_private."order" o
+     where o.is_live and o.lease_token is null and o.state = 'authorizing'
+       and (o.expires_at < v_now or not exists (
+         select from acme_private.order_authorization oa
+           join acme_private.authorization a on a.id = oa.authorization_id
+          where oa.order_id = o.id and a.state = 'pending'))
      order by o.csr_id
   loop
     perform from acme_private.csr_state where csr_id = r.csr_id for update;
-    perform acme_private.end_order(null, o, 'gone', 'order_gone', 'The order expired before its names were proved.', null, null)
-       from acme_private."order" o
-      where o.id = r.id and o.is_live and o.lease_token is null
-        for update;
-    if found then
+    if r.is_proved then
+      update acme_private."order" set state = 'ready' where id = r.id and state = 'authorizing' and lease_token is null;
+      perform acme_private.enqueue('order', r.id);
+    else
+      perform acme_private.end_order(null, o, 'gone', 'order_gone', 'The order ended at the server before its names were proved.', null, null)
+         from acme_private."order" o
+        where o.id = r.id and o.is_live and o.lease_token is null
+          for update;
       perform acme_private.dispatch_at(r.server_id, v_now);
     end if;
   end loop;
@@ -68,7 +49,7 @@ begin
   -- Authorizations that no order came to need: servers forget them, and so do we.
   update acme_private.authorization a
      set state = 'expired', updated_at = v_now
-   where a.state = 'pending' and a.lease_token is null
+   where a.state = 'pending' and (a.lease_token is null or a.lease_until < v_now)
      and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
      and not exists (
        select from acme_private.order_authorization oa
@@ -114,6 +95,46 @@ begin
 
   delete from acme_private.closure where until <= v_now;
   delete from acme_private.worker where coalesce(stopped_at, heartbeat_at) < now() - interval '1 day';
+
+  -- Leases that ran out: their holders are gone, or too slow to be believed.
+  for r in
+    select 'order' as kind, o.id from acme_private."order" o where o.is_live and o.lease_until < v_now
+    union all
+    select 'authorization', a.id from acme_private.authorization a
+     where a.state = 'pending' and a.lease_until < v_now
+       and exists (select from acme_private.order_authorization oa
+                     join acme_private."order" o on o.id = oa.order_id
+                    where oa.authorization_id = a.id and o.is_live)
+    union all
+    select 'account', a.account_id from acme_private.account_state a where a.lease_until < v_now
+    -- Wake-ups that got lost: due, held by nobody.
+    union all
+    select 'order', o.id from acme_private."order" o
+      join acme.csr c on c.id = o.csr_id
+     where o.is_live and o.lease_token is null
+       and (o.state <> 'authorizing' and coalesce(o.next_attempt_at, o.created_at) < v_late
+            or o.state in ('creating', 'authorizing', 'ready') and c.cancel_request is not null)
+    union all
+    select 'authorization', a.id from acme_private.authorization a
+     where a.state = 'pending' and a.lease_token is null and not acme_private.waits_for_publication(a.id)
+       and coalesce(a.next_attempt_at, a.updated_at) < v_late
+       and exists (select from acme_private.order_authorization oa
+                     join acme_private."order" o on o.id = oa.order_id
+                    where oa.authorization_id = a.id and o.is_live)
+    union all
+    select 'account', a.account_id from acme_private.account_state a
+      join acme.account c on c.id = a.account_id
+     where a.state in ('new', 'registering') and a.lease_token is null
+       and (coalesce(a.next_attempt_at, a.updated_at) < v_late or c.version > a.seen_version)
+    union all
+    -- Requests that nobody has seen.
+    select distinct 'csr', q.csr_id from acme_private.request q
+      join acme_private.csr_state s on s.csr_id = q.csr_id
+     where s.order_id is null and s.lease_token is null
+     order by kind, id
+  loop
+    perform acme_private.enqueue(r.kind, r.id);
+  end loop;
 
   if exists (select from acme_private.csr_state where state = 'received')
      or exists (select from acme_private.csr_state where state in ('queued', 'renewing') and order_id is null) then

@@ -47,6 +47,12 @@ create table acme_private.step (
   primary key (kind, state)
 );
 
+-- Locks between workers. Rows, since advisory locks can be taken by everyone.
+create table acme_private.lock (
+  name text primary key
+);
+insert into acme_private.lock (name) values ('dispatch'), ('reconcile');
+
 create table acme_private.worker (
   id bigint generated always as identity primary key,
   host text not null,
@@ -92,6 +98,7 @@ create table acme.account (
   is_default boolean,
   paused_at timestamptz,
   pause_reason text,
+  version bigint not null default 1,
   created_at timestamptz not null default now()
 );
 create unique index account_is_default_key on acme.account (is_default) where is_default;
@@ -105,6 +112,8 @@ create table acme_private.account_state (
   url text,
   terms_url text,
   version bigint not null default 1,
+  -- acme.account.version as of the last claim
+  seen_version bigint not null default 1,
   registered_at timestamptz,
   next_attempt_at timestamptz,
   attempts int not null default 0,
@@ -167,8 +176,6 @@ create table acme.csr (
   created_at timestamptz not null default now()
 );
 create index csr_account_idx on acme.csr (account) where account is not null;
--- Rows that ever had a request: reconcile looks among them for one that nobody has seen.
-create index csr_touched_idx on acme.csr (id) where version > 1;
 
 create table acme_private.csr_state (
   csr_id bigint primary key references acme.csr (id) on delete cascade,
@@ -211,6 +218,7 @@ create table acme_private.csr_state (
 create unique index csr_state_der_key on acme_private.csr_state (tenant, der_sha256) where is_live;
 create unique index csr_state_ref_key on acme_private.csr_state (tenant, ref) where is_live and ref is not null;
 create index csr_state_received_idx on acme_private.csr_state (csr_id) where state = 'received';
+create index csr_state_suspect_idx on acme_private.csr_state (csr_id) where state = 'received' and claims > 0;
 -- The queue, in the order in which the dispatcher walks it: round-robin over tenants.
 create index csr_state_queue_idx
   on acme_private.csr_state (server_id, account_id, tenant, priority desc, queued_at, csr_id)
@@ -219,9 +227,18 @@ create index csr_state_retry_idx on acme_private.csr_state (next_attempt_at) whe
 create index csr_state_renew_idx on acme_private.csr_state (renew_at) where state = 'issued';
 create index csr_state_account_idx on acme_private.csr_state (account_id) where account_id is not null;
 
+-- Requests of applications that no worker has heeded yet, should their wake-up get lost.
+create table acme_private.request (
+  id bigint generated always as identity primary key,
+  csr_id bigint not null,
+  created_at timestamptz not null default now()
+);
+create index request_csr_idx on acme_private.request (csr_id);
+
 create table acme_private."order" (
   id bigint generated always as identity primary key,
-  csr_id bigint not null references acme.csr (id) on delete cascade,
+  -- Not acme.csr: an application that locks its own row there must not hold up a worker.
+  csr_id bigint not null references acme_private.csr_state (csr_id) on delete cascade,
   tenant text not null,
   server_id bigint not null references acme.server (id) on delete restrict,
   account_id bigint not null references acme.account (id) on delete restrict,
@@ -324,11 +341,12 @@ create table acme_private.record (
 ) with (fillfactor = 70);
 create index record_token_idx on acme_private.record (token) where state in ('published', 'removing');
 create index record_challenge_idx on acme_private.record (challenge_id);
+create index record_open_idx on acme_private.record (challenge_id) where state in ('intended', 'published');
 create index record_todo_idx on acme_private.record (id) where method = 'manual' and state in ('intended', 'removing');
 
 create table acme_private.certificate (
   id bigint generated always as identity primary key,
-  csr_id bigint not null references acme.csr (id) on delete cascade,
+  csr_id bigint not null references acme_private.csr_state (csr_id) on delete cascade,
   tenant text not null,
   order_id bigint not null,
   state text not null default 'current'
@@ -374,7 +392,6 @@ create table acme_private.identifier_failure (
   identifier text not null,
   failures int not null,
   full_at timestamptz not null,
-  retry_at timestamptz not null,
   primary key (account_id, identifier)
 );
 

@@ -59,12 +59,15 @@ export function optionalText(object: JsonObject, member: string, max = 2000): st
   return typeof value === 'string' && isPlain(value, max) ? value : undefined;
 }
 
-/** An optional RFC 3339 time, kept as it was sent; anything else counts as absent. */
+/**
+ * An optional RFC 3339 time, as UTC with milliseconds; anything else counts as absent, also a date that
+ * is none: JavaScript reads 30 February as a day in March, PostgreSQL refuses it.
+ */
 export function optionalTime(object: JsonObject, member: string): string | undefined {
   const value = optionalText(object, member, 64);
-  return value !== undefined && /^\d{4}-\d\d-\d\d[Tt ]/.test(value) && Date.parse(value) > 0
-    ? value
-    : undefined;
+  if (value === undefined || !/^[1-9]\d{3}-\d\d-\d\d[Tt ]/.test(value)) return undefined;
+  const time = Date.parse(value);
+  return time > 0 && time < Date.UTC(9999, 0) ? new Date(time).toISOString() : undefined;
 }
 
 /** An identifier object (RFC 8555 §7.1.3, §7.1.4). */

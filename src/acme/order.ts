@@ -1,5 +1,12 @@
 import type { Account } from './account.ts';
-import { type Answer, answerWith, type HttpAnswer, jsonOf, locationOf } from './answer.ts';
+import {
+  type Answer,
+  answerWith,
+  badAnswer,
+  type HttpAnswer,
+  jsonOf,
+  locationOf,
+} from './answer.ts';
 import {
   identifier,
   type Identifier,
@@ -54,6 +61,10 @@ export async function newOrder(
   const answer = await server.post(account, endpoint, payload, call);
   const order = orderOf(answer);
   const url = locationOf(answer);
+  // RFC 8555 §7.1.3: what makes a pending order ready are its authorizations.
+  if (order.status === 'pending' && order.authorizations.length === 0) {
+    throw badAnswer(answer.url, 'with a pending order that has no authorizations');
+  }
   // Now and not when they are visited: whoever stores this order could never get on with it.
   for (const named of [url, order.finalize, ...order.authorizations]) server.assertAllowed(named);
   return { url, ...answerWith(order, answer) };

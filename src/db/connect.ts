@@ -11,6 +11,8 @@ export interface ConnectOptions {
   name: string;
   /** Connections at most. */
   max: number;
+  /** Milliseconds to wait for a lock at most; unlimited unless given. */
+  lockTimeoutMs?: number;
   /** Notices and warnings of the server, a line each. */
   onNotice?: (line: string) => void;
 }
@@ -19,14 +21,18 @@ export interface ConnectOptions {
  * Opens a pool. Connections are made when they are first needed, so that this never throws for a
  * database that is away; the first query does.
  */
-export function connect({ databaseUrl, name, max, onNotice }: ConnectOptions): Sql {
-  const options: postgres.Options<Record<string, never>> = {
+export function connect(options: ConnectOptions): Sql {
+  const { databaseUrl, name, max, lockTimeoutMs, onNotice } = options;
+  const settings: postgres.Options<Record<string, never>> = {
     max,
-    connection: { application_name: name },
+    connection: {
+      application_name: name,
+      ...(lockTimeoutMs === undefined ? {} : { lock_timeout: lockTimeoutMs }),
+    },
     connect_timeout: 10,
     // Times are compared and scheduled by the database's clock only, so no type parsing is set up here.
     onnotice: (notice) =>
       onNotice?.(`${notice['severity'] ?? 'NOTICE'}: ${notice['message'] ?? ''}`),
   };
-  return databaseUrl === undefined ? postgres(options) : postgres(databaseUrl, options);
+  return databaseUrl === undefined ? postgres(settings) : postgres(databaseUrl, settings);
 }

@@ -9,8 +9,10 @@ interface Lease {
   id: number;
   /** Fences the commit. */
   lease: string;
-  /** How long the lease lasts from now, in milliseconds. */
+  /** How long the lease lasts from `asked_at` on, in milliseconds. */
   lease_ms: number;
+  /** `performance.now()` from before the lease was asked for: waiting for the answer counts. */
+  asked_at: number;
   account_id: number;
   /** Changes whenever what was remembered of the account or its server no longer holds. */
   account_version: string;
@@ -131,7 +133,6 @@ export interface Failure {
   /** For an authorization that ended: the state the server gave. */
   authorization_state?: string;
   identifier?: string;
-  account_version?: string;
 }
 
 /** The facts of a new order (RFC 8555 §7.1.3), for the database. */
@@ -185,9 +186,11 @@ export class Steps {
 
   /** Takes the lease of a row; null: nothing to do. */
   async claim(kind: Claim['kind'], id: number): Promise<Claim | null> {
-    return one<Claim | null>(
+    const asked = performance.now();
+    const claim = one<Claim | null>(
       await this.#sql`select acme_private.claim(${this.worker}, ${kind}, ${id}) as value`,
     );
+    return claim && { ...claim, asked_at: asked };
   }
 
   /** Gives the lease back without a result. */
@@ -197,17 +200,17 @@ export class Steps {
 
   /** One turn of the dispatcher: stores verdicts, takes what was received, admits. */
   async dispatch(lease: string | null, verdicts: Verdict[], take: number): Promise<Dispatched> {
-    return one<Dispatched>(
+    const asked = performance.now();
+    const turn = one<Dispatched>(
       await this.#sql`
         select acme_private.dispatch(${this.worker}, ${lease}, ${this.#json(verdicts)}, ${take}) as value`,
     );
+    return { ...turn, claims: stamped(turn.claims, asked) };
   }
 
   /** Acts on an application's requests for a csr, or on its next try being due. */
   async attend(csr: number, take: number): Promise<Claim[]> {
-    return one<Claim[]>(
-      await this.#sql`select acme_private.attend(${this.worker}, ${csr}, ${take}) as value`,
-    );
+    return claimed(this.#sql`select acme_private.attend(${this.worker}, ${csr}, ${take}) as value`);
   }
 
   async accountRecord(id: number): Promise<AccountRecord> {
@@ -238,8 +241,8 @@ export class Steps {
   }
 
   async orderCreated(claim: OrderClaim, facts: OrderFacts, take: number): Promise<Claim[]> {
-    return one<Claim[]>(
-      await this.#sql`
+    return claimed(
+      this.#sql`
         select acme_private.order_created(
           ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(facts)}, ${take}) as value`,
     );
@@ -262,8 +265,8 @@ export class Steps {
     facts: AuthorizationFacts,
     take: number,
   ): Promise<Claim[]> {
-    return one<Claim[]>(
-      await this.#sql`
+    return claimed(
+      this.#sql`
         select acme_private.authorization_proved(
           ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(facts)}, ${take}) as value`,
     );
@@ -276,8 +279,8 @@ export class Steps {
     retryAfterMs: number | undefined,
     take: number,
   ): Promise<Claim[]> {
-    return one<Claim[]>(
-      await this.#sql`
+    return claimed(
+      this.#sql`
         select acme_private.order_finalized(
           ${this.worker}, ${claim.id}, ${claim.lease}, ${certificateUrl ?? null}, ${retryAfterMs ?? null}, ${take}) as value`,
     );
@@ -288,8 +291,8 @@ export class Steps {
     certificate: CertificateFacts,
     take: number,
   ): Promise<Claim[]> {
-    return one<Claim[]>(
-      await this.#sql`
+    return claimed(
+      this.#sql`
         select acme_private.certificate_stored(
           ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(certificate)}, ${take}) as value`,
     );
@@ -302,18 +305,18 @@ export class Steps {
   }
 
   async orderCancelled(claim: OrderClaim, deactivated: number[], take: number): Promise<Claim[]> {
-    return one<Claim[]>(
-      await this.#sql`
+    return claimed(
+      this.#sql`
         select acme_private.order_cancelled(
           ${this.worker}, ${claim.id}, ${claim.lease}, ${deactivated}, ${take}) as value`,
     );
   }
 
   async stepFailed(claim: Claim, failure: Failure, take: number): Promise<Claim[]> {
-    return one<Claim[]>(
-      await this.#sql`
+    return claimed(
+      this.#sql`
         select acme_private.step_failed(
-          ${this.worker}, ${claim.kind}, ${claim.id}, ${claim.lease}, ${this.#json(failure)}, ${take}) as value`,
+          ${this.worker}, ${claim.kind}, ${claim.id}, ${claim.lease}, ${this.#json({ account_version: claim.account_version, ...failure })}, ${take}) as value`,
     );
   }
 
@@ -329,4 +332,13 @@ export class Steps {
 
 function one<T>(rows: readonly Record<string, unknown>[]): T {
   return rows[0]?.['value'] as T;
+}
+
+async function claimed(query: PromiseLike<readonly Record<string, unknown>[]>): Promise<Claim[]> {
+  const asked = performance.now();
+  return stamped(one<Claim[]>(await query), asked);
+}
+
+function stamped(claims: Claim[], asked: number): Claim[] {
+  return claims.map((claim) => ({ ...claim, asked_at: asked }));
 }

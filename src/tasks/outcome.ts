@@ -36,7 +36,6 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
         class: 'account_lost',
         code: 'account_lost',
         text,
-        account_version: claim.account_version,
         ...base,
       };
     case 'userActionRequired':

@@ -65,7 +65,7 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
   const isLong = performance.now() - run.startedAt > JOB_MS;
   const hold: Hold = {
     ...run,
-    deadline: performance.now() + claim.lease_ms - LEASE_MARGIN_MS,
+    deadline: claim.asked_at + claim.lease_ms - LEASE_MARGIN_MS,
     take: isStopping ? 0 : SIDE_BY_SIDE,
     takeOther: isStopping || isLong ? 0 : 1,
   };

@@ -25,7 +25,7 @@ function jws(seen: Seen | undefined): { header: Record<string, unknown>; payload
 
 const ORDER = {
   status: 'pending',
-  expires: '2026-11-24T00:00:00Z',
+  expires: '2026-11-24T00:00:00.000Z',
   identifiers: [{ type: 'dns', value: 'a.example' }],
   authorizations: ['https://ca.example/authz/1'],
   finalize: 'https://ca.example/finalize/1',

@@ -128,8 +128,9 @@ test('each bad CSR is rejected with its reason, and a good one beside them is is
   const world = await faultyWorld();
   await world.worker();
   const ids = new Map<string, string>();
-  for (const [name, { pem }] of Object.entries(cases))
-    {ids.set(name, await world.insert({ pem: await pem() }));}
+  for (const [name, { pem }] of Object.entries(cases)) {
+    ids.set(name, await world.insert({ pem: await pem() }));
+  }
   const good = await world.insert({ names: [freshName()] });
   await world.reach(good, 'issued');
   for (const [name, { code, text }] of Object.entries(cases)) {
@@ -137,7 +138,7 @@ test('each bad CSR is rejected with its reason, and a good one beside them is is
     const codes = row.last_problem.reasons?.map((reason) => reason.code);
     expect(codes, name).toEqual([code]);
     expect(row.reason, name).toMatch(text ?? /\w/);
-     
+
     expect(row.reason, name).not.toMatch(/[\u0000-\u001f\u007f]/);
     expect(row.next_attempt_at, name).toBeNull();
   }

@@ -50,7 +50,7 @@ for (const [name, { fault, text }] of Object.entries(directories)) {
       { what: 'the account says what is wrong' },
     );
     expect(row.reason).toMatch(text);
-     
+
     expect(row.reason).not.toMatch(/[\u0000-\u001f\u007f]/);
     expect(row.next_attempt_at).toBeInstanceOf(Date);
     expect(await world.status(id)).toMatchObject({

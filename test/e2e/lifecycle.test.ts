@@ -165,8 +165,9 @@ test('tenants take turns, whatever the length of their queues', async () => {
     ['b', 2],
     ['c', 2],
   ] as const) {
-    for (let i = 0; i < count; i++)
-      {order.push(await world.insert({ names: [freshName()] }, { tenant }));}
+    for (let i = 0; i < count; i++) {
+      order.push(await world.insert({ names: [freshName()] }, { tenant }));
+    }
   }
   await world.worker();
   await until(

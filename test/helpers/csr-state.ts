@@ -18,7 +18,8 @@ export async function putInState(sql: postgres.Sql, csr: string, state: string):
        where s.csr_id = ${csr} and a.is_default`;
     await tx`
       insert into acme_private.identifier_claim (name, registered_domain, tenant)
-      select ${name}, 'example.org', tenant from acme.csr where id = ${csr}`;
+      select ${name}, 'example.org', tenant from acme.csr where id = ${csr}
+      on conflict do nothing`;
     if (state === 'ordering') await makeOrder(tx, csr);
     if (state === 'issued' || state === 'renewing') await makeCertificate(tx, csr);
     await tx`update acme_private.csr_state set state = ${state} where csr_id = ${csr}`;

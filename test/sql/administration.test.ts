@@ -1,0 +1,160 @@
+import type postgres from 'postgres';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { refusal } from '../helpers/refusal.ts';
+import { openShop, type Shop } from '../helpers/shop.ts';
+
+let shop: Shop;
+let admin: postgres.Sql;
+
+beforeEach(async () => {
+  shop = await openShop();
+  admin = await shop.database.as('acme_admin');
+});
+
+const queries = () => [admin, shop.sql];
+
+describe('a server', () => {
+  test('after migration there are those of Let’s Encrypt, and a responder for every name', async () => {
+    const servers = await admin<
+      { name: string }[]
+    >`select name from acme.server where name <> 'ca' order by name`;
+    expect(servers.map(({ name }) => name)).toEqual(['letsencrypt', 'letsencrypt-staging']);
+    const solvers = await admin`select name, challenge_type, method, names from acme.solver`;
+    expect(solvers).toEqual([
+      { name: 'http-01', challenge_type: 'http-01', method: 'responder', names: ['*'] },
+    ]);
+  });
+
+  test('keeps its directory_url once it has an account, also against a superuser', async () => {
+    for (const sql of queries()) {
+      const error = await refusal(
+        sql`update acme.server set directory_url = 'https://other.example.org/dir' where name = 'ca'`,
+      );
+      expect(error.message).toBe(
+        'The directory_url of server ca cannot change: it has accounts, and their keys must not go elsewhere.',
+      );
+      expect(error.hint).toBe('Insert a new server with the other URL.');
+    }
+    await admin`update acme.server set directory_url = 'https://moved.example.org/dir' where name = 'letsencrypt'`;
+    await admin`update acme.server set max_names = 7, ca_bundle = null where name = 'ca'`;
+    // Without its account it is free again.
+    await admin`delete from acme.account`;
+    await admin`update acme.server set directory_url = 'https://other.example.org/dir' where name = 'ca'`;
+  });
+
+  test('counts its changes, so that workers forget what they remembered of it', async () => {
+    const version = () =>
+      admin<{ version: string }[]>`select version from acme.server where name = 'ca'`;
+    expect(await version()).toEqual([{ version: '1' }]);
+    await admin`update acme.server set key_types = '{P-256}' where name = 'ca'`;
+    await admin`update acme.server set key_types = '{P-256}' where name = 'ca'`;
+    expect(await version()).toEqual([{ version: '2' }]);
+  });
+
+  test('may be renamed; its accounts follow', async () => {
+    await admin`update acme.server set name = 'internal' where name = 'ca'`;
+    expect(await admin`select server from acme.account`).toEqual([{ server: 'internal' }]);
+  });
+
+  test.each([
+    ['http://ca.example.org/dir', 'server_directory_url_is_https'],
+    ['https://user@ca.example.org/dir', 'server_directory_url_is_https'],
+    ['https://ca.example.org/dir#x', 'server_directory_url_is_https'],
+    ['https:///dir', 'server_directory_url_is_https'],
+  ])('with the directory_url %s is refused', async (url, constraint) => {
+    const error = await refusal(
+      admin`insert into acme.server (name, directory_url) values ('x', ${url})`,
+    );
+    expect(error.constraint_name).toBe(constraint);
+  });
+
+  test('takes no private key as its ca_bundle', async () => {
+    const bundle = '-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----';
+    const error = await refusal(
+      admin`update acme.server set ca_bundle = ${bundle} where name = 'ca'`,
+    );
+    expect(error.constraint_name).toBe('server_ca_bundle_is_pem');
+  });
+});
+
+describe('an account', () => {
+  test('wakes a worker to register it when it is inserted, without a key', async () => {
+    await admin`insert into acme.account (name, server) values ('second', 'ca')`;
+    expect(await shop.jobs()).toMatchObject([
+      { task: 'register', key: null, payload: { kind: 'account' } },
+      { task: 'dispatch', key: null },
+    ]);
+    expect(await admin`select state from acme.account_status where name = 'second'`).toEqual([
+      { state: 'new' },
+    ]);
+  });
+
+  test('cannot be renamed, also by a superuser', async () => {
+    expect(await refusal(shop.sql`update acme.account set name = 'other'`)).toMatchObject({
+      message: 'The account main cannot be renamed: its key is sealed for this name.',
+    });
+  });
+
+  test('cannot move to another server, also by a superuser', async () => {
+    expect(await refusal(shop.sql`update acme.account set server = 'letsencrypt'`)).toMatchObject({
+      message:
+        'The account main cannot move to another server: an account lives where it was registered.',
+    });
+  });
+
+  test('of an unknown server is refused by an error that names it', async () => {
+    expect(
+      await refusal(admin`insert into acme.account (name, server) values ('x', 'nowhere')`),
+    ).toMatchObject({
+      code: '23503',
+      constraint_name: 'account_server_fkey',
+      detail: 'Key (server)=(nowhere) is not present in table "server".',
+    });
+  });
+
+  test('wakes a worker again when a person agreed to the terms', async () => {
+    await shop.sql`update acme_private.account_state set next_attempt_at = 'infinity', reason_code = 'user_action_required'`;
+    await admin`update acme.account set terms_agreed = true`;
+    expect((await shop.jobs()).map(({ task }) => task)).toContain('register');
+    expect(await admin`select next_attempt_at from acme.account_status`).toEqual([
+      { next_attempt_at: null },
+    ]);
+  });
+});
+
+describe('the default account', () => {
+  const defaults = () =>
+    admin<{ name: string }[]>`select name from acme.account where is_default order by name`;
+
+  test('is the first one inserted; a later one is not', async () => {
+    await admin`insert into acme.account (name, server) values ('second', 'ca')`;
+    expect(await defaults()).toEqual([{ name: 'main' }]);
+  });
+
+  test('is the first also when several are inserted at once', async () => {
+    await admin`delete from acme.account`;
+    await admin`insert into acme.account (name, server) values ('a', 'ca'), ('b', 'ca')`;
+    expect(await defaults()).toEqual([{ name: 'a' }]);
+  });
+
+  test('moves to whichever is given that part, by INSERT or by UPDATE', async () => {
+    await admin`insert into acme.account (name, server, is_default) values ('second', 'ca', true)`;
+    expect(await defaults()).toEqual([{ name: 'second' }]);
+    await admin`update acme.account set is_default = true where name = 'main'`;
+    expect(await defaults()).toEqual([{ name: 'main' }]);
+  });
+
+  test('may be none: csrs that name no account then say what to do, and go on when there is one', async () => {
+    await admin`update acme.account set is_default = false`;
+    const id = await shop.insert();
+    expect(await shop.status(id)).toMatchObject({
+      state: 'received',
+      reason_code: 'no_account',
+      reason: expect.stringContaining('Insert one into acme.account') as unknown,
+    });
+    await shop.clearJobs();
+    await admin`update acme.account set is_default = true`;
+    expect((await shop.jobs()).map(({ task }) => task)).toEqual(['dispatch']);
+    expect(await shop.status(id)).toMatchObject({ reason_code: 'waiting_for_worker' });
+  });
+});

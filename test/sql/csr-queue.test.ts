@@ -1,0 +1,118 @@
+import postgres from 'postgres';
+import { beforeEach, expect, test } from 'vitest';
+import { putInState } from '../helpers/csr-state.ts';
+import { pemShapedLikeCsr } from '../helpers/pem.ts';
+import { freshDatabase, type FreshDatabase } from '../helpers/postgres.ts';
+import { scaled } from '../helpers/scale.ts';
+
+let database: FreshDatabase;
+let app: postgres.Sql;
+
+beforeEach(async () => {
+  database = await freshDatabase();
+  app = await database.as('acme_app');
+});
+
+/** The jobs in the queue: task, and whether a key stands for them. */
+async function jobs(): Promise<{ task: string; has_key: boolean }[]> {
+  return database.sql`
+    select task_identifier as task, key is not null as has_key
+      from acme_worker.jobs
+     order by id`;
+}
+
+const clearJobs = () =>
+  database.sql`select acme_worker.complete_jobs(array(select id from acme_worker.jobs))`;
+
+/** A csr in this state, with an account, and an empty queue. */
+async function insertIn(state: string): Promise<string> {
+  const { sql } = database;
+  await sql`insert into acme.server (name, directory_url) values ('ca', 'https://ca.example.org/dir')`;
+  await sql`insert into acme.account (name, server) values ('main', 'ca')`;
+  const [csr] = await app<
+    [{ id: string }]
+  >`insert into acme.csr (pem) values (${pemShapedLikeCsr()}) returning id`;
+  await putInState(sql, csr.id, state);
+  await clearJobs();
+  return csr.id;
+}
+
+test('any number of rows in one statement wakes one dispatcher, without a key', async () => {
+  const count = scaled(10_000);
+  const pems = Array.from({ length: count }, () => pemShapedLikeCsr());
+  const startedAt = performance.now();
+  await app`insert into acme.csr (pem) select unnest(${pems}::text[])`;
+  const seconds = (performance.now() - startedAt) / 1000;
+  process.stdout.write(
+    `      ${count} CSRs in one INSERT: ${Math.round(count / seconds)} rows/s\n`,
+  );
+  expect(await jobs()).toEqual([{ task: 'dispatch', has_key: false }]);
+  const [row] = await app<[{ received: number }]>`
+    select count(*)::int as received from acme.csr_status where state = 'received'`;
+  expect(row.received).toBe(count);
+}, 120_000);
+
+test('a statement that inserts nothing wakes nobody', async () => {
+  await app`insert into acme.csr (pem) select unnest(${[]}::text[])`;
+  expect(await jobs()).toEqual([]);
+});
+
+const breakages = [
+  {
+    what: 'its functions are gone',
+    breaking: ['add_job', 'add_jobs'].map((name) => ({
+      kind: 'routine',
+      name: `acme_worker.${name}`,
+    })),
+  },
+  { what: 'its schema is gone', breaking: [{ kind: 'schema', name: 'acme_worker' }] },
+];
+
+test.each(breakages)(
+  'INSERTs and requests succeed when the queue is broken: $what',
+  async ({ breaking }) => {
+    const { sql } = database;
+    const issued = await insertIn('issued');
+    const warnings: string[] = [];
+    const { url } = await database.login('acme_app');
+    const loud = postgres(url, {
+      max: 1,
+      onnotice: ({ message }) => warnings.push(String(message)),
+    });
+    try {
+      for (const { kind, name } of breaking) {
+        await sql.unsafe(`alter ${kind} ${name} rename to broken_${name.replace(/.*\./, '')}`);
+      }
+      await loud`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
+      await loud`select acme.renew(${issued})`;
+      for (const { kind, name } of breaking) {
+        const [plain = '', schema] = name.split('.').reverse();
+        const broken = `${schema === undefined ? '' : `${schema}.`}broken_${plain}`;
+        await sql.unsafe(`alter ${kind} ${broken} rename to ${plain}`);
+      }
+    } finally {
+      await loud.end();
+    }
+    expect(warnings).toHaveLength(2);
+    for (const warning of warnings) {
+      expect(warning).toMatch(
+        /^pgacme could not wake a worker \(.*\); the work is picked up within a minute$/,
+      );
+    }
+    expect(await jobs()).toEqual([]);
+    // What the lost wake-ups stood for is in the rows.
+    await sql`select acme_private.reconcile()`;
+    expect((await jobs()).map(({ task }) => task).sort()).toEqual(['attend', 'dispatch']);
+  },
+);
+
+test.each(['queued', 'renewing', 'retrying', 'needs_person', 'rejected', 'failed', 'issued'])(
+  'a request whose wake-up was lost is found again: csr %s',
+  async (state) => {
+    const id = await insertIn(state);
+    await app`update acme.csr set renew_request = version + 1 where id = ${id}`;
+    await clearJobs();
+    await database.sql`select acme_private.reconcile()`;
+    expect((await jobs()).map(({ task }) => task)).toContain('attend');
+  },
+);

@@ -1,0 +1,143 @@
+import postgres from 'postgres';
+import { describe, expect, test } from 'vitest';
+import { migrate } from '../../src/db/migrate.ts';
+import { taskIdentifiers } from '../../src/db/task-identifiers.ts';
+import { dumpContract } from '../helpers/contract.ts';
+import { pemShapedLikeCsr } from '../helpers/pem.ts';
+import { freshDatabase, type FreshDatabase } from '../helpers/postgres.ts';
+import { pgacmeRefusal } from '../helpers/refusal.ts';
+
+/** A database of this run without pgacme. */
+async function emptyDatabase(): Promise<FreshDatabase> {
+  const database = await freshDatabase();
+  await database.sql`drop schema acme, acme_private, acme_worker cascade`;
+  return database;
+}
+
+async function creators(sql: postgres.Sql): Promise<string[]> {
+  const rows = await sql<{ role: string }[]>`
+    select role
+      from unnest(array['acme_owner', 'acme_worker', 'acme_app', 'acme_reader', 'acme_responder', 'acme_admin']) role
+     where has_database_privilege(role, current_database(), 'create')`;
+  return rows.map(({ role }) => role);
+}
+
+test('migrate twice is a no-op', async () => {
+  const { sql, url } = await emptyDatabase();
+  expect((await migrate({ databaseUrl: url })).applied).toEqual(['000001_tables.sql', 'api']);
+  const contract = await dumpContract(sql);
+  const rows = await sql`select * from acme_private.migration order by name`;
+  const lines: string[] = [];
+  expect((await migrate({ databaseUrl: url, log: (line) => lines.push(line) })).applied).toEqual(
+    [],
+  );
+  expect(lines).toEqual([]);
+  expect(await dumpContract(sql)).toBe(contract);
+  expect(await sql`select * from acme_private.migration order by name`).toEqual(rows);
+});
+
+test('functions, views and grants are made anew when their files have changed, and only they', async () => {
+  const { sql, url } = await freshDatabase();
+  const contract = await dumpContract(sql);
+  await sql`update acme_private.migration set sha256 = 'of an earlier version' where name = 'api'`;
+  await sql`grant delete on acme.csr to acme_reader`;
+  await sql`drop view acme.worker_status`;
+  expect((await migrate({ databaseUrl: url })).applied).toEqual(['api']);
+  expect(await dumpContract(sql)).toBe(contract);
+});
+
+test('several at once are safe: one does the work, the others find it done', async () => {
+  const { sql, url } = await emptyDatabase();
+  const done = await Promise.all(Array.from({ length: 4 }, () => migrate({ databaseUrl: url })));
+  expect(done.map(({ applied }) => applied.length).sort()).toEqual([0, 0, 0, 2]);
+  expect(await creators(sql)).toEqual([]);
+  const app = postgres(url, { max: 1 });
+  try {
+    await app`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
+    expect(await app`select task_identifier from acme_worker.jobs`).toEqual([
+      { task_identifier: 'dispatch' },
+    ]);
+  } finally {
+    await app.end();
+  }
+});
+
+test('the queue knows every task beforehand, and nothing is left in it', async () => {
+  const { sql } = await freshDatabase();
+  const rows = await sql<
+    { identifier: string }[]
+  >`select identifier from acme_worker._private_tasks`;
+  expect(rows.map(({ identifier }) => identifier)).toEqual(
+    expect.arrayContaining([...taskIdentifiers]),
+  );
+  expect(await sql`select from acme_worker.jobs`).toHaveLength(0);
+});
+
+test('nobody keeps the privilege to create schemas', async () => {
+  const { sql, url } = await emptyDatabase();
+  await migrate({ databaseUrl: url });
+  expect(await creators(sql)).toEqual([]);
+});
+
+describe('refuses to touch a database', () => {
+  test('where a migration that ran has changed since', async () => {
+    const { sql, url } = await freshDatabase();
+    await sql`update acme_private.migration set sha256 = repeat('0', 64) where name <> 'api'`;
+    expect(await pgacmeRefusal(migrate({ databaseUrl: url }))).toMatchObject({
+      code: 'ERR_MIGRATE',
+      message:
+        'The migration 000001_tables.sql has changed since it ran here. Restore the file; changes belong in a new one.',
+    });
+    expect(await creators(sql)).toEqual([]);
+  });
+
+  test('that a newer version migrated', async () => {
+    const { sql, url } = await freshDatabase();
+    await sql`insert into acme_private.migration (name, sha256) values ('999999_later.sql', 'x')`;
+    expect(await pgacmeRefusal(migrate({ databaseUrl: url }))).toMatchObject({
+      code: 'ERR_MIGRATE',
+      message:
+        'The database was migrated by a newer pgacme (999999_later.sql). Install that version, or a later one.',
+    });
+  });
+
+  test('for a queue schema that is no plain name, and leaves nothing behind', async () => {
+    const { sql, url } = await emptyDatabase();
+    for (const workerSchema of ['My Queue', 'q"; drop schema acme', '', 'x'.repeat(64)]) {
+      const error = await pgacmeRefusal(migrate({ databaseUrl: url, workerSchema }));
+      expect(error.code).toBe('ERR_CONFIG');
+      expect(error.message).toMatch(/PGACME_WORKER_SCHEMA .* it must be a plain lower-case name/);
+    }
+    expect(await sql`select to_regnamespace('acme') as acme`).toEqual([{ acme: null }]);
+  });
+});
+
+test('another queue schema is kept from the first migrate on, and jobs land there', async () => {
+  const { sql, url } = await emptyDatabase();
+  await migrate({ databaseUrl: url, workerSchema: 'my_queue' });
+  await migrate({ databaseUrl: url });
+  await migrate({ databaseUrl: url, workerSchema: 'acme_worker' });
+  expect(
+    await sql`select to_regnamespace('acme_worker') as other, worker_schema from acme_private.installation`,
+  ).toEqual([{ other: null, worker_schema: 'my_queue' }]);
+  await sql`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
+  expect(await sql`select task_identifier from my_queue.jobs`).toEqual([
+    { task_identifier: 'dispatch' },
+  ]);
+  const known = await sql<{ identifier: string }[]>`select identifier from my_queue._private_tasks`;
+  expect(known.map(({ identifier }) => identifier)).toEqual(
+    expect.arrayContaining([...taskIdentifiers]),
+  );
+});
+
+test('the installation row says what this database was at the first migrate', async () => {
+  const { name, sql, url } = await emptyDatabase();
+  await migrate({ databaseUrl: url, environment: 'staging' });
+  await migrate({ databaseUrl: url, environment: 'production' });
+  const rows = await sql`
+    select i.database_name, i.environment, i.worker_schema, i.system_identifier = c.system_identifier::text as is_here
+      from acme_private.installation i, pg_control_system() c`;
+  expect(rows).toEqual([
+    { database_name: name, environment: 'staging', worker_schema: 'acme_worker', is_here: true },
+  ]);
+});
