@@ -1,4 +1,4 @@
-import { pino, type DestinationStream, type Logger } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 /** Members that may hold secrets, wherever they stand in what is logged. */
 const SECRETS = ['jwe', 'jwk', 'privateJwk', 'd', 'hmac', 'secret', 'password', 'databaseUrl'];

@@ -9,7 +9,7 @@ import { workerSeen, workerStarted } from './db/workers.ts';
 import { PgacmeError } from './errors.ts';
 import { makeLogger } from './log.ts';
 import { sealingKey } from './seal.ts';
-import { startHttp01, type Http01Responder } from './solver/http01.ts';
+import { type Http01Responder, startHttp01 } from './solver/http01.ts';
 import { Accounts } from './tasks/accounts.ts';
 import { makeTaskList } from './tasks/task-list.ts';
 import { version } from './version.ts';

@@ -1,7 +1,7 @@
 import type { Account } from './account.ts';
 import { type Answer, answerWith, type HttpAnswer, jsonOf } from './answer.ts';
 import { type Challenge, challengesOf } from './challenge.ts';
-import { identifier, type Identifier, listMember, oneOf, optionalTime } from './guards.ts';
+import { type Identifier, identifier, listMember, oneOf, optionalTime } from './guards.ts';
 import type { Call } from './http.ts';
 
 const STATUSES = ['pending', 'valid', 'invalid', 'deactivated', 'expired', 'revoked'] as const;

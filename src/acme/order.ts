@@ -8,8 +8,8 @@ import {
   locationOf,
 } from './answer.ts';
 import {
-  identifier,
   type Identifier,
+  identifier,
   listMember,
   oneOf,
   optionalError,

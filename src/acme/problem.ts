@@ -1,4 +1,4 @@
-import { isPlain, type JsonObject, jsonbSafe, printable } from './text.ts';
+import { isPlain, jsonbSafe, type JsonObject, printable } from './text.ts';
 
 const URN = 'urn:ietf:params:acme:error:';
 const MAX_SUBPROBLEMS = 200;

@@ -4,7 +4,7 @@ import { badAnswer, failureOf, type HttpAnswer } from './answer.ts';
 import { type Directory, directoryOf } from './directory.ts';
 import { Hosts, type Target } from './hosts.ts';
 import { type Call, exchange, makeAgent } from './http.ts';
-import { type Signer, signedBody } from './jws.ts';
+import { signedBody, type Signer } from './jws.ts';
 import { nonceOf, NoncePool } from './nonce.ts';
 import { AcmeProblem, AcmeTrouble } from './problem.ts';
 import { printable } from './text.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { LocalError } from './local-error.ts';
-import { startOwned, type OwnedProcess } from './owned-process.ts';
+import { type OwnedProcess, startOwned } from './owned-process.ts';
 import { findPebble, type PebbleBinaries } from './pebble-binaries.ts';
 import { freePort } from './ports.ts';
 

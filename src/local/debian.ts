@@ -1,10 +1,10 @@
-import { mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { archiveSources, formatSources, machineSources, withSuite } from './apt-sources.ts';
 import type { AptSource } from './apt-sources.ts';
+import { archiveSources, formatSources, machineSources, withSuite } from './apt-sources.ts';
 import { cacheFolder, cacheSubfolder } from './cache-folder.ts';
 import { LocalError } from './local-error.ts';
-import { lastLine, run, which, type RunResult } from './run.ts';
+import { lastLine, run, type RunResult, which } from './run.ts';
 
 /** A Debian package's files, unpacked in the user's cache directory. */
 export interface DebianPackage {

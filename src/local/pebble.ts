@@ -6,7 +6,7 @@ import { makeTlsCertificate } from '../x509/index.ts';
 import { claimFolder } from './claim.ts';
 import { keepPort, keptPort } from './kept-port.ts';
 import { LocalError } from './local-error.ts';
-import { startOwned, type OwnedProcess } from './owned-process.ts';
+import { type OwnedProcess, startOwned } from './owned-process.ts';
 import { findPebble, type PebbleBinaries } from './pebble-binaries.ts';
 import { freePort, isFree } from './ports.ts';
 

@@ -3,8 +3,8 @@ import {
   cp,
   lstat,
   mkdtemp,
-  readFile,
   readdir,
+  readFile,
   rename,
   rm,
   symlink,
@@ -13,7 +13,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { LocalError } from './local-error.ts';
-import { dropsTo, SHARED_TMP, type OsUser } from './os-user.ts';
+import { dropsTo, type OsUser, SHARED_TMP } from './os-user.ts';
 import { lastLine, run } from './run.ts';
 
 /** The folder of PostgreSQL's programs, and which version they are. */

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { cachedDebian, fetchDebian, type DebianPackage } from './debian.ts';
+import { cachedDebian, type DebianPackage, fetchDebian } from './debian.ts';
 import { LocalError } from './local-error.ts';
 import { isExecutable, run, which } from './run.ts';
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PgacmeError } from '../errors.ts';
-import { claimFolder, type Claim } from '../local/claim.ts';
+import { type Claim, claimFolder } from '../local/claim.ts';
 import { makeCsr } from '../x509/index.ts';
 import { readKept, writeSecret } from './kept-file.ts';
 

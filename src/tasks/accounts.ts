@@ -1,5 +1,5 @@
 import type { JWK } from 'jose';
-import { type Account, importAccountKey, Server, type AccountKey } from '../acme/index.ts';
+import { type Account, type AccountKey, importAccountKey, Server } from '../acme/index.ts';
 import type { AccountRecord, Claim, Steps } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
 import { open, seal, type SealingKey } from '../seal.ts';

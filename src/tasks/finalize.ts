@@ -1,5 +1,11 @@
-import { AcmeProblem, finalizeOrder, getOrder } from '../acme/index.ts';
-import type { Account, Answer, Order } from '../acme/index.ts';
+import {
+  type Account,
+  AcmeProblem,
+  type Answer,
+  finalizeOrder,
+  getOrder,
+  type Order,
+} from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import { csrDer } from '../x509/index.ts';
 import type { Hold } from './context.ts';

@@ -1,5 +1,5 @@
-import { DerError, DerReader, Tag, unsigned, within, type Element } from './der.ts';
-import { readExtensions, type Extensions } from './extensions.ts';
+import { DerError, DerReader, type Element, Tag, unsigned, within } from './der.ts';
+import { type Extensions, readExtensions } from './extensions.ts';
 
 /** The parts of a certificate that we compare or store (RFC 5280 §4.1). */
 export interface ParsedCertificate {

@@ -1,8 +1,8 @@
-import { bits, DerReader, oid, Tag, within, type Element } from './der.ts';
+import { bits, DerReader, type Element, oid, Tag, within } from './der.ts';
 import { X509Error } from './errors.ts';
-import { readExtensions, type Extensions } from './extensions.ts';
-import { readPem, type PemText } from './pem.ts';
-import { reason, type Reason } from './reason.ts';
+import { type Extensions, readExtensions } from './extensions.ts';
+import { type PemText, readPem } from './pem.ts';
+import { type Reason, reason } from './reason.ts';
 
 /** A signature's algorithm; `plain` if its parameters are absent or NULL, as for all but PSS. */
 export interface SignatureAlgorithm {

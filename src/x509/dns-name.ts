@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { parse } from 'tldts';
 import { showBytes, showText, utf8 } from './printable.ts';
-import { reason, type Reason } from './reason.ts';
+import { type Reason, reason } from './reason.ts';
 
 /** A dNSName that may be ordered, or why it may not; `name` is lower case without trailing dot. */
 export interface JudgedName {

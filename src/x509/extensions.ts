@@ -1,4 +1,4 @@
-import { DerError, oid, Tag, within, type Element } from './der.ts';
+import { DerError, type Element, oid, Tag, within } from './der.ts';
 
 /** Extensions by dotted object identifier; the element is the DER inside the OCTET STRING. */
 export interface Extensions {

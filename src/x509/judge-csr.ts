@@ -5,7 +5,7 @@ import { Oid, readKeyPurposes } from './extensions.ts';
 import { judgeNames } from './judge-names.ts';
 import { showText } from './printable.ts';
 import { readPublicKey, spkiHash } from './public-key.ts';
-import { reason, type Reason } from './reason.ts';
+import { type Reason, reason } from './reason.ts';
 import { algorithmName, checkSignature } from './signature.ts';
 
 /**

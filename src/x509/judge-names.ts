@@ -4,7 +4,7 @@ import type { Element } from './der.ts';
 import { judgeDnsName, normaliseName } from './dns-name.ts';
 import { dnsNameTag, generalNameKinds, ipAddressTag, Oid, readGeneralNames } from './extensions.ts';
 import { showText } from './printable.ts';
-import { reason, type Reason } from './reason.ts';
+import { type Reason, reason } from './reason.ts';
 
 /** More faults than these are counted, not listed: the reasons are kept in a row. */
 const MAX_LISTED = 100;

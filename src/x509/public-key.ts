@@ -1,7 +1,7 @@
 import { createHash, createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
-import { bits, DerReader, oid, Tag, unsigned, within, type Element } from './der.ts';
+import { bits, DerReader, type Element, oid, Tag, unsigned, within } from './der.ts';
 import { X509Error } from './errors.ts';
-import { reason, type Reason } from './reason.ts';
+import { type Reason, reason } from './reason.ts';
 
 /** A public key as a CSR or certificate carries it. */
 export interface PublicKey {

@@ -1,4 +1,4 @@
-import { verify, type JsonWebKey } from 'node:crypto';
+import { type JsonWebKey, verify } from 'node:crypto';
 import type { SignatureAlgorithm } from './csr.ts';
 import { importJwk } from './public-key.ts';
 

@@ -1,10 +1,10 @@
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { freePort } from '../../src/local/ports.ts';
-import { startAcmeServer, type AcmeServer } from '../helpers/acme-server/index.ts';
-import { spawnPgacme, type PgacmeProcess } from '../helpers/process.ts';
+import { type AcmeServer, startAcmeServer } from '../helpers/acme-server/index.ts';
+import { type PgacmeProcess, spawnPgacme } from '../helpers/process.ts';
 import { until } from '../helpers/until.ts';
-import { freshName, worldWith, type World } from '../helpers/world.ts';
+import { freshName, type World, worldWith } from '../helpers/world.ts';
 import { cli, linesOf } from './cli.ts';
 
 /** A CA that can be told to stall, and a database that knows it. */

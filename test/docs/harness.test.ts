@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { testFolder } from '../helpers/sweep.ts';
 import { difference } from './helpers/compare.ts';
-import { readDocument, type Item } from './helpers/document.ts';
+import { type Item, readDocument } from './helpers/document.ts';
 
 const shown = ` id | state  |       not_after
 ----+--------+------------------------

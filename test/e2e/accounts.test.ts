@@ -7,7 +7,7 @@ import { pebbleForTests } from '../helpers/pebble.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { testFolder } from '../helpers/sweep.ts';
 import { until } from '../helpers/until.ts';
-import { faultyWorld, freshName, worldWith, type World } from '../helpers/world.ts';
+import { faultyWorld, freshName, type World, worldWith } from '../helpers/world.ts';
 
 interface AccountStatus {
   state: string;

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type Status } from '../helpers/world.ts';
-import { altNames, dns, extension, sequence, tlv, oid } from '../x509/helpers/der-writer.ts';
+import { altNames, dns, extension, oid, sequence, tlv } from '../x509/helpers/der-writer.ts';
 import { rawCsr } from '../x509/helpers/raw-csr.ts';
 
 const rsa = (bits: number) => generateKeyPairSync('rsa', { modulusLength: bits });

@@ -21,9 +21,9 @@ import {
 } from '../../src/acme/index.ts';
 import { csrDer, makeCsr } from '../../src/x509/index.ts';
 import {
-  startAcmeServer,
   type AcmeServer,
   type AcmeServerStart,
+  startAcmeServer,
 } from '../helpers/acme-server/index.ts';
 import { until } from '../helpers/until.ts';
 

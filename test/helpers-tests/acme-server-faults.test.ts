@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { getOrder, newAccount, newOrder } from '../../src/acme/index.ts';
-import { startAcmeServer, type Fault } from '../helpers/acme-server/index.ts';
+import { type Fault, startAcmeServer } from '../helpers/acme-server/index.ts';
 import { until } from '../helpers/until.ts';
 import {
   clientOf,

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { pemShapedLikeCsr } from './pem.ts';
-import { freshDatabase, type FreshDatabase } from './postgres.ts';
+import { type FreshDatabase, freshDatabase } from './postgres.ts';
 
 /** A database with server `ca`, default account `main`, an application's login, and no worker. */
 export interface Shop {

@@ -4,10 +4,10 @@ import { afterEach } from 'vitest';
 import { freePort } from '../../src/local/ports.ts';
 import { makeLogger } from '../../src/log.ts';
 import { startWorker, type Worker, type WorkerOptions } from '../../src/worker.ts';
-import { makeCsr, type CsrOptions } from '../../src/x509/index.ts';
+import { type CsrOptions, makeCsr } from '../../src/x509/index.ts';
 import { type AcmeServer, type AcmeServerOptions, startAcmeServer } from './acme-server/index.ts';
 import { pebbleForTests, type TestPebble, type TestPebbleOptions } from './pebble.ts';
-import { freshDatabase, type FreshDatabase } from './postgres.ts';
+import { type FreshDatabase, freshDatabase } from './postgres.ts';
 import { until } from './until.ts';
 
 /** A row of acme.csr_status, as far as tests look at it. */

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Agent, fetch } from 'undici';
 import { afterEach, expect, test, vi } from 'vitest';
-import { findPebble, startPebble, type PebbleOptions } from '../../src/local/pebble.ts';
+import { findPebble, type PebbleOptions, startPebble } from '../../src/local/pebble.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { identify, isRunning } from '../../src/local/process-identity.ts';
 import { pebbleForTests, pebbleOfThisRelease } from '../helpers/pebble.ts';

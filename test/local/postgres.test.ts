@@ -7,12 +7,12 @@ import { afterEach, expect, test } from 'vitest';
 import { LocalError } from '../../src/local/local-error.ts';
 import { postgresUser, removeFolder } from '../../src/local/os-user.ts';
 import { freePort } from '../../src/local/ports.ts';
-import { postgresBinaries } from '../../src/local/postgres-binaries.ts';
 import {
-  startPostgres,
   type LocalPostgres,
   type PostgresOptions,
+  startPostgres,
 } from '../../src/local/postgres.ts';
+import { postgresBinaries } from '../../src/local/postgres-binaries.ts';
 import { identify, isRunning } from '../../src/local/process-identity.ts';
 import { run } from '../../src/local/run.ts';
 import { testFolder } from '../helpers/sweep.ts';

@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
-import { freshDatabase, type FreshDatabase } from '../helpers/postgres.ts';
+import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { until } from '../helpers/until.ts';
 

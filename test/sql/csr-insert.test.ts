@@ -2,7 +2,7 @@ import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { makeCsr, makeTlsCertificate } from '../../src/x509/index.ts';
 import { derOf, pemBlock, privateKeys } from '../helpers/pem.ts';
-import { freshDatabase, type FreshDatabase } from '../helpers/postgres.ts';
+import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
 
 let database: FreshDatabase;

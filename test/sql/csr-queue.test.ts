@@ -2,7 +2,7 @@ import postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
 import { putInState } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
-import { freshDatabase, type FreshDatabase } from '../helpers/postgres.ts';
+import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { scaled } from '../helpers/scale.ts';
 
 let database: FreshDatabase;

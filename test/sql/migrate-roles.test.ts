@@ -3,7 +3,7 @@ import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { roles } from '../../src/db/roles.ts';
 import type { PgacmeError } from '../../src/errors.ts';
-import { ownCluster, type Cluster } from '../helpers/cluster.ts';
+import { type Cluster, ownCluster } from '../helpers/cluster.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { pgacmeRefusal } from '../helpers/refusal.ts';
 import { roleMatrix } from '../helpers/role-matrix.ts';

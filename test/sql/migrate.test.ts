@@ -4,7 +4,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import { taskIdentifiers } from '../../src/db/task-identifiers.ts';
 import { dumpContract } from '../helpers/contract.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
-import { freshDatabase, type FreshDatabase } from '../helpers/postgres.ts';
+import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { pgacmeRefusal } from '../helpers/refusal.ts';
 
 /** A database of this run without pgacme. */

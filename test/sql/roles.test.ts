@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
-import { freshDatabase, type FreshDatabase } from '../helpers/postgres.ts';
+import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { readMatrix, roleMatrix } from '../helpers/role-matrix.ts';
 
 const root = new URL('../../', import.meta.url);

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Extension } from '../../src/x509/crypto.ts';
-import { csrDer, makeCsr, verifyIssued, type IssuedCertificate } from '../../src/x509/index.ts';
+import { csrDer, type IssuedCertificate, makeCsr, verifyIssued } from '../../src/x509/index.ts';
 import { readPem, writePem } from '../../src/x509/pem.ts';
-import { testCa, type TestCa } from './helpers/chain.ts';
+import { type TestCa, testCa } from './helpers/chain.ts';
 import { dns, sequence, tlv } from './helpers/der-writer.ts';
 
 const names = ['*.example.org', 'example.com', 'xn--mnchen-3ya.example'];

@@ -1,8 +1,8 @@
-import 'reflect-metadata';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 import { onTestFinished } from 'vitest';
 import {

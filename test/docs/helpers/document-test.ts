@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readDocument, type Block } from './document.ts';
+import { type Block, readDocument } from './document.ts';
 import { Session } from './session.ts';
 
 /** What a reader has followed before: a document, up to one of its headings. */

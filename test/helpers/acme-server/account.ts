@@ -1,6 +1,6 @@
-import { spkiOf, thumbprintOf, type Signed } from './jws.ts';
-import { Refusal, type Answer } from './problem.ts';
-import { newId, type Account, type Ca } from './store.ts';
+import { type Signed, spkiOf, thumbprintOf } from './jws.ts';
+import { type Answer, Refusal } from './problem.ts';
+import { type Account, type Ca, newId } from './store.ts';
 
 /** The account that signed; every resource but newAccount and revokeCert has one. */
 export function accountOf(signed: Signed): Account {

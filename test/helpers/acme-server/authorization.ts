@@ -1,14 +1,14 @@
 import { accountOf } from './account.ts';
 import type { Signed } from './jws.ts';
-import { Refusal, type Answer } from './problem.ts';
+import { type Answer, Refusal } from './problem.ts';
 import {
-  newId,
-  timestamp,
   type Account,
   type Authorization,
   type Ca,
   type Challenge,
   type Identifier,
+  newId,
+  timestamp,
 } from './store.ts';
 import { validate } from './validation.ts';
 

@@ -1,7 +1,7 @@
 import { accountOf } from './account.ts';
 import { authorizationStatus, owned } from './authorization.ts';
-import { spkiOf, type Signed } from './jws.ts';
-import { Refusal, type Answer } from './problem.ts';
+import { type Signed, spkiOf } from './jws.ts';
+import { type Answer, Refusal } from './problem.ts';
 import type { Ca, Certificate } from './store.ts';
 
 /** Download (RFC 8555 §7.4.2); `n` above 0 is an alternate chain. */

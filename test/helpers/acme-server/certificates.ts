@@ -1,5 +1,5 @@
-import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
+import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 import type { CertificateFlaws } from './options.ts';
 import type { Identifier } from './store.ts';

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { verifyRequest } from './jws.ts';
-import { Refusal, type Answer } from './problem.ts';
+import { type Answer, Refusal } from './problem.ts';
 import { directory, resourceAt, routes } from './routes.ts';
 import type { Ca } from './store.ts';
 

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { nonceHeaders, type Rendered } from './dispatch.ts';
-import { problemDocument, type JsonObject, type Problem } from './problem.ts';
+import { type JsonObject, type Problem, problemDocument } from './problem.ts';
 import type { Ca, Resource } from './store.ts';
 
 /** One request as the server saw it. */

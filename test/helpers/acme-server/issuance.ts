@@ -1,7 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { Refusal } from './problem.ts';
-import { newId, type Ca, type Certificate, type Identifier, type Order } from './store.ts';
+import { type Ca, type Certificate, type Identifier, newId, type Order } from './store.ts';
 
 const HOUR = 3_600_000;
 

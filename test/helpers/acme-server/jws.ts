@@ -1,6 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import { calculateJwkThumbprint, decodeProtectedHeader, flattenedVerify, type JWK } from 'jose';
-import { Refusal, type JsonObject } from './problem.ts';
+import { type JsonObject, Refusal } from './problem.ts';
 import type { Account, Ca } from './store.ts';
 
 /** A request whose signature, nonce and url were found good. */

@@ -3,8 +3,8 @@ import { accountOf } from './account.ts';
 import { authorizationFor, authorizationStatus, owned, retryAfter } from './authorization.ts';
 import { checkRequest, issueFor } from './issuance.ts';
 import type { Signed } from './jws.ts';
-import { problemDocument, Refusal, type Answer, type JsonObject } from './problem.ts';
-import { newId, timestamp, type Account, type Ca, type Identifier, type Order } from './store.ts';
+import { type Answer, type JsonObject, problemDocument, Refusal } from './problem.ts';
+import { type Account, type Ca, type Identifier, newId, type Order, timestamp } from './store.ts';
 
 /** RFC 8555 §7.4. */
 export function newOrder(ca: Ca, signed: Signed): Answer {

@@ -4,7 +4,7 @@ import { certificate, revokeCert } from './certificate.ts';
 import type { KeyHeader, Signed } from './jws.ts';
 import { finalize, newOrder, order } from './order.ts';
 import type { Answer, JsonObject } from './problem.ts';
-import { newId, type Ca, type Resource } from './store.ts';
+import { type Ca, newId, type Resource } from './store.ts';
 
 /** A resource that wants a signed POST: which key header, and what it does. */
 export interface Route {

@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { makeTlsCertificate } from '../../../src/x509/index.ts';
 import { Authority } from './certificates.ts';
 import { carryOut, type Rendered } from './dispatch.ts';
-import { answerWithFault, Faults, type Fault, type FaultHandle, type Seen } from './faults.ts';
+import { answerWithFault, type Fault, type FaultHandle, Faults, type Seen } from './faults.ts';
 import { peek } from './jws.ts';
-import { defaultOptions, type AcmeServerOptions } from './options.ts';
+import { type AcmeServerOptions, defaultOptions } from './options.ts';
 import { pathOf, resourceAt } from './routes.ts';
-import { Store, type Ca, type Resource } from './store.ts';
+import { type Ca, type Resource, Store } from './store.ts';
 
 /** A TLS certificate as PEM: what clients trust, the chain, and the key. */
 export type TlsCertificate = Awaited<ReturnType<typeof makeTlsCertificate>>;

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
-import { request, type IncomingMessage } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { ValidationAttempt } from './options.ts';
-import { problemDocument, type Problem } from './problem.ts';
+import { type Problem, problemDocument } from './problem.ts';
 import type { Ca, Challenge } from './store.ts';
 
 /**

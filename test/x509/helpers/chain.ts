@@ -8,7 +8,7 @@ import {
   SubjectAlternativeNameExtension,
   X509CertificateGenerator,
 } from '../../../src/x509/crypto.ts';
-import { makeCsr, type MakeAlgorithm } from '../../../src/x509/index.ts';
+import { type MakeAlgorithm, makeCsr } from '../../../src/x509/index.ts';
 
 const usages: webcrypto.KeyUsage[] = ['sign', 'verify'];
 

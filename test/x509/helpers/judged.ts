@@ -1,4 +1,4 @@
-import { judgeCsr, defaultKeyTypes, type CsrRules, type Reason } from '../../../src/x509/index.ts';
+import { type CsrRules, defaultKeyTypes, judgeCsr, type Reason } from '../../../src/x509/index.ts';
 
 /** What Let's Encrypt's default profile takes. */
 export const rules: CsrRules = { keyTypes: defaultKeyTypes, maxNames: 100 };

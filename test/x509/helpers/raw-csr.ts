@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { writePem } from '../../../src/x509/pem.ts';
 import { bitString, nothing, oid, sequence, set, tlv } from './der-writer.ts';
 
