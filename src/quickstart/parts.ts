@@ -4,7 +4,7 @@ import { connect, type Sql } from '../db/connect.ts';
 import { migrate } from '../db/migrate.ts';
 import { PgacmeError } from '../errors.ts';
 import { startChallengeTestServer } from '../local/challenge-test-server.ts';
-import { findPebble, type Pebble, startPebble } from '../local/pebble.ts';
+import { findPebble, type Pebble, type PebbleVersion, startPebble } from '../local/pebble.ts';
 import { freePort } from '../local/ports.ts';
 import { type LocalPostgres, startPostgres } from '../local/postgres.ts';
 import { makeLogger } from '../log.ts';
@@ -73,6 +73,8 @@ export async function startParts(
   });
   closers.add(() => pebble.stop());
   show.line(`Pebble ${pebble.version}, a test CA from ${binaries.source}: ${pebble.directoryUrl}`);
+  const missing = missingIn[pebble.version];
+  if (missing !== undefined) show.line(`  missing in this Pebble: ${missing}`);
   stopping.throwIfAborted();
 
   show.progress('Starting a worker');
@@ -119,3 +121,10 @@ function fileLog(file: string, closers: Closers, end = '\n'): (line: string) => 
   closers.add(() => new Promise<void>((resolve) => stream.end(() => resolve())));
   return (line) => void stream.write(line + end);
 }
+
+/** What an older Pebble lacks of 2.10, as far as a user of it would look for it. */
+const missingIn: Partial<Record<PebbleVersion, string>> = {
+  '2.4':
+    'renewal information, profiles, CAA identities, dns-account-01, dns-persist-01, subproblems, Retry-After',
+  '2.5': 'some of renewal information, profiles, dns-persist-01 (they came between 2.6 and 2.10)',
+};
