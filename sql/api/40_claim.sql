@@ -1,5 +1,8 @@
 -- Claims: a worker takes the lease of a row by compare-and-set and gets all that the step needs, in
 -- one round trip. null: someone else has it, it is not due, or there is nothing to do.
+--
+-- What every step calls is plpgsql also where one statement would do: it keeps its plan, while a SQL
+-- function is planned at each call (measured: 1.2 ms a call of order_claim on a busy machine).
 
 create or replace function acme_private.lease_time() returns interval
 language sql immutable
@@ -12,66 +15,78 @@ as $$ select 5 $$;
 
 -- What a step on an order gets to know. step is null where nothing is to be done in this state.
 create or replace function acme_private.order_claim(p_order bigint, p_fresh boolean) returns jsonb
-language sql volatile
+language plpgsql volatile
 as $$
-  select jsonb_build_object(
-    'kind', 'order', 'id', o.id, 'lease', o.lease_token, 'lease_ms', extract(epoch from acme_private.lease_time()) * 1000,
-    'step', case when c.cancel_request is not null and o.state in ('creating', 'authorizing', 'ready') then 'cancel' else m.step end,
-    -- fresh: this worker has just moved it here, so there is no need to look at the server first
-    'fresh', p_fresh and o.state in ('creating', 'ready'),
-    'account_id', o.account_id, 'account_version', acme_private.account_version(o.account_id),
-    'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
-    'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
-    from acme_private."order" o
-    join acme.csr c on c.id = o.csr_id
-    left join acme_private.step m on m.kind = 'order' and m.state = o.state
-   where o.id = p_order
+begin
+  return (
+    select jsonb_build_object(
+      'kind', 'order', 'id', o.id, 'lease', o.lease_token, 'lease_ms', extract(epoch from acme_private.lease_time()) * 1000,
+      'step', case when c.cancel_request is not null and o.state in ('creating', 'authorizing', 'ready') then 'cancel' else m.step end,
+      -- fresh: this worker has just moved it here, so there is no need to look at the server first
+      'fresh', p_fresh and o.state in ('creating', 'ready'),
+      'account_id', o.account_id, 'account_version', acme_private.account_version(o.account_id),
+      'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
+      'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
+      from acme_private."order" o
+      join acme.csr c on c.id = o.csr_id
+      left join acme_private.step m on m.kind = 'order' and m.state = o.state
+     where o.id = p_order);
+end
 $$;
 
 create or replace function acme_private.authorization_claim(p_authorization bigint) returns jsonb
-language sql volatile
+language plpgsql volatile
 as $$
-  select jsonb_build_object(
-    'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
-    'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'prove',
-    'account_id', a.account_id, 'account_version', acme_private.account_version(a.account_id),
-    'url', a.url,
-    -- which challenge types its orders' solvers can publish, by the name when it is known
-    'solver', (select c.solver from acme_private.order_authorization oa
-                 join acme_private."order" o on o.id = oa.order_id and o.is_live
-                 join acme.csr c on c.id = o.csr_id
-                where oa.authorization_id = a.id order by o.id limit 1),
-    'challenge', (select jsonb_build_object('url', c.url, 'type', c.type, 'token', c.token, 'is_published', r.state = 'published')
-                    from acme_private.challenge c
-                    join acme_private.record r on r.challenge_id = c.id
-                   where c.authorization_id = a.id and c.state in ('pending', 'processing') and r.state in ('intended', 'published')
-                   order by c.id desc limit 1))
-    from acme_private.authorization a
-   where a.id = p_authorization
+begin
+  return (
+    select jsonb_build_object(
+      'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
+      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'prove',
+      'account_id', a.account_id, 'account_version', acme_private.account_version(a.account_id),
+      'url', a.url,
+      -- which challenge types its orders' solvers can publish, by the name when it is known
+      'solver', (select c.solver from acme_private.order_authorization oa
+                   join acme_private."order" o on o.id = oa.order_id and o.is_live
+                   join acme.csr c on c.id = o.csr_id
+                  where oa.authorization_id = a.id order by o.id limit 1),
+      'challenge', (select jsonb_build_object('url', c.url, 'type', c.type, 'token', c.token, 'is_published', r.state = 'published')
+                      from acme_private.challenge c
+                      join acme_private.record r on r.challenge_id = c.id
+                     where c.authorization_id = a.id and c.state in ('pending', 'processing') and r.state in ('intended', 'published')
+                     order by c.id desc limit 1))
+      from acme_private.authorization a
+     where a.id = p_authorization);
+end
 $$;
 
 create or replace function acme_private.account_claim(p_account bigint) returns jsonb
-language sql volatile
+language plpgsql volatile
 as $$
-  select jsonb_build_object(
-    'kind', 'account', 'id', s.account_id, 'lease', s.lease_token,
-    'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'register',
-    'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
-    'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url)
-    from acme_private.account_state s
-    join acme.account a on a.id = s.account_id
-   where s.account_id = p_account
+begin
+  return (
+    select jsonb_build_object(
+      'kind', 'account', 'id', s.account_id, 'lease', s.lease_token,
+      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'register',
+      'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
+      'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url)
+      from acme_private.account_state s
+      join acme.account a on a.id = s.account_id
+     where s.account_id = p_account);
+end
 $$;
 
 -- Changes whenever what a worker remembers of an account or its server no longer holds.
 create or replace function acme_private.account_version(p_account bigint) returns text
-language sql stable
+language plpgsql stable
 as $$
-  select a.version || '.' || c.version || '.' || s.version
-    from acme_private.account_state a
-    join acme.account c on c.id = a.account_id
-    join acme.server s on s.id = a.server_id
-   where a.account_id = p_account
+begin
+  return (
+    select a.version || '.' || c.version || '.' || s.version
+      from acme_private.account_state a
+      join acme.account c on c.id = a.account_id
+      join acme.server s on s.id = a.server_id
+     where a.account_id = p_account);
+end
 $$;
 
 -- Server, URL and sealed key of an account, to be remembered under its version.
@@ -151,19 +166,23 @@ comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease
 
 -- Does this authorization wait for someone to publish its challenge by hand?
 create or replace function acme_private.waits_for_publication(p_authorization bigint) returns boolean
-language sql stable
+language plpgsql stable
 as $$
-  select exists (
-    select from acme_private.challenge c
-      join acme_private.record r on r.challenge_id = c.id
-     where c.authorization_id = p_authorization and c.state in ('pending', 'processing')
-       and r.method = 'manual' and r.state = 'intended')
+begin
+  return (
+    select exists (
+      select from acme_private.challenge c
+        join acme_private.record r on r.challenge_id = c.id
+       where c.authorization_id = p_authorization and c.state in ('pending', 'processing')
+         and r.method = 'manual' and r.state = 'intended'));
+end
 $$;
 
 -- Orders of this authorization that wait for nothing but people hold no place among those in flight.
 create or replace function acme_private.park(p_authorization bigint) returns void
-language sql volatile
+language plpgsql volatile
 as $$
+begin
   update acme_private."order" o
      set is_parked = p.is_parked
     from (
@@ -174,7 +193,8 @@ as $$
        where mine.authorization_id = p_authorization
        group by mine.order_id
     ) p
-   where o.id = p.order_id and o.is_live and o.is_parked <> p.is_parked
+   where o.id = p.order_id and o.is_live and o.is_parked <> p.is_parked;
+end
 $$;
 
 -- A row whose claims never come to a commit may be what kills workers: leave it for an hour.

@@ -278,15 +278,18 @@ $$;
 
 -- May this account get new orders now?
 create or replace function acme_private.is_open(p_account bigint) returns boolean
-language sql stable
+language plpgsql stable
 as $$
-  select a.paused_at is null and s.state = 'valid' and not exists (
-    select from acme_private.closure c
-     where c.server_id = s.server_id and (c.account_id is null or c.account_id = s.account_id)
-       and c.until > acme_private.clock())
-    from acme_private.account_state s
-    join acme.account a on a.id = s.account_id
-   where s.account_id = p_account
+begin
+  return (
+    select a.paused_at is null and s.state = 'valid' and not exists (
+      select from acme_private.closure c
+       where c.server_id = s.server_id and (c.account_id is null or c.account_id = s.account_id)
+         and c.until > acme_private.clock())
+      from acme_private.account_state s
+      join acme.account a on a.id = s.account_id
+     where s.account_id = p_account);
+end
 $$;
 
 -- Admits the next csr of a server after the place (account, tenant) where the last one came from, so
@@ -348,12 +351,15 @@ $$;
 
 -- How many more orders a server takes now, over all workers.
 create or replace function acme_private.room(p_server bigint) returns int
-language sql volatile
+language plpgsql volatile
 as $$
-  select s.max_orders_in_flight - (select count(*)::int from acme_private."order" o
-                                    where o.server_id = s.id and o.is_live and not o.is_parked)
-    from acme.server s
-   where s.id = p_server
+begin
+  return (
+    select s.max_orders_in_flight - (select count(*)::int from acme_private."order" o
+                                      where o.server_id = s.id and o.is_live and not o.is_parked)
+      from acme.server s
+     where s.id = p_server);
+end
 $$;
 
 -- Fills a server's free places. The first p_take orders come back as claims; jobs wake workers for the rest.

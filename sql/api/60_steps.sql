@@ -214,8 +214,9 @@ comment on function acme_private.challenge_intended(bigint, bigint, uuid, text, 
 
 -- Takes back what was published for an authorization. By hand: someone has to, so it is asked for.
 create or replace function acme_private.unpublish(p_authorization bigint) returns void
-language sql volatile
+language plpgsql volatile
 as $$
+begin
   update acme_private.record r
      set state = case when r.method = 'manual' and r.state = 'published' then 'removing' else 'removed' end,
          updated_at = acme_private.clock()
@@ -224,7 +225,8 @@ as $$
        from acme_private.record x
        join acme_private.challenge c on c.id = x.challenge_id
       where c.authorization_id = p_authorization and x.state in ('intended', 'published')
-        for update of x skip locked)
+        for update of x skip locked);
+end
 $$;
 
 -- The authorization is valid. The last one of an order makes it ready. facts: {identifier, is_wildcard, expires_at}.
@@ -401,15 +403,17 @@ $$;
 
 -- Takes back what the order's authorizations published, where no other order under way needs it.
 create or replace function acme_private.clean_up(p_order bigint) returns void
-language sql volatile
+language plpgsql volatile
 as $$
-  select acme_private.unpublish(oa.authorization_id)
+begin
+  perform acme_private.unpublish(oa.authorization_id)
     from acme_private.order_authorization oa
    where oa.order_id = p_order
      and not exists (
        select from acme_private.order_authorization other
          join acme_private."order" x on x.id = other.order_id
-        where other.authorization_id = oa.authorization_id and x.is_live and x.id <> p_order)
+        where other.authorization_id = oa.authorization_id and x.is_live and x.id <> p_order);
+end
 $$;
 
 -- Authorizations that a cancelled order leaves behind, for the worker to deactivate (RFC 8555 §7.5.2).
