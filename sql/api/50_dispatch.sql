@@ -430,7 +430,15 @@ begin
   if p_lease is not null then
     perform acme_private.judge(p_worker, p_lease, p_verdicts);
   end if;
-  v_received := acme_private.claim_received(p_worker);
+  if p_take > 0 then
+    v_received := acme_private.claim_received(p_worker);
+  else
+    -- The worker stops: what is still to be judged is another's.
+    v_received := '{"rows": []}';
+    if exists (select from acme_private.csr_state where state = 'received') then
+      perform acme_private.wake_dispatch();
+    end if;
+  end if;
   for v_server in
     select s.id
       from acme.server s

@@ -4,6 +4,7 @@ import { putInState } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { scaled } from '../helpers/scale.ts';
+import { openShop } from '../helpers/shop.ts';
 
 let database: FreshDatabase;
 let app: postgres.Sql;
@@ -116,3 +117,14 @@ test.each(['queued', 'renewing', 'retrying', 'needs_person', 'rejected', 'failed
     expect((await jobs()).map(({ task }) => task)).toContain('attend');
   },
 );
+
+test('a worker that stops takes no more CSRs to judge, and leaves a wake-up for another', async () => {
+  const shop = await openShop();
+  const id = await shop.insert();
+  await shop.clearJobs();
+  const [turn] = await shop.database.sql<[{ rows: unknown[] }]>`
+    select acme_private.dispatch(1, null, '[]', 0) #> '{received,rows}' as rows`;
+  expect(turn.rows).toEqual([]);
+  expect((await shop.jobs()).map(({ task }) => task)).toEqual(['dispatch']);
+  expect(await shop.status(id)).toMatchObject({ state: 'received' });
+});

@@ -1,0 +1,234 @@
+-- The triggers on what applications and administrators write: they refuse what cannot be, keep the
+-- workers' rows beside theirs, and wake a worker. Those on the workers' tables: 10_rules, 20_queue.
+
+-- One trigger a statement, whatever the number of rows: the state rows, the duplicates, one wake-up.
+create or replace function acme_private.tg_csr__insert() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_inserted bigint;
+  v_expected bigint;
+  v_row record;
+  v_other bigint;
+  v_is_same boolean;
+begin
+  insert into acme_private.csr_state (csr_id, tenant, ref, der_sha256, priority, created_at)
+  select n.id, n.tenant, n.ref, acme_private.csr_sha256(n.pem, n.ref), n.priority, n.created_at
+    from new_rows n
+  on conflict do nothing;
+  get diagnostics v_inserted = row_count;
+  select count(*) into v_expected from new_rows;
+  if v_inserted < v_expected then
+    -- The first row that was not taken, and what stands in its way: by index, however many rows there are.
+    select n.tenant, n.ref, acme_private.csr_sha256(n.pem, n.ref) as der_sha256
+      into v_row
+      from new_rows n
+     where not exists (select from acme_private.csr_state x where x.csr_id = n.id)
+     order by n.id
+     limit 1;
+    select s.csr_id into v_other
+      from acme_private.csr_state s
+     where s.tenant = v_row.tenant and s.der_sha256 = v_row.der_sha256 and s.is_live;
+    v_is_same := found;
+    if not v_is_same then
+      select s.csr_id into v_other
+        from acme_private.csr_state s
+       where s.tenant = v_row.tenant and s.ref = v_row.ref and s.is_live;
+    end if;
+    if v_other is null then
+      raise exception 'The csr that stood in the way has ended at this very moment. Insert again.'
+        using errcode = 'serialization_failure';
+    elsif exists (select from new_rows m where m.id = v_other) then
+      raise exception using errcode = 'unique_violation',
+        message = 'The statement inserts the same certificate signing request or the same ref twice.',
+        hint = 'Insert each request once.';
+    elsif v_is_same then
+      raise exception using errcode = 'unique_violation',
+        message = format('This certificate signing request is already csr %s.', v_other),
+        constraint = 'csr_is_one', detail = format('csr_id=%s', v_other),
+        hint = format('acme.request(pem) returns the existing row; acme.renew(%s) orders a new certificate for it.', v_other);
+    else
+      raise exception using errcode = 'unique_violation',
+        message = format('The ref %L already belongs to csr %s.', v_row.ref, v_other),
+        constraint = 'csr_ref_is_one', detail = format('csr_id=%s', v_other),
+        hint = format('Cancel it first (acme.cancel(%s)), or use another ref.', v_other);
+    end if;
+  end if;
+  if v_expected > 0 then
+    perform acme_private.wake_dispatch();
+  end if;
+  return null;
+end
+$$;
+create or replace trigger _500_insert after insert on acme.csr
+  referencing new table as new_rows
+  for each statement execute function acme_private.tg_csr__insert();
+
+-- A private key is refused before anything else is checked: where no row-level security holds, PostgreSQL
+-- shows the row that breaks a constraint.
+create or replace function acme_private.tg_csr__no_key() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.csr_sha256(new.pem, new.ref);
+  return new;
+end
+$$;
+create or replace trigger _100_no_key before insert or update of pem on acme.csr
+  for each row when (strpos(new.pem, 'PRIVATE KEY') > 0) execute function acme_private.tg_csr__no_key();
+
+-- version counts the changes that workers heed; a request remembers the version that made it.
+create or replace function acme_private.tg_csr__version() returns trigger
+language plpgsql volatile
+as $$
+begin
+  new.version := old.version
+    + case when (new.retry_request, new.renew_request, new.cancel_request, new.renewal, new.priority)
+                is distinct from (old.retry_request, old.renew_request, old.cancel_request, old.renewal, old.priority)
+           then 1 else 0 end;
+  new.touched_xid := pg_current_xact_id();
+  if new.retry_request is distinct from old.retry_request then new.retry_request := new.version; end if;
+  if new.renew_request is distinct from old.renew_request then new.renew_request := new.version; end if;
+  if new.cancel_request is distinct from old.cancel_request then
+    new.cancel_request := coalesce(old.cancel_request, new.version);
+  end if;
+  return new;
+end
+$$;
+create or replace trigger _100_version before update on acme.csr
+  for each row when (old.* is distinct from new.*) execute function acme_private.tg_csr__version();
+
+create or replace function acme_private.tg_csr__update() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ids bigint[] := array(
+    select n.id
+      from new_rows n
+      join old_rows o using (id)
+     where n.version <> o.version);
+begin
+  if cardinality(v_ids) > 0 then
+    insert into acme_private.request (csr_id) select unnest(v_ids);
+    perform acme_private.wake_rows('attend', 'csr', v_ids);
+  end if;
+  return null;
+end
+$$;
+create or replace trigger _500_update after update on acme.csr
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function acme_private.tg_csr__update();
+
+-- The first account serves the csrs that name none, until another one is given that part.
+create or replace function acme_private.tg_account__default() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  new.is_default := coalesce(new.is_default, not exists (select from acme.account a where a.is_default));
+  if new.is_default then
+    update acme.account a set is_default = false where a.is_default and a.id <> new.id;
+  end if;
+  return new;
+end
+$$;
+create or replace trigger _100_default before insert or update of is_default on acme.account
+  for each row execute function acme_private.tg_account__default();
+
+create or replace function acme_private.tg_account__insert() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into acme_private.account_state (account_id, server_id)
+  select n.id, s.id
+    from new_rows n
+    join acme.server s on s.name = n.server;
+  perform acme_private.wake_rows('register', 'account', array(select n.id from new_rows n));
+  perform acme_private.wake_dispatch();
+  return null;
+end
+$$;
+create or replace trigger _500_insert after insert on acme.account
+  referencing new table as new_rows
+  for each statement execute function acme_private.tg_account__insert();
+
+-- A key is sealed for its account's name and its server's origin, so neither may change.
+create or replace function acme_private.tg_account__update() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.name <> old.name then
+    raise exception 'The account % cannot be renamed: its key is sealed for this name.', old.name
+      using hint = 'Insert a new account and use it from now on.';
+  end if;
+  if new.server <> old.server and (select s.id from acme.server s where s.name = new.server)
+       is distinct from (select a.server_id from acme_private.account_state a where a.account_id = old.id) then
+    raise exception 'The account % cannot move to another server: an account lives where it was registered.', old.name
+      using hint = 'Insert a new account for that server.';
+  end if;
+  if new.version <> old.version then
+    -- What a person was asked for may be there now.
+    perform acme_private.wake_rows('register', 'account', array[new.id]);
+  end if;
+  if (new.paused_at, new.is_default) is distinct from (old.paused_at, old.is_default) then
+    perform acme_private.wake_dispatch();
+  end if;
+  return null;
+end
+$$;
+create or replace trigger _500_update after update on acme.account
+  for each row execute function acme_private.tg_account__update();
+
+create or replace function acme_private.tg_account__version() returns trigger
+language plpgsql volatile
+as $$
+begin
+  new.version := old.version + 1;
+  return new;
+end
+$$;
+create or replace trigger _110_version before update on acme.account
+  for each row when ((old.terms_agreed, old.contact) is distinct from (new.terms_agreed, new.contact))
+  execute function acme_private.tg_account__version();
+
+create or replace function acme_private.tg_server__update() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.directory_url <> old.directory_url
+     and exists (select from acme_private.account_state a where a.server_id = old.id) then
+    raise exception 'The directory_url of server % cannot change: it has accounts, and their keys must not go elsewhere.', old.name
+      using hint = 'Insert a new server with the other URL.';
+  end if;
+  new.version := old.version + 1;
+  return new;
+end
+$$;
+create or replace trigger _100_version before update on acme.server
+  for each row when (old.* is distinct from new.*) execute function acme_private.tg_server__update();
+
+create or replace function acme_private.tg_server__wake() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.wake_dispatch();
+  return null;
+end
+$$;
+create or replace trigger _500_wake after update on acme.server
+  for each row when (old.paused_at is distinct from new.paused_at
+                     or old.max_orders_in_flight is distinct from new.max_orders_in_flight)
+  execute function acme_private.tg_server__wake();
+
+-- What a person published can be answered for.
+create or replace function acme_private.tg_record__published() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.wake_rows('prove', 'authorization', array(
+    select c.authorization_id from acme_private.challenge c where c.id = new.challenge_id));
+  return null;
+end
+$$;
+create or replace trigger _500_published after update on acme_private.record
+  for each row when (old.state = 'intended' and new.state = 'published')
+  execute function acme_private.tg_record__published();
