@@ -11,6 +11,8 @@ export interface Listen {
 export interface Config {
   /** undefined: the PG* variables. */
   databaseUrl: string | undefined;
+  /** A direct URL where `databaseUrl` leads through a transaction pooler; undefined: it does not. */
+  listenUrl: string | undefined;
   /** Base64 of 32 bytes; seals account keys. */
   secretKey: string | undefined;
   concurrency: number;
@@ -31,6 +33,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const problems: string[] = [];
   const config: Config = {
     databaseUrl: databaseUrl(env, problems),
+    listenUrl: listenUrl(env['PGACME_LISTEN_URL'], problems),
     secretKey: secretKey(env, problems),
     concurrency: concurrency(env['PGACME_CONCURRENCY'], problems),
     http01Listen: listen('PGACME_HTTP01_LISTEN', env['PGACME_HTTP01_LISTEN'], problems),
@@ -58,6 +61,14 @@ function databaseUrl(env: NodeJS.ProcessEnv, problems: string[]): string | undef
   if (!/^postgres(ql)?:\/\//.test(url)) {
     // The value may hold a password and is not repeated.
     problems.push('DATABASE_URL is not a PostgreSQL URL: it begins with postgres://.');
+  }
+  return url;
+}
+
+function listenUrl(url: string | undefined, problems: string[]): string | undefined {
+  if (url === undefined || url === '') return undefined;
+  if (!/^postgres(ql)?:\/\//.test(url)) {
+    problems.push('PGACME_LISTEN_URL is not a PostgreSQL URL: it begins with postgres://.');
   }
   return url;
 }

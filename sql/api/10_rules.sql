@@ -15,9 +15,9 @@ comment on function acme_private.current_tenant() is
 
 create or replace function acme.version() returns text
 language sql immutable
-as $$ select '0.1' $$;
+as $$ select '0.2' $$;
 comment on function acme.version() is
-  'The version of this SQL contract. A worker serves the version it was built for.';
+  'The version of this SQL contract. A worker serves the version that it was built for, and waits while the database has another one.';
 
 -- Everything that can be seen without parsing ASN.1. Whatever passes here is judged by a worker.
 create or replace function acme.csr_problem(pem text) returns text

@@ -83,11 +83,14 @@ $$;
 
 -- The first line of every function that workers call and that changes states: what follows is woken
 -- by the function itself. is_async: lost by a crash of PostgreSQL, all of it is found and done again.
+-- Workers wait for each other only, and shortly; what lasts longer is tried again as a job. (Set here
+-- and not by the connection, since a pooler does not pass such settings on.)
 create or replace function acme_private.begin_work(is_async boolean) returns void
 language plpgsql volatile
 as $$
 begin
   perform set_config('acme_private.quiet', 'on', true);
+  perform set_config('lock_timeout', '10s', true);
   if is_async then
     perform set_config('synchronous_commit', 'off', true);
   end if;

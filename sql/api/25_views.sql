@@ -196,11 +196,12 @@ comment on view acme.challenge_todo is
 create or replace view acme.worker_status with (security_invoker = true) as
 select w.id, w.host, w.pid, w.version, w.concurrency, w.started_at, w.heartbeat_at,
        case when w.stopped_at is not null then 'stopped'
+            when w.lost_at is not null then 'lost'
             when w.heartbeat_at < now() - interval '30 seconds' then 'silent'
             else 'running' end as state
   from acme_private.worker w;
 comment on view acme.worker_status is
-  'The workers: running, stopped in good order, or silent (no sign of life for 30 s).';
+  'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
 
 comment on table acme.server is 'ACME servers: one row for each directory (RFC 8555 §7.1.1). Written by acme_admin.';
 comment on column acme.server.id is 'Given by the database.';

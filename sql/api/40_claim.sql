@@ -247,6 +247,7 @@ create or replace function acme_private.release(p_kind text, p_id bigint, p_leas
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform acme_private.begin_work(false);
   case p_kind
     when 'order' then
       update acme_private."order" set lease_token = null, lease_until = null, lease_worker = null
@@ -267,24 +268,3 @@ begin
 end
 $$;
 comment on function acme_private.release(text, bigint, uuid) is 'Gives a lease back without a result.';
-
-create or replace function acme_private.worker_started(p_host text, p_pid int, p_version text, p_concurrency int) returns bigint
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  insert into acme_private.worker (host, pid, version, concurrency) values (p_host, p_pid, p_version, p_concurrency) returning id
-$$;
-comment on function acme_private.worker_started(text, int, text, int) is 'Signs a worker in.';
-
-create or replace function acme_private.worker_seen(p_worker bigint, p_stopped boolean) returns void
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  update acme_private.worker
-     set heartbeat_at = now(), stopped_at = case when p_stopped then now() end
-   where id = p_worker
-$$;
-comment on function acme_private.worker_seen(bigint, boolean) is 'A worker''s sign of life, or its good-bye.';
-
-create or replace function acme_private.worker_schema() returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select i.worker_schema from acme_private.installation i $$;
-comment on function acme_private.worker_schema() is 'The schema of the queue.';

@@ -94,7 +94,7 @@ begin
     from moved m;
 
   delete from acme_private.closure where until <= v_now;
-  delete from acme_private.worker where coalesce(stopped_at, heartbeat_at) < now() - interval '1 day';
+  delete from acme_private.worker where coalesce(stopped_at, lost_at, heartbeat_at) < now() - interval '1 day';
 
   -- Leases that ran out: their holders are gone, or too slow to be believed.
   for r in

@@ -102,6 +102,9 @@ grant execute on function
   acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int),
   acme_private.reconcile(),
   acme_private.worker_schema(),
+  acme_private.worker_begin(text, int, text, int, bigint),
+  acme_private.worker_beat(bigint, text, interval),
+  acme_private.worker_end(bigint),
   acme_private.worker_started(text, int, text, int),
   acme_private.worker_seen(bigint, boolean)
   to acme_worker;

@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os';
+import { hostsOf } from '../db/hosts.ts';
 
 /** Which database is meant, as far as it may be shown: there is no password here. */
 export interface Target {
@@ -30,7 +31,8 @@ export function targetOf(env: NodeJS.ProcessEnv): Target | undefined {
 
 function readUrl(text: string): Omit<Target, 'source'> | undefined {
   try {
-    const url = new URL(text);
+    // Of several hosts the first stands for all.
+    const url = new URL(hostsOf(text)[0] ?? text);
     // An unescaped / ? or # in the password ends the host early, and the password is taken for host and port.
     if (url.username === '' && text.includes('@')) return undefined;
     // The drivers decode it, and would throw an error that holds the URL.

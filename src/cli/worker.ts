@@ -1,4 +1,3 @@
-import { PgacmeError } from '../errors.ts';
 import { readWorkerConfig } from './cli-config.ts';
 import type { Command } from './command.ts';
 import { aborted, stopOnSignals } from './signals.ts';
@@ -11,12 +10,14 @@ export const workerCommand: Command = {
 names, until it is told to stop. The login is a member of acme_worker. It logs JSON lines on stdout.
 
 SIGTERM and SIGINT: it finishes the requests that are under way, hands the rest back for other workers,
-and ends with 0. A second signal ends it at once; what it held is taken over within minutes.
+and ends with 0. A second signal ends it at once; another worker takes over what it held within seconds.
+It outlives restarts of PostgreSQL; a database of another version it waits for.
 
 Environment:
   PGACME_SECRET_KEY or PGACME_SECRET_KEY_FILE   32 bytes in base64, the same for all workers (required)
   PGACME_HTTP01_LISTEN                          host:port on which to answer http-01; unset: nowhere
   PGACME_CONCURRENCY                            jobs at once (10)
+  PGACME_LISTEN_URL                             a direct URL, where DATABASE_URL leads through a pooler
   PGACME_LOG_LEVEL                              fatal, error, warn, info, debug, trace or silent (info)
 
 Examples:
@@ -35,20 +36,17 @@ Examples:
       ]);
       const worker = await startWorker({
         databaseUrl: config.databaseUrl,
+        listenUrl: config.listenUrl,
         secretKey: config.secretKey,
         concurrency: config.concurrency,
         http01Listen: config.http01Listen,
         log: makeLogger(config.logLevel),
       });
-      await Promise.race([aborted(signals.stopping), worker.ended]);
+      await aborted(signals.stopping);
       await worker.stop();
     } finally {
       signals.dispose();
     }
-    if (signals.stopping.aborted) return 0;
-    throw new PgacmeError(
-      'ERR_WORKER',
-      'The worker has ended by itself; its log says why. Start it again.',
-    );
+    return 0;
   },
 };

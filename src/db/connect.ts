@@ -11,8 +11,8 @@ export interface ConnectOptions {
   name: string;
   /** Connections at most. */
   max: number;
-  /** Milliseconds to wait for a lock at most; unlimited unless given. */
-  lockTimeoutMs?: number;
+  /** The URL leads through a transaction pooler: nothing may be left in a session, prepared statements neither. */
+  isPooled?: boolean;
   /** Notices and warnings of the server, a line each. */
   onNotice?: (line: string) => void;
 }
@@ -22,13 +22,11 @@ export interface ConnectOptions {
  * database that is away; the first query does.
  */
 export function connect(options: ConnectOptions): Sql {
-  const { databaseUrl, name, max, lockTimeoutMs, onNotice } = options;
+  const { databaseUrl, name, max, isPooled = false, onNotice } = options;
   const settings: postgres.Options<Record<string, never>> = {
     max,
-    connection: {
-      application_name: name,
-      ...(lockTimeoutMs === undefined ? {} : { lock_timeout: lockTimeoutMs }),
-    },
+    connection: { application_name: name },
+    prepare: !isPooled,
     connect_timeout: 10,
     // Times are compared and scheduled by the database's clock only, so no type parsing is set up here.
     onnotice: (notice) =>

@@ -5,6 +5,7 @@ import pg from 'pg';
 import type postgres from 'postgres';
 import { PgacmeError } from '../errors.ts';
 import { connect } from './connect.ts';
+import { primaryOf } from './hosts.ts';
 import { ensureRoles, lendCreate, mayNotCreate } from './roles.ts';
 import { taskIdentifiers } from './task-identifiers.ts';
 
@@ -43,8 +44,9 @@ interface SqlFile {
  */
 export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
   const log = options.log ?? (() => undefined);
+  const databaseUrl = await primaryOf(options.databaseUrl);
   const sql = connect({
-    databaseUrl: options.databaseUrl,
+    databaseUrl,
     name: 'pgacme migrate',
     max: 1,
     onNotice: (line) => {
@@ -56,7 +58,7 @@ export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
     await sql`set lock_timeout = '30s'`;
     await sql`select pg_advisory_lock(hashtextextended('pgacme.migrate', 0))`;
     const { applied, workerSchema } = await sql.begin((tx) => applyFiles(tx, options, log));
-    await installQueue(sql, options.databaseUrl, workerSchema);
+    await installQueue(sql, databaseUrl, workerSchema);
     return { applied };
   } catch (error) {
     throw (await mayNotCreate(sql, error)) ?? error;

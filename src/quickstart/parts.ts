@@ -87,11 +87,6 @@ export async function startParts(
   closers.add(() => worker.stop());
   show.line(`Worker ${worker.id}, http-01 answered on 127.0.0.1:${pebble.httpPort}`);
 
-  let workerEnded = false;
-  worker.ended.then(
-    () => (workerEnded = true),
-    () => (workerEnded = true),
-  );
   return {
     postgres,
     sql,
@@ -101,7 +96,6 @@ export async function startParts(
       const ended = [
         ['PostgreSQL', postgres.exit(), 'postgres.log'],
         ['Pebble', pebble.exit(), 'pebble.log'],
-        ['The worker', workerEnded ? 'it stopped' : undefined, 'worker.log'],
       ].find(([, exit]) => exit !== undefined);
       if (ended === undefined) return;
       const [what, exit, log] = ended;

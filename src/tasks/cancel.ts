@@ -1,6 +1,7 @@
 import { AcmeProblem, deactivateAuthorization } from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
+import { remote } from './remote.ts';
 
 /**
  * Ends an order that is no longer wanted, before it was finalized: its pending authorizations are
@@ -8,13 +9,13 @@ import type { Hold } from './context.ts';
  * that the server ended itself is as good.
  */
 export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts, deadline, takeOther } = hold;
+  const { steps, accounts, call, takeOther } = hold;
   const abandoned = await steps.abandonedAuthorizations(claim.id);
   if (abandoned.length > 0) {
     const account = await accounts.signer(claim);
     for (const { url } of abandoned) {
       try {
-        await deactivateAuthorization(account, url, { deadline });
+        await remote('authorization.deactivate', () => deactivateAuthorization(account, url, call));
       } catch (error) {
         if (!(error instanceof AcmeProblem) || error.status === 429 || (error.status ?? 0) >= 500) {
           throw error;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Call } from '../acme/index.ts';
 import type { Steps } from '../db/steps.ts';
 import type { Accounts } from './accounts.ts';
 
@@ -9,12 +10,14 @@ export interface Context {
   log: Logger;
   /** Aborted when the worker is asked to stop: finish the request under way, commit, hand back. */
   stopping: AbortSignal;
+  /** Aborted when the worker has lost its lock: what it holds is another's now, requests under way end. */
+  lost: AbortSignal;
 }
 
 /** One step on a held row: what it may call until when, and how many claims it may go on with. */
 export interface Hold extends Context {
-  /** `performance.now()` after which nothing more may be sent: 5 s before the lease ends. */
-  deadline: number;
+  /** For every request: nothing is sent in the last 5 s of the lease, nor once the lock is lost. */
+  call: Call & { deadline: number };
   /** How many claims of the same csr to take over. */
   take: number;
   /** How many claims on other csrs to take over. */

@@ -1,6 +1,7 @@
 import { newOrder } from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
+import { remote } from './remote.ts';
 
 /**
  * Orders a certificate (RFC 8555 §7.4). The order URL is the one thing that cannot be asked for again:
@@ -8,15 +9,14 @@ import type { Hold } from './context.ts';
  * one expires unused, or the server hands it back.
  */
 export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts, deadline, take } = hold;
+  const { steps, accounts, call, take } = hold;
   const account = await accounts.signer(claim);
-  const { url, value: order } = await newOrder(
-    account,
-    {
-      identifiers: claim.identifiers.map((value) => ({ type: 'dns', value })),
-      ...(claim.profile === null ? {} : { profile: claim.profile }),
-    },
-    { deadline },
+  const request = {
+    identifiers: claim.identifiers.map((value) => ({ type: 'dns', value })),
+    ...(claim.profile === null ? {} : { profile: claim.profile }),
+  };
+  const { url, value: order } = await remote('order.create', () =>
+    newOrder(account, request, call),
   );
   if (order.status === 'invalid') {
     return steps.stepFailed(

@@ -2,17 +2,18 @@ import { downloadCertificate } from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import { csrDer, verifyIssued } from '../x509/index.ts';
 import type { Hold } from './context.ts';
+import { remote } from './remote.ts';
 
 /**
  * Downloads the certificate (RFC 8555 §7.4.2), and stores it only if it is what the CSR asked for:
  * its key, its names, and a chain that verifies link by link.
  */
 export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts, deadline, takeOther } = hold;
+  const { steps, accounts, call, takeOther } = hold;
   const account = await accounts.signer(claim);
-  const { chainPem } = await downloadCertificate(account, claim.certificate_url ?? '', {
-    deadline,
-  });
+  const { chainPem } = await remote('certificate.download', () =>
+    downloadCertificate(account, claim.certificate_url ?? '', call),
+  );
   const verdict = await verifyIssued({
     chainPem,
     csrDer: csrDer(claim.pem),

@@ -2,6 +2,7 @@ import {
   type Account,
   AcmeProblem,
   type Answer,
+  type Call,
   finalizeOrder,
   getOrder,
   type Order,
@@ -10,19 +11,20 @@ import type { Claim, OrderClaim } from '../db/steps.ts';
 import { csrDer } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { poll } from './poll.ts';
+import { remote } from './remote.ts';
 
 /**
  * Sends the CSR and waits for the certificate (RFC 8555 §7.4). Only an order that is `ready` is
  * finalized; entered again, it looks first, so that one in `processing` or `valid` is not sent twice.
  */
 export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts, deadline, take } = hold;
+  const { steps, accounts, call, take } = hold;
   const account = await accounts.signer(claim);
   const url = claim.url ?? '';
-  const look = () => getOrder(account, url, { deadline });
+  const look = () => remote('order.look', () => getOrder(account, url, call));
   let answer: Answer<Order> | undefined = claim.fresh ? undefined : await look();
   if (answer === undefined || answer.value.status === 'ready') {
-    answer = (await send(claim, account, deadline)) ?? (await look());
+    answer = (await send(claim, account, call)) ?? (await look());
   }
   const polled = await poll(answer, look, (order) => order.status !== 'processing', {
     ...hold,
@@ -68,12 +70,13 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
 async function send(
   claim: OrderClaim,
   account: Account,
-  deadline: number,
+  call: Call,
 ): Promise<Answer<Order> | undefined> {
   try {
-    return await finalizeOrder(account, { finalize: claim.finalize_url ?? '' }, csrDer(claim.pem), {
-      deadline,
-    });
+    const order = { finalize: claim.finalize_url ?? '' };
+    return await remote('order.finalize', () =>
+      finalizeOrder(account, order, csrDer(claim.pem), call),
+    );
   } catch (error) {
     if (error instanceof AcmeProblem && error.type === 'orderNotReady') return undefined;
     throw error;

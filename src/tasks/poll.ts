@@ -18,13 +18,13 @@ export async function poll<T>(
   first: Answer<T>,
   look: () => Promise<Answer<T>>,
   isEnd: (value: T) => boolean,
-  { pace, deadline, stopping }: { pace: Pace; deadline: number; stopping: AbortSignal },
+  { pace, call, stopping }: { pace: Pace; call: { deadline: number }; stopping: AbortSignal },
 ): Promise<Polled<T>> {
   let answer = first;
   for (let n = 0; !isEnd(answer.value); n++) {
     const own = pace.delay(n);
     const wait = Math.max(own ?? Infinity, answer.retryAfterMs ?? 0);
-    const isLong = wait > 3000 || performance.now() + wait > deadline - 1000;
+    const isLong = wait > 3000 || performance.now() + wait > call.deadline - 1000;
     if (isLong || stopping.aborted) {
       return { value: answer.value, isEnd: false, retryAfterMs: answer.retryAfterMs };
     }

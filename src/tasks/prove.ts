@@ -10,6 +10,7 @@ import {
 import type { AuthorizationClaim, ChosenChallenge, Claim, Failure } from '../db/steps.ts';
 import type { Hold } from './context.ts';
 import { poll } from './poll.ts';
+import { remote } from './remote.ts';
 
 /**
  * Proves control of a name (RFC 8555 §7.5): looks at the authorization, writes down what is to be
@@ -19,7 +20,8 @@ import { poll } from './poll.ts';
 export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, take } = hold;
   const account = await accounts.signer(claim);
-  const look = () => getAuthorization(account, claim.url, { deadline: hold.deadline });
+  const look = () =>
+    remote('authorization.look', () => getAuthorization(account, claim.url, hold.call));
   const first = await look();
   let authorization = first.value;
   if (authorization.status === 'pending') {
@@ -88,12 +90,12 @@ async function answer(
   account: Account,
   authorization: Authorization,
   chosen: ChosenChallenge,
-  { deadline }: Hold,
+  { call }: Hold,
 ): Promise<void> {
   const challenge = authorization.challenges.find(({ url }) => url === chosen.url);
   if (challenge !== undefined && challenge.status !== 'pending') return;
   try {
-    await answerChallenge(account, chosen.url, { deadline });
+    await remote('challenge.answer', () => answerChallenge(account, chosen.url, call));
   } catch (error) {
     // Answered twice, by a worker that died after sending: the authorization tells what came of it.
     if (error instanceof AcmeProblem && error.type === 'malformed') return;

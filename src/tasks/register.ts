@@ -2,6 +2,7 @@ import { type AccountKey, generateAccountKey, newAccount } from '../acme/index.t
 import type { AccountClaim, Claim } from '../db/steps.ts';
 import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
+import { remote } from './remote.ts';
 
 /**
  * Registers an account (RFC 8555 §7.3). Its key is made, sealed and stored before it is used; with a
@@ -9,18 +10,19 @@ import type { Hold } from './context.ts';
  * entered again at any point, and also brings back an account that the server lost.
  */
 export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts, deadline } = hold;
+  const { steps, accounts, call } = hold;
   const live = await accounts.live(claim);
-  const { meta } = await live.server.directory({ deadline });
+  const { meta } = await remote('account.directory', () => live.server.directory(call));
   const needs = await whatIsMissing(claim, hold, meta);
   if (needs !== undefined) return needs;
   const key = live.key ?? (await makeKey(claim, hold, live));
   if (key === null) return [];
-  const { url, account } = await newAccount(
-    live.server,
-    key,
-    { contact: claim.contact, ...(claim.terms_agreed ? { termsOfServiceAgreed: true } : {}) },
-    { deadline },
+  const request = {
+    contact: claim.contact,
+    ...(claim.terms_agreed ? { termsOfServiceAgreed: true } : {}),
+  };
+  const { url, account } = await remote('account.register', () =>
+    newAccount(live.server, key, request, call),
   );
   await steps.accountRegistered(claim, {
     url,

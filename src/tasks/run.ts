@@ -65,7 +65,10 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
   const isLong = performance.now() - run.startedAt > JOB_MS;
   const hold: Hold = {
     ...run,
-    deadline: claim.asked_at + claim.lease_ms - LEASE_MARGIN_MS,
+    call: {
+      deadline: claim.asked_at + claim.lease_ms - LEASE_MARGIN_MS,
+      signal: run.lost,
+    },
     take: isStopping ? 0 : SIDE_BY_SIDE,
     takeOther: isStopping || isLong ? 0 : 1,
   };
@@ -83,6 +86,8 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
     );
     return next;
   } catch (error) {
+    // Whoever found this worker without its lock has freed the row, or is about to.
+    if (run.lost.aborted) throw error;
     const failure = failureOf(error, claim);
     if (failure === undefined) {
       // A bug or our own database: give the lease back first, or the retry would meet it and drop the work.

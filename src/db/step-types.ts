@@ -1,0 +1,170 @@
+/** What claims hand to a worker, and what a worker hands to commits; sql/api says what they mean. */
+
+interface Lease {
+  id: number;
+  /** Fences the commit. */
+  lease: string;
+  /** How long the lease lasts from `asked_at` on, in milliseconds. */
+  lease_ms: number;
+  /** `performance.now()` from before the lease was asked for: waiting for the answer counts. */
+  asked_at: number;
+  account_id: number;
+  /** Changes whenever what was remembered of the account or its server no longer holds. */
+  account_version: string;
+}
+
+/** A held order, with all that its step needs. */
+export interface OrderClaim extends Lease {
+  kind: 'order';
+  step: 'create' | 'finalize' | 'download' | 'cancel' | null;
+  /** This worker has just moved it here: no need to look at the server first. */
+  fresh: boolean;
+  csr_id: number;
+  pem: string;
+  identifiers: string[];
+  profile: string | null;
+  state: string;
+  url: string | null;
+  finalize_url: string | null;
+  certificate_url: string | null;
+}
+
+/** A held authorization. */
+export interface AuthorizationClaim extends Lease {
+  kind: 'authorization';
+  step: 'prove';
+  url: string;
+  solver: string | null;
+  challenge: ChosenChallenge | null;
+}
+
+/** A challenge that was chosen and written down; published or, by hand, not yet. */
+export interface ChosenChallenge {
+  url: string;
+  type: string;
+  token: string;
+  is_published: boolean;
+}
+
+/** A held account that is to be registered. */
+export interface AccountClaim extends Lease {
+  kind: 'account';
+  step: 'register';
+  contact: string[];
+  terms_agreed: boolean;
+  key_algorithm: 'ES256' | 'ES384' | 'RS256';
+  url: string | null;
+}
+
+/** A row that this worker holds, and the step that is due on it. */
+export type Claim = OrderClaim | AuthorizationClaim | AccountClaim;
+
+/** What a job names: a kind and an id, no facts. */
+export interface JobPayload {
+  kind: Claim['kind'] | 'csr';
+  id: number;
+}
+
+/** A csr that was taken to be judged. */
+export interface ReceivedCsr {
+  csr_id: number;
+  pem: string;
+  key_types: string[];
+  max_names: number;
+}
+
+/** What the worker found about a received csr; no reasons: it is accepted as far as it can tell. */
+export interface Verdict {
+  csr_id: number;
+  identifiers: string[];
+  /** The registered domain of each identifier. */
+  domains: string[];
+  /** SHA-256 of the public key, hex. */
+  spki: string;
+  reasons: { code: string; text: string }[];
+}
+
+/** One turn of the dispatcher. */
+export interface Dispatched {
+  received: { lease: string; rows: ReceivedCsr[] };
+  claims: Claim[];
+}
+
+/** What a worker remembers of an account, under its version. */
+export interface AccountRecord {
+  id: number;
+  name: string;
+  version: string;
+  url: string | null;
+  jwe: string | null;
+  server: {
+    id: number;
+    name: string;
+    directory_url: string;
+    ca_bundle: string | null;
+    allowed_hosts: string[];
+    version: number;
+  };
+}
+
+/** Why a step did not succeed; docs/design.md has the table of what follows from each class. */
+export interface Failure {
+  class:
+    | 'waiting'
+    | 'trouble'
+    | 'limited'
+    | 'validation'
+    | 'refused'
+    | 'gone'
+    | 'account_lost'
+    | 'person'
+    | 'permanent';
+  code: string;
+  text: string;
+  problem?: unknown;
+  retry_after_ms?: number | undefined;
+  /** For limited: what closes. */
+  scope?: 'server' | 'account';
+  /** For an authorization that ended: the state the server gave. */
+  authorization_state?: string;
+  identifier?: string;
+}
+
+/** The facts of a new order (RFC 8555 §7.1.3), for the database. */
+export interface OrderFacts {
+  url: string;
+  status: string;
+  finalize_url: string;
+  certificate_url?: string | undefined;
+  expires_at?: string | undefined;
+  authorizations: readonly string[];
+}
+
+/** The facts of an authorization (RFC 8555 §7.1.4), for the database. */
+export interface AuthorizationFacts {
+  identifier: string;
+  is_wildcard: boolean;
+  expires_at?: string | undefined;
+}
+
+/** A challenge that the server offers and that we could answer. */
+export interface OfferedChallenge {
+  url: string;
+  type: string;
+  token: string;
+  key_authorization: string;
+}
+
+/** A certificate that was verified, for the database; hashes in hex. */
+export interface CertificateFacts {
+  identifiers: string[];
+  leaf_pem: string;
+  chain_pem: string;
+  subject: string;
+  issuer: string;
+  serial: string;
+  not_before: string;
+  not_after: string;
+  spki_sha256: string;
+  fingerprint_sha256: string;
+}

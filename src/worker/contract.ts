@@ -1,0 +1,36 @@
+import type { Sql } from '../db/connect.ts';
+import { PgacmeError } from '../errors.ts';
+
+/** The versions of the SQL contract (acme.version()) that this worker speaks; 0.2 is the first one that counts. */
+const SERVED: readonly string[] = ['0.2'];
+
+/** Whether a worker of this version can work on a database of that contract. */
+export function serves(contract: string): boolean {
+  return SERVED.includes(contract);
+}
+
+/**
+ * Looks whether this worker and the database fit, and returns the queue's schema.
+ *
+ * @throws PgacmeError ERR_NOT_MIGRATED: there is no pgacme, or not for this login; ERR_CONTRACT: there is
+ *   one of another version, so that the worker has to wait until one of the two is upgraded.
+ */
+export async function checkContract(sql: Sql): Promise<string> {
+  const [there] =
+    await sql`select to_regclass('acme_private.installation') is not null as "isThere"`;
+  if (there?.['isThere'] !== true) {
+    throw new PgacmeError(
+      'ERR_NOT_MIGRATED',
+      'This database has no pgacme, or not for this login. Run pgacme migrate, and make the login a member of acme_worker.',
+    );
+  }
+  const [row] = await sql<{ contract: string; schema: string }[]>`
+    select acme.version() as contract, acme_private.worker_schema() as schema`;
+  if (row === undefined || !serves(row.contract)) {
+    throw new PgacmeError(
+      'ERR_CONTRACT',
+      `The database speaks version ${row?.contract} of the SQL contract and this worker ${SERVED.join(', ')}: it waits. Run pgacme migrate of the newer of the two, or start a newer worker.`,
+    );
+  }
+  return row.schema;
+}

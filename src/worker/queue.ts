@@ -1,0 +1,125 @@
+import { EventEmitter } from 'node:events';
+import {
+  Logger as QueueLogger,
+  makeWorkerUtils,
+  parseCronItems,
+  run,
+  type TaskList,
+  type WorkerEvents,
+} from 'graphile-worker';
+import pg from 'pg';
+import type { Logger } from 'pino';
+
+/** How to run the queue. */
+export interface QueueOptions {
+  /** A direct connection: the queue listens. */
+  databaseUrl: string | undefined;
+  schema: string;
+  concurrency: number;
+  log: Logger;
+}
+
+/** graphile-worker at work. */
+export interface Queue {
+  /** Under this id its jobs are locked. */
+  poolId: string;
+  /** Settles when it has ended by itself, whatever the reason. */
+  ended: Promise<void>;
+  /** Takes no more jobs, waits for those under way, hands back the rest. */
+  stop(): Promise<void>;
+}
+
+/** Runs the queue's tasks; `tasks` is given what tidies the queue once a day. */
+export async function startQueue(
+  { databaseUrl, schema, concurrency, log }: QueueOptions,
+  tasks: (tidy: () => Promise<void>) => TaskList,
+): Promise<Queue> {
+  const pool = new pg.Pool({
+    ...(databaseUrl === undefined ? {} : { connectionString: databaseUrl }),
+    // Opened on demand; with a local queue and batched completion few ever are.
+    max: concurrency + 2,
+    keepAlive: true,
+    connectionTimeoutMillis: 10_000,
+    application_name: 'pgacme queue',
+  });
+  const onError = (error: unknown) => log.warn({ err: error }, 'database connection of the queue');
+  pool.on('error', onError);
+  pool.on('connect', (client) => client.on('error', onError));
+  const logger = queueLogger(log);
+  const events: WorkerEvents = new EventEmitter();
+  let poolId = '';
+  events.on('pool:create', ({ workerPool }) => (poolId = workerPool.id));
+  try {
+    const runner = await run({
+      pgPool: pool,
+      schema,
+      taskList: tasks(() => tidy(pool, schema, logger)),
+      concurrency,
+      noHandleSignals: true,
+      logger,
+      events,
+      // Given explicitly, so that a crontab file in the current folder is never picked up.
+      parsedCronItems: parseCronItems([
+        {
+          task: 'reconcile',
+          match: '* * * * *',
+          identifier: 'pgacme:reconcile',
+          options: { backfillPeriod: 0, maxAttempts: 1 },
+        },
+        {
+          task: 'tidy',
+          match: '17 3 * * *',
+          identifier: 'pgacme:tidy',
+          options: { backfillPeriod: 0, maxAttempts: 1 },
+        },
+      ]),
+      preset: {
+        worker: {
+          // One worker must not hoard what others could do; completing in batches costs no latency at 0.
+          localQueue: { size: concurrency },
+          completeJobBatchDelay: 0,
+        },
+      },
+    });
+    return {
+      poolId,
+      ended: runner.promise.catch((error: unknown) => log.warn({ err: error }, 'queue ended')),
+      async stop() {
+        // Rejects where it has stopped by itself.
+        await runner.stop().catch(() => undefined);
+        await pool.end();
+      },
+    };
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+}
+
+/** Once a day: jobs that gave up or lost their key to a successor are litter; the rows are the truth. */
+async function tidy(pool: pg.Pool, schema: string, logger: QueueLogger): Promise<void> {
+  const utils = await makeWorkerUtils({ pgPool: pool, schema, logger });
+  try {
+    await utils.cleanup({ tasks: ['DELETE_PERMAFAILED_JOBS'] });
+  } finally {
+    await utils.release();
+  }
+}
+
+function queueLogger(log: Logger): QueueLogger {
+  return new QueueLogger((scope) => {
+    const child = log.child({ queue: scope.label ?? 'queue' });
+    return (level: string, message, meta) => {
+      const text = message.slice(0, 1000);
+      // Each job's start and end is noise here; steps are logged by what they do.
+      if (level === 'error') child.error(metaOf(meta), text);
+      else if (level === 'warning') child.warn(text);
+      else child.trace(text);
+    };
+  });
+}
+
+function metaOf(meta: unknown): object {
+  const error = (meta as { error?: unknown } | undefined)?.error;
+  return error === undefined ? {} : { err: error };
+}

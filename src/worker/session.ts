@@ -1,0 +1,108 @@
+import { setMaxListeners } from 'node:events';
+import type { Logger } from 'pino';
+import { connect } from '../db/connect.ts';
+import { primaryOf } from '../db/hosts.ts';
+import { Steps } from '../db/steps.ts';
+import type { SealingKey } from '../seal.ts';
+import { Accounts } from '../tasks/accounts.ts';
+import { makeTaskList } from '../tasks/task-list.ts';
+import { checkContract } from './contract.ts';
+import { takeLock } from './lock.ts';
+import { startQueue } from './queue.ts';
+
+/** How to work, with everything decided. */
+export interface SessionOptions {
+  databaseUrl: string | undefined;
+  /** A direct URL where `databaseUrl` leads through a pooler; undefined: it does not. */
+  listenUrl: string | undefined;
+  secret: SealingKey;
+  concurrency: number;
+  deadAfterMs: number;
+  log: Logger;
+}
+
+/** One life of a worker: from its lock to the loss of it, or to its orderly end. */
+export interface Session {
+  /** Its id in acme.worker_status. */
+  id: number;
+  /** Settles, with the reason, when it can no longer count on what it holds; never rejects. */
+  lost: Promise<string>;
+  /** Orderly: finishes the requests under way and hands back. Lost: drops everything. */
+  end(): Promise<void>;
+}
+
+/** Connections that lead nowhere must not hold up a new beginning. */
+const END_MS = 10_000;
+
+/**
+ * Begins a life: finds the primary, checks that this worker fits the database, takes the lock, and
+ * takes jobs. `replaces`: the id of the life before, whose work is freed.
+ */
+export async function openSession(
+  options: SessionOptions,
+  replaces: number | null,
+): Promise<Session> {
+  const { listenUrl, secret, concurrency, deadAfterMs, log } = options;
+  const databaseUrl = await primaryOf(options.databaseUrl);
+  const direct = listenUrl === undefined ? databaseUrl : await primaryOf(listenUrl);
+  const closing: (() => Promise<unknown>)[] = [];
+  const closeAll = async () => {
+    for (const close of closing.splice(0).reverse()) await close().catch(() => undefined);
+  };
+  try {
+    const sql = connect({
+      databaseUrl,
+      isPooled: listenUrl !== undefined,
+      name: 'pgacme worker',
+      max: Math.min(concurrency, 10) + 1,
+      onNotice: (line) => log.warn(line),
+    });
+    closing.push(() => sql.end({ timeout: 5 }));
+    const schema = await checkContract(sql);
+    const lock = await takeLock({ databaseUrl: direct, concurrency, deadAfterMs, replaces, log });
+    closing.push(() => lock.end());
+    const steps = new Steps(sql, lock.id);
+    const accounts = new Accounts(steps, secret);
+    closing.push(() => accounts.close());
+    const ending = new AbortController();
+    const stopping = AbortSignal.any([ending.signal, lock.lost]);
+    // Each request and each wait listens to one of them.
+    setMaxListeners(0, lock.lost, stopping);
+    const context = { steps, accounts, log, stopping, lost: lock.lost };
+    const queue = await startQueue({ databaseUrl: direct, schema, concurrency, log }, (tidy) =>
+      makeTaskList(context, tidy),
+    );
+    closing.push(() => queue.stop());
+    await lock.beat(queue.poolId);
+    return {
+      id: lock.id,
+      lost: Promise.race([
+        reasonOf(lock.lost),
+        queue.ended.then(() => 'the queue ended by itself'),
+      ]),
+      async end() {
+        ending.abort();
+        if (lock.lost.aborted) await within(END_MS, closeAll());
+        else await closeAll();
+      },
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+function reasonOf(signal: AbortSignal): Promise<string> {
+  return new Promise((resolve) => {
+    const tell = () => resolve((signal.reason as Error).message);
+    if (signal.aborted) tell();
+    else signal.addEventListener('abort', tell, { once: true });
+  });
+}
+
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}
