@@ -23,6 +23,8 @@ export interface QueueOptions {
 export interface Queue {
   /** Under this id its jobs are locked. */
   poolId: string;
+  /** Lets jobs be run; before, they are only taken. */
+  open(): void;
   /** Settles when it has ended by itself, whatever the reason. */
   ended: Promise<void>;
   /** Takes no more jobs, waits for those under way, hands back the rest. */
@@ -49,11 +51,16 @@ export async function startQueue(
   const events: WorkerEvents = new EventEmitter();
   let poolId = '';
   events.on('pool:create', ({ workerPool }) => (poolId = workerPool.id));
+  let open = () => undefined as void;
+  const opened = new Promise<void>((resolve) => (open = resolve));
   try {
     const runner = await run({
       pgPool: pool,
       schema,
-      taskList: tasks(() => tidy(pool, schema, logger)),
+      taskList: behind(
+        opened,
+        tasks(() => tidy(pool, schema, logger)),
+      ),
       concurrency,
       noHandleSignals: true,
       logger,
@@ -83,8 +90,10 @@ export async function startQueue(
     });
     return {
       poolId,
+      open,
       ended: runner.promise.catch((error: unknown) => log.warn({ err: error }, 'queue ended')),
       async stop() {
+        open();
         // Rejects where it has stopped by itself.
         await runner.stop().catch(() => undefined);
         await pool.end();
@@ -94,6 +103,19 @@ export async function startQueue(
     await pool.end();
     throw error;
   }
+}
+
+/** The same tasks, none of which begins before the gate is open. */
+function behind(gate: Promise<void>, tasks: TaskList): TaskList {
+  return Object.fromEntries(
+    Object.entries(tasks).map(([name, task]) => [
+      name,
+      async (payload, helpers) => {
+        await gate;
+        await task?.(payload, helpers);
+      },
+    ]),
+  );
 }
 
 /** Once a day: jobs that gave up or lost their key to a successor are litter; the rows are the truth. */

@@ -73,7 +73,9 @@ export async function openSession(
       makeTaskList(context, tidy),
     );
     closing.push(() => queue.stop());
+    // Only now may jobs be run: whoever buries this worker has to know under which name it took them.
     await lock.beat(queue.poolId);
+    queue.open();
     return {
       id: lock.id,
       lost: Promise.race([

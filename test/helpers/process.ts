@@ -39,9 +39,18 @@ export function spawnPgacme(
   env: Record<string, string> = {},
   options: { cwd?: string } = {},
 ): PgacmeProcess {
+  return spawnNode([CLI, ...args], env, options);
+}
+
+/** Runs a program of Node's that uses what `npm run build` made; ended after the test file at the latest. */
+export function spawnNode(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  options: { cwd?: string } = {},
+): PgacmeProcess {
   if (!existsSync(CLI)) throw new Error(`${CLI} is not built; run npm run build first.`);
   const own = Object.entries(process.env).filter(([name]) => !FOREIGN.test(name));
-  const child = spawn(process.execPath, [CLI, ...args], {
+  const child = spawn(process.execPath, args, {
     env: { ...Object.fromEntries(own), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -70,7 +79,7 @@ export function spawnPgacme(
         }
         return undefined;
       };
-      const what = `pgacme ${args.join(' ')} prints ${String(pattern)}`;
+      const what = `node ${args.join(' ')} prints ${String(pattern)}`;
       const match = await until(() => find() ?? exit, { timeoutMs, what }).catch(
         (error: unknown) => {
           throw new Error(`${String(error)} Its output:\n${lines.join('\n')}`, { cause: error });

@@ -1,0 +1,169 @@
+import { freshName } from '../helpers/world.ts';
+import type { CrashWorld } from './crash-world.ts';
+
+/** A piece of work in which a worker dies, and how it ends all the same. */
+export interface Scenario {
+  name: string;
+  /** The prefixes of the crash points that a worker reaches in it. */
+  points: readonly string[];
+  /** Before the worker that will die starts; returns the csr. */
+  begin(world: CrashWorld): Promise<string>;
+  /** Once it runs: what brings it to the point. */
+  provoke?(world: CrashWorld, csr: string): Promise<void>;
+  /** Once it is dead and another worker runs, until all is done. */
+  finish(world: CrashWorld, csr: string): Promise<void>;
+  /** Orders that the CA is asked to finalize, and certificates that come of it. */
+  certificates: number;
+  /** What the csr's events must tell, each this often. */
+  events: Readonly<Record<string, number>>;
+}
+
+async function insertTwoNames(world: CrashWorld): Promise<string> {
+  return world.insert({ names: [freshName(), freshName()] });
+}
+
+async function issued(world: CrashWorld, csr: string): Promise<void> {
+  await world.reach(csr, 'issued', 30_000);
+}
+
+/** From the account to the certificate. */
+const issue: Scenario = {
+  name: 'issue',
+  points: [
+    'account.directory',
+    'account.register',
+    'account_key_stored',
+    'account_registered',
+    'claim',
+    'dispatch',
+    'verdicts',
+    'order.create',
+    'order_created',
+    'authorization.look',
+    'challenge_intended',
+    'challenge.answer',
+    'authorization_proved',
+    'order.finalize',
+    'order.look',
+    'order_finalized',
+    'certificate.download',
+    'certificate_stored',
+  ],
+  begin: insertTwoNames,
+  finish: issued,
+  certificates: 1,
+  events: { accepted: 1, order_finalized: 1, issued: 1 },
+};
+
+/** A renewal that was asked for. */
+const renew: Scenario = {
+  name: 'renew',
+  points: ['attend'],
+  async begin(world) {
+    const csr = await insertTwoNames(world);
+    const first = await world.rescuer();
+    await issued(world, csr);
+    await first.stop();
+    await world.sql`select acme.renew(${csr})`;
+    return csr;
+  },
+  async finish(world, csr) {
+    await world.reach(csr, 'renewing').catch(() => undefined);
+    await world.sql`select acme.wait(${csr}, '30 s')`;
+    await issued(world, csr);
+  },
+  certificates: 2,
+  events: { renewal_due: 1, issued: 2 },
+};
+
+/** The CA cannot reach the name; later it can. */
+const validation: Scenario = {
+  name: 'failed validation',
+  points: ['step_failed'],
+  async begin(world) {
+    const name = freshName();
+    await world.pebble.dns.setA(name, ['127.0.0.2']);
+    return world.insert({ names: [name] });
+  },
+  async finish(world, csr) {
+    const { identifiers } = await world.reach(csr, 'retrying', 30_000);
+    for (const name of identifiers ?? []) await world.pebble.dns.clearA(name);
+    await world.sql`select acme.retry(${csr})`;
+    await issued(world, csr);
+  },
+  certificates: 1,
+  events: { accepted: 1, order_failed: 1, retry_asked: 1, issued: 1 },
+};
+
+/** Our own database refuses a commit, as a bug or a full disk would have it. */
+const refusedCommit: Scenario = {
+  name: 'a commit is refused',
+  points: ['release'],
+  async begin(world) {
+    await world.sql.unsafe(`
+      create function public.refuse() returns trigger language plpgsql as $$
+      begin
+        raise exception 'injected';
+      end
+      $$;
+      create trigger refuse before update on acme_private."order"
+        for each row when (new.state = 'downloading') execute function public.refuse();`);
+    return insertTwoNames(world);
+  },
+  async finish(world, csr) {
+    await world.sql`drop trigger refuse on acme_private."order"`;
+    await issued(world, csr);
+  },
+  certificates: 1,
+  events: { accepted: 1, order_finalized: 1, issued: 1 },
+};
+
+/** An application changes its mind while its order waits for a person. */
+const cancel: Scenario = {
+  name: 'cancel',
+  points: ['authorization.deactivate', 'order_cancelled'],
+  async begin(world) {
+    await world.sql`
+      insert into acme.solver (name, challenge_type, method, names)
+      values ('by-hand', 'http-01', 'manual', '{*}')`;
+    return world.insert({ names: [freshName()] }, { solver: 'by-hand' });
+  },
+  async provoke(world, csr) {
+    await world.reach(csr, 'ordering');
+    await world.sql`select acme.cancel(${csr})`;
+  },
+  async finish(world, csr) {
+    await world.reach(csr, 'cancelled', 30_000);
+  },
+  certificates: 0,
+  events: { accepted: 1, cancelled: 1 },
+};
+
+/** The wake-up of an INSERT was lost, and the minutely sweep finds it. */
+const sweep: Scenario = {
+  name: 'lost wake-up',
+  points: ['reconcile'],
+  async begin(world) {
+    const csr = await insertTwoNames(world);
+    await world.sql`
+      select acme_worker.complete_jobs(array(
+        select id from acme_worker.jobs where task_identifier = 'dispatch'))`;
+    await world.sql`select from acme_worker.add_job('reconcile', '{}'::json)`;
+    return csr;
+  },
+  finish: issued,
+  certificates: 1,
+  events: { accepted: 1, order_finalized: 1, issued: 1 },
+};
+
+const scenarios: readonly Scenario[] = [issue, renew, validation, refusedCommit, cancel, sweep];
+
+/** The scenario in which a worker comes to this crash point. */
+export function scenarioOf(point: string): Scenario {
+  const prefix = point.slice(0, point.lastIndexOf('.'));
+  const found = scenarios.find(({ points }) => points.includes(prefix));
+  if (found === undefined) {
+    throw new Error(`No scenario of test/crash/scenarios.ts comes to ${point}; add it to one.`);
+  }
+  return found;
+}
