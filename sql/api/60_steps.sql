@@ -68,10 +68,10 @@ declare
     when 'processing' then 'finalizing' when 'valid' then 'downloading' end;
   v_id bigint;
   v_ids bigint[] := '{}';
+  v_are_new boolean;
   v_claims jsonb := '[]';
 begin
-  -- Lost by a crash of PostgreSQL, a new order is made; servers hand back the unfinished one.
-  perform acme_private.begin_work(true);
+  perform acme_private.begin_work(false);
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
     return v_claims;
@@ -87,13 +87,19 @@ begin
       on conflict (account_id, url) do update
         set tenant = excluded.tenant, state = 'pending', reason_code = null, reason = null,
             next_attempt_at = null, attempts = 0
-      returning id
+      -- xmax: 0 in a row that was just inserted
+      returning id, xmax = 0 as is_new
     ), linked as (
       insert into acme_private.order_authorization (order_id, authorization_id)
       select p_order, u.id from upserted u
-      returning authorization_id
     )
-    select array_agg(l.authorization_id order by l.authorization_id) into v_ids from linked l;
+    select array_agg(u.id order by u.id), bool_and(u.is_new) into v_ids, v_are_new from upserted u;
+    if v_are_new then
+      -- Each of them will be written down durably before it is answered, and this order with it. Lost
+      -- before that, a new order is made. An order that may be finalized at once must not be lost: its
+      -- csr would be issued twice.
+      perform acme_private.begin_work(true);
+    end if;
   end if;
   update acme_private."order"
      set state = v_state, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
@@ -241,7 +247,10 @@ declare
   o record;
   v_claims jsonb := '[]';
 begin
-  perform acme_private.begin_work(true);
+  -- Without a challenge of ours nothing of its orders may be durable yet, and they are finalized next.
+  perform acme_private.begin_work(exists (
+    select from acme_private.challenge c
+     where c.authorization_id = p_authorization and c.state in ('pending', 'processing')));
   -- Orders first, so that the last two authorizations of one cannot miss each other.
   perform from acme_private."order" x
     join acme_private.order_authorization oa on oa.order_id = x.id

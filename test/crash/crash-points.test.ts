@@ -30,7 +30,7 @@ describe.concurrent('a worker that is killed loses nothing and doubles no certif
 
 async function die(world: CrashWorld, scenario: Scenario, point: string): Promise<void> {
   const csr = await scenario.begin(world);
-  const victim = await world.spawn({ point });
+  const victim = world.spawn({ point });
   await scenario.provoke?.(world, csr);
   const exit = await Promise.race([victim.exited, never(point, victim.lines)]);
   expect(exit, victim.lines.join('\n')).toEqual({ code: null, signal: 'SIGKILL' });

@@ -4,6 +4,7 @@ import { makeLogger } from '../../src/log.ts';
 import { startHttp01 } from '../../src/solver/http01.ts';
 import { startWorker, type Worker } from '../../src/worker.ts';
 import { pebbleForTests, type TestPebble, type TestPebbleOptions } from '../helpers/pebble.ts';
+import type { FreshDatabase } from '../helpers/postgres.ts';
 import { type PgacmeProcess, spawnNode } from '../helpers/process.ts';
 import { type RecordingProxy, startRecordingProxy } from '../helpers/recording-proxy/index.ts';
 import { type World, worldWith } from '../helpers/world.ts';
@@ -13,7 +14,7 @@ export interface CrashWorld extends World {
   proxy: RecordingProxy;
   pebble: TestPebble;
   /** A worker of a process of its own; `point`: where it kills itself. */
-  spawn(options?: { point?: string; concurrency?: number }): Promise<PgacmeProcess>;
+  spawn(options?: { point?: string; concurrency?: number }): PgacmeProcess;
   /** A worker in this process that finds dead ones after a second. */
   rescuer(): Promise<Worker>;
   /** Stops the workers of this process and the proxy; other worlds go on. */
@@ -29,7 +30,9 @@ const PROGRAM = fileURLToPath(new URL('worker.mjs', import.meta.url));
  * Worlds side by side on one Pebble, each with a proxy and so a record of its own. http-01 is answered
  * here for all of them: no worker's life or death decides whether the CA can validate.
  */
-export function crashWorlds(options: TestPebbleOptions = {}): () => Promise<CrashWorld> {
+export function crashWorlds(
+  options: TestPebbleOptions = {},
+): (database?: FreshDatabase) => Promise<CrashWorld> {
   const worlds: CrashWorld[] = [];
   let pebble: TestPebble;
   let stopResponder: () => Promise<void>;
@@ -54,16 +57,16 @@ export function crashWorlds(options: TestPebbleOptions = {}): () => Promise<Cras
     await Promise.all([...worlds].map((world) => world.close()));
   });
 
-  return async () => {
+  return async (database) => {
     const proxy = await startRecordingProxy(pebble);
-    const world = await worldWith({ ...proxy, httpPort: pebble.httpPort });
+    const world = await worldWith({ ...proxy, httpPort: pebble.httpPort }, database);
     const { url } = await world.database.login('acme_worker');
     const workers: Worker[] = [];
     const made: CrashWorld = {
       ...world,
       proxy,
       pebble,
-      async spawn({ point, concurrency = 4 } = {}) {
+      spawn({ point, concurrency = 4 } = {}) {
         const worker = {
           databaseUrl: url,
           secretKey: world.secretKey,
@@ -71,9 +74,7 @@ export function crashWorlds(options: TestPebbleOptions = {}): () => Promise<Cras
           concurrency,
           point,
         };
-        return Promise.resolve(
-          spawnNode([PROGRAM], { PGACME_TEST_WORKER: JSON.stringify(worker) }),
-        );
+        return spawnNode([PROGRAM], { PGACME_TEST_WORKER: JSON.stringify(worker) });
       },
       async rescuer() {
         const worker = await startWorker({

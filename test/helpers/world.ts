@@ -80,9 +80,9 @@ export async function faultyWorld(
   return { ...(await worldWith({ directoryUrl: ca.directoryUrl, caPem: ca.caPem, httpPort })), ca };
 }
 
-/** A fresh database whose default account is at this CA. */
-export async function worldWith(ca: Ca): Promise<World> {
-  const database = await freshDatabase();
+/** A fresh database (or the given one) whose default account is at this CA. */
+export async function worldWith(ca: Ca, given?: FreshDatabase): Promise<World> {
+  const database = given ?? (await freshDatabase());
   const { sql } = database;
   const secretKey = randomBytes(32).toString('base64');
   await sql`

@@ -1,0 +1,167 @@
+import postgres from 'postgres';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { openShop, type Shop } from '../helpers/shop.ts';
+import { until } from '../helpers/until.ts';
+
+let shop: Shop;
+let url: string;
+const sessions: postgres.Sql[] = [];
+
+beforeAll(async () => {
+  shop = await openShop();
+  ({ url } = await shop.database.login('acme_worker'));
+  await registerDefaultAccount(shop.sql);
+});
+afterAll(async () => {
+  await Promise.all(sessions.map((session) => session.end({ timeout: 1 })));
+});
+
+interface SignedIn {
+  id: number;
+  beat(): Promise<{ is_known: boolean; freed: number }>;
+  /** Ends its session, and waits until PostgreSQL has noticed. */
+  die(): Promise<void>;
+}
+
+async function signIn(replaces: number | null = null): Promise<SignedIn> {
+  const session = postgres(url, { max: 1, onnotice: () => undefined });
+  sessions.push(session);
+  const [row] = await session<{ id: string; pid: number }[]>`
+    select acme_private.worker_begin('here', 1, 'test', 1, ${replaces}) as id, pg_backend_pid() as pid`;
+  const id = Number(row?.id);
+  return {
+    id,
+    async beat() {
+      const [beat] = await session<{ beat: { is_known: boolean; freed: number } }[]>`
+        select acme_private.worker_beat(${id}, ${`pool-of-${id}`}, '100 milliseconds') as beat`;
+      if (beat === undefined) throw new Error('no answer');
+      return beat.beat;
+    },
+    async die() {
+      await session.end({ timeout: 1 });
+      await until(
+        async () =>
+          (await shop.sql`select from pg_stat_activity where pid = ${row?.pid ?? 0}`).length === 0,
+        { what: 'the session is gone' },
+      );
+    },
+  };
+}
+
+/** Makes the last sign of life an old one. */
+async function silence({ id }: SignedIn): Promise<void> {
+  await shop.sql`
+    update acme_private.worker set heartbeat_at = now() - interval '1 minute' where id = ${id}`;
+}
+
+async function orderHeldBy({ id }: SignedIn): Promise<string> {
+  const csr = await shop.insert();
+  await putInState(shop.sql, csr, 'ordering');
+  await shop.clearJobs();
+  const [order] = await shop.sql<{ id: string }[]>`
+    update acme_private."order"
+       set lease_token = gen_random_uuid(), lease_until = now() + interval '1 hour', lease_worker = ${id}
+     where csr_id = ${csr}
+    returning id`;
+  return order?.id ?? '';
+}
+
+async function isHeld(order: string): Promise<boolean> {
+  const rows = await shop.sql`
+    select from acme_private."order" where id = ${order} and lease_token is not null`;
+  return rows.length > 0;
+}
+
+async function stateOf({ id }: SignedIn): Promise<string | undefined> {
+  const [row] = await shop.sql<{ state: string }[]>`
+    select state from acme.worker_status where worker_status.id = ${id}`;
+  return row?.state;
+}
+
+test('what a dead worker held is freed and woken, its jobs are unlocked, and an event says so', async () => {
+  const dead = await signIn();
+  await dead.beat();
+  const order = await orderHeldBy(dead);
+  await shop.sql`select from acme_worker.add_job('dispatch', '{}'::json)`;
+  await shop.sql`
+    update acme_worker._private_jobs set locked_by = ${`pool-of-${dead.id}`}, locked_at = now()`;
+  const other = await signIn();
+  await dead.die();
+  await silence(dead);
+  expect(await other.beat()).toMatchObject({ is_known: true, freed: 1 });
+  expect(await isHeld(order)).toBe(false);
+  expect(await stateOf(dead)).toBe('lost');
+  const jobs = await shop.jobs();
+  expect(jobs.map(({ key }) => key)).toContain(`pgacme:order:${order}`);
+  const locked = await shop.sql`select from acme_worker.jobs where locked_at is not null`;
+  expect(locked).toHaveLength(0);
+  const [event] = await shop.sql<{ detail: object }[]>`
+    select detail from acme.event where event = 'worker_lost' and worker_id = ${dead.id}`;
+  expect(event?.detail).toMatchObject({ freed: 1, found_by: other.id });
+  // Once is enough.
+  expect(await other.beat()).toMatchObject({ freed: 0 });
+  await other.die();
+});
+
+test('a worker that is silent but holds its lock is left alone', async () => {
+  const slow = await signIn();
+  const order = await orderHeldBy(slow);
+  const other = await signIn();
+  await silence(slow);
+  expect(await other.beat()).toMatchObject({ freed: 0 });
+  expect(await isHeld(order)).toBe(true);
+  expect(await stateOf(slow)).toBe('silent');
+  expect(await slow.beat()).toMatchObject({ is_known: true });
+  await Promise.all([slow.die(), other.die()]);
+});
+
+test('a worker that gave a sign of life just now is not looked at', async () => {
+  const quick = await signIn();
+  const order = await orderHeldBy(quick);
+  await quick.die();
+  await shop.sql`update acme_private.worker set heartbeat_at = now() + interval '1 minute' where id = ${quick.id}`;
+  const other = await signIn();
+  await other.beat();
+  expect(await isHeld(order)).toBe(true);
+  await other.die();
+});
+
+test("somebody else's session that takes a dead worker's lock does not keep it alive", async () => {
+  const dead = await signIn();
+  const order = await orderHeldBy(dead);
+  await dead.die();
+  await silence(dead);
+  const stranger = postgres(url, { max: 1 });
+  sessions.push(stranger);
+  // worker_lock_class(), which a worker may not call
+  await stranger`select pg_advisory_lock(1885823331, ${dead.id})`;
+  const other = await signIn();
+  await other.beat();
+  expect(await isHeld(order)).toBe(false);
+  await other.die();
+});
+
+test('a worker that was buried is told so, and signs in anew under another id', async () => {
+  const first = await signIn();
+  const order = await orderHeldBy(first);
+  const again = await signIn(first.id);
+  expect(await isHeld(order)).toBe(false);
+  expect(await first.beat()).toMatchObject({ is_known: false });
+  expect(again.id).not.toBe(first.id);
+  await Promise.all([first.die(), again.die()]);
+});
+
+test('a worker of contract 0.1, which has no lock, is left to its leases', async () => {
+  const old = postgres(url, { max: 1 });
+  sessions.push(old);
+  const [row] = await old<{ id: string }[]>`
+    select acme_private.worker_started('here', 1, 'old', 1) as id`;
+  const id = Number(row?.id);
+  const order = await orderHeldBy({ id } as SignedIn);
+  await silence({ id } as SignedIn);
+  const other = await signIn();
+  await other.beat();
+  expect(await isHeld(order)).toBe(true);
+  await other.die();
+});
