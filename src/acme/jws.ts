@@ -1,4 +1,3 @@
-import { FlattenedSign } from 'jose';
 import type { AccountKey } from './key.ts';
 
 /** Who signs a request: a key, and the account URL once there is an account. */
@@ -7,8 +6,6 @@ export interface Signer {
   /** The account URL, sent as `kid`; without it the public key itself is sent as `jwk`. */
   url?: string;
 }
-
-const encoder = new TextEncoder();
 
 /**
  * A request body in Flattened JSON (RFC 8555 §6.2), signed for exactly this URL and nonce. `payload` is
@@ -20,13 +17,19 @@ export async function signedBody(
   nonce: string,
   payload: string,
 ): Promise<string> {
-  const { alg, privateKey, publicJwk } = signer.key;
+  const { alg, publicJwk } = signer.key;
   // RFC 8555 §6.2: exactly one of jwk and kid; jwk is for requests before there is an account.
   const header =
     signer.url === undefined
       ? { alg, nonce, url, jwk: publicJwk }
       : { alg, nonce, url, kid: signer.url };
-  return JSON.stringify(
-    await new FlattenedSign(encoder.encode(payload)).setProtectedHeader(header).sign(privateKey),
-  );
+  const head = base64url(JSON.stringify(header));
+  const body = base64url(payload);
+  // RFC 7515 §5.1, §7.2.2.
+  const signature = Buffer.from(await signer.key.sign(Buffer.from(`${head}.${body}`, 'ascii')));
+  return `{"protected":"${head}","payload":"${body}","signature":"${signature.toString('base64url')}"}`;
+}
+
+function base64url(text: string): string {
+  return Buffer.from(text, 'utf8').toString('base64url');
 }

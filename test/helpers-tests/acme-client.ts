@@ -1,6 +1,5 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { FlattenedSign } from 'jose';
 import { Agent, request } from 'undici';
 import { onTestFinished } from 'vitest';
 import {
@@ -143,8 +142,9 @@ export async function nonceOf(ca: AcmeServer): Promise<string> {
 
 /** A JWS with whatever header a test wants. */
 export async function sign(key: AccountKey, header: object, payload: unknown) {
-  const bytes = Buffer.from(payload === '' ? '' : JSON.stringify(payload));
-  return new FlattenedSign(bytes)
-    .setProtectedHeader({ alg: key.alg, ...header })
-    .sign(key.privateKey);
+  const base64url = (text: string) => Buffer.from(text).toString('base64url');
+  const head = base64url(JSON.stringify({ alg: key.alg, ...header }));
+  const body = base64url(payload === '' ? '' : JSON.stringify(payload));
+  const signature = Buffer.from(await key.sign(Buffer.from(`${head}.${body}`)));
+  return { protected: head, payload: body, signature: signature.toString('base64url') };
 }
