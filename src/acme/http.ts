@@ -99,7 +99,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#bounded = send.method !== 'HEAD';
     const { origin, path } = this.#target;
     const { method, body } = send;
-    agent.dispatch({ origin, path, method, headers: send.headers as string[], body }, this);
+    const headers = send.headers as string[];
+    // undici ends the connection after HEAD otherwise, and the request after it would pay a handshake.
+    agent.dispatch({ origin, path, method, headers, body, reset: false }, this);
   }
 
   /** The abort event of the caller's signal. */
