@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { BareResult, BareTask } from './bare-loop.ts';
 import { casFor, startCas } from './ca.ts';
+import { endWithUs } from './children.ts';
 
 /** A run of the bare loop, and what the CAs spent meanwhile. */
 export type Bare = BareResult & { caCpuMs: number; acmeRequests: number };
@@ -28,7 +29,7 @@ function inChild(task: BareTask): Promise<BareResult> {
   return new Promise((resolve, reject) => {
     const program = fileURLToPath(new URL('bare-loop.js', import.meta.url));
     const child = fork(program, [JSON.stringify(task)]);
-    process.once('exit', () => child.kill('SIGKILL'));
+    endWithUs(child);
     child.once('message', (result: BareResult) => resolve(result));
     child.once('exit', () => reject(new Error('The bare loop ended without a result.')));
   });

@@ -43,13 +43,14 @@ async function measure(cluster: Cluster, options: Options, results: Results): Pr
   const scaled = (count: number) => Math.max(10, Math.round(count * options.scale));
   const profileDir = options.profile ? options.out : undefined;
   // The bare loop right beside what is held against it: a machine is not always as fast.
-  for (const { inFlight, certificates } of LEVELS) {
+  const levels = LEVELS.filter(({ inFlight }) => options.levels.includes(inFlight));
+  for (const { inFlight, certificates } of levels) {
     const count = scaled(certificates);
     if (has('bare')) {
       say(`bare loop, ${inFlight} in flight`);
       results.bare.push(await measureBare(inFlight, count));
     }
-    for (const workers of has('workers') ? (inFlight === 32 ? [1, 2, 3] : [1]) : []) {
+    for (const workers of has('workers') ? (inFlight === 32 ? options.workers : [1]) : []) {
       say(`${workers} worker(s), ${inFlight} in flight`);
       const run = { workers, inFlight, certificates: count, profileDir };
       results.throughput.push(await measureThroughput(cluster, run));

@@ -11,6 +11,10 @@ export type Part = (typeof PARTS)[number];
 /** What to measure, how much of it, and where the results go. */
 export interface Options {
   parts: readonly Part[];
+  /** Orders in flight, as many of 1, 8 and 32 as are wanted. */
+  levels: readonly number[];
+  /** Numbers of worker processes at 32 in flight; with fewer in flight there is one. */
+  workers: readonly number[];
   /** Multiplies the numbers of certificates. */
   scale: number;
   /** Rows that are there before the part growth measures. */
@@ -24,6 +28,8 @@ export interface Options {
 const HELP = `npm run bench -- [options]
 
   --parts a,b        ${PARTS.join(', ')} (all)
+  --levels 1,8,32    orders in flight for bare and workers (all)
+  --workers 1,2,3    worker processes at 32 in flight (all)
   --scale x          as many certificates, times x (1)
   --growth-rows n    csrs, certificates and events that are there already (1000000)
   --out dir          where bench.json, bench.svg and profiles go (.pgacme/bench)
@@ -37,6 +43,8 @@ export function readOptions(args: string[]): Options | undefined {
     args,
     options: {
       parts: { type: 'string' },
+      levels: { type: 'string', default: '1,8,32' },
+      workers: { type: 'string', default: '1,2,3' },
       scale: { type: 'string', default: '1' },
       'growth-rows': { type: 'string', default: '1000000' },
       out: { type: 'string', default: join('.pgacme', 'bench') },
@@ -54,6 +62,8 @@ export function readOptions(args: string[]): Options | undefined {
   if (unknown !== undefined) throw new Error(`There is no part ${unknown}: ${PARTS.join(', ')}.`);
   return {
     parts: PARTS.filter((part) => wanted.includes(part)),
+    levels: values.levels.split(',').map(Number),
+    workers: values.workers.split(',').map(Number),
     scale: Number(values.scale),
     growthRows: Number(values['growth-rows']),
     out: resolve(values.out),

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { endWithUs } from './children.ts';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
@@ -56,8 +57,7 @@ async function startOne(options: WorkersOptions, isFirst: boolean): Promise<Chil
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  // Ended with us, also when a measurement throws.
-  process.once('exit', () => child.kill('SIGKILL'));
+  endWithUs(child);
   const lines = createInterface({ input: child.stdout });
   await new Promise<void>((resolve, reject) => {
     lines.on('line', (line) => {
