@@ -1,5 +1,5 @@
-import { setMaxListeners } from 'node:events';
 import { createServer } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Account,
   answerChallenge,
@@ -14,7 +14,6 @@ import {
   Server,
 } from '#src/acme/index';
 import { Pace } from '#src/tasks/pace';
-import { poll } from '#src/tasks/poll';
 import { csrDer } from '#src/x509/index';
 import { makeCsrs } from './csrs.ts';
 
@@ -42,36 +41,48 @@ export interface BareResult {
 }
 
 const tokens = new Map<string, string>();
-const stopping = new AbortController().signal;
-// Each order in flight may be waiting.
-setMaxListeners(0, stopping);
+
+/** As often as pgacme's own steps look, with the same guess of how long the CA takes. */
+async function poll<T>(
+  first: T,
+  look: () => Promise<{ value: T }>,
+  isEnd: (value: T) => boolean,
+  pace: Pace,
+): Promise<T> {
+  let value = first;
+  for (let n = 0; !isEnd(value); n++) {
+    await delay(pace.delay(n) ?? 3000);
+    ({ value } = await look());
+    if (isEnd(value)) pace.found(n);
+  }
+  return value;
+}
 
 async function issue(
   account: Account,
   { name, der }: { name: string; der: Uint8Array },
   pace: { validation: Pace; issuance: Pace },
 ): Promise<void> {
-  const until = (own: Pace) => ({ pace: own, stopping, deadline: Infinity });
   const { url, value: order } = await newOrder(account, {
     identifiers: [{ type: 'dns', value: name }],
   });
   const [where = ''] = order.authorizations;
   const look = () => getAuthorization(account, where);
-  const authorization = await look();
-  if (authorization.value.status === 'pending') {
-    const challenge = authorization.value.challenges.find(({ type }) => type === 'http-01');
+  const { value: authorization } = await look();
+  if (authorization.status === 'pending') {
+    const challenge = authorization.challenges.find(({ type }) => type === 'http-01');
     if (challenge?.token === undefined) throw new Error('The CA offers no http-01.');
     tokens.set(challenge.token, keyAuthorization(challenge.token, account.key));
     await answerChallenge(account, challenge.url);
-    await poll(authorization, look, (value) => value.status !== 'pending', until(pace.validation));
+    await poll(authorization, look, (value) => value.status !== 'pending', pace.validation);
     tokens.delete(challenge.token);
   }
-  const finalized = await finalizeOrder(account, order, der);
-  const { value: end } = await poll(
+  const { value: finalized } = await finalizeOrder(account, order, der);
+  const end = await poll(
     finalized,
     () => getOrder(account, url),
     (value) => value.status !== 'processing',
-    until(pace.issuance),
+    pace.issuance,
   );
   await downloadCertificate(account, end.certificate ?? '');
 }

@@ -31,8 +31,13 @@ async function main(options: Options): Promise<void> {
   try {
     await measure(cluster, options, results);
   } finally {
+    // Also where a part failed: what was measured before it is not lost.
+    await write(options, results);
     await cluster.stop();
   }
+}
+
+async function write(options: Options, results: Results): Promise<void> {
   await writeFile(join(options.out, 'bench.json'), JSON.stringify(results, null, 2));
   await writeFile(join(options.out, 'bench.svg'), plotOf(results));
   process.stdout.write(`\n${tablesOf(results)}\nbench.json and bench.svg are in ${options.out}\n`);
