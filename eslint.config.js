@@ -23,7 +23,7 @@ const layer = (folder, forbidden) => ({
 });
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '.pgacme/'] },
+  { ignores: ['dist/', 'dist-bench/', 'node_modules/', '.pgacme/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   ...tseslint.configs.recommendedTypeChecked,
   {
