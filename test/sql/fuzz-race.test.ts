@@ -5,7 +5,7 @@ import { type Action, anyAction, type Memory, perform } from '../helpers/fuzz/ac
 import { crowded, logTransitions, violations } from '../helpers/fuzz/invariants.ts';
 import { comeToRest } from '../helpers/fuzz/rest.ts';
 import { assertProperty } from '../helpers/fuzz/run.ts';
-import { makeWorker, type FuzzWorker } from '../helpers/fuzz/worker.ts';
+import { type FuzzWorker, makeWorker } from '../helpers/fuzz/worker.ts';
 import { makeWorld, type World } from '../helpers/fuzz/world.ts';
 import { scaled } from '../helpers/scale.ts';
 
@@ -103,8 +103,9 @@ async function run({ workers, others, losesJobs }: Race, byHand: boolean): Promi
       isOver = true;
     });
     await watching;
-    if (process.env['FUZZ_LOG'] !== undefined) process.stderr.write(`${log.told.join('\n')}\n`);
-    if (log.problems.length > 0) throw new Error(log.problems.join('\n'));
+    if (log.problems.length > 0) {
+      throw new Error(`${log.problems.join('\n')}\nThe moves:\n${log.told.join('\n')}`);
+    }
     await comeToRest(world, crew, memory, { losesJobs });
   } finally {
     await world.database.drop();

@@ -1,4 +1,4 @@
-import postgres from 'postgres';
+import type postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
 import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';

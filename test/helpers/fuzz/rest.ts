@@ -1,7 +1,7 @@
-import { fingerprint, leftovers, violations } from './invariants.ts';
 import type { Memory } from './actions.ts';
-import { commit, dispatch, type FuzzWorker, SUCCESS } from './worker.ts';
 import { drain } from './drain.ts';
+import { fingerprint, leftovers, violations } from './invariants.ts';
+import { commit, dispatch, type FuzzWorker, SUCCESS } from './worker.ts';
 import type { World } from './world.ts';
 
 /**

@@ -21,7 +21,7 @@ export async function assertProperty<T>(
     .filter((part) => part !== undefined && part !== null)
     .join(' ');
   throw new Error(
-    `After ${String(details.numRuns)} runs. Run it again with PGACME_TEST_SEED="${again}"\n${text}`,
+    `After ${String(details.numRuns)} runs. Run it again with PGACME_TEST_SEED="${again}"\n${text.slice(0, 8000)}`,
     { cause: details.errorInstance },
   );
 }
