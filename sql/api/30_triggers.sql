@@ -64,6 +64,41 @@ create or replace trigger _500_insert after insert on acme.csr
   referencing new table as new_rows
   for each statement execute function acme_private.tg_csr__insert();
 
+-- What belongs to a deleted csr goes with it, locked in the workers' order: csr states, then orders. No
+-- foreign key does this: see sql/migrations/000009_csr_key.sql. A worker that has an order locked may
+-- still ask for a share of its csr's state, hence "no key" until the orders are locked.
+create or replace function acme_private.tg_csr__delete() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from acme_private.csr_state s
+   where s.csr_id in (select d.id from old_rows d)
+   order by s.csr_id
+     for no key update;
+  perform from acme_private."order" o
+   where o.csr_id in (select d.id from old_rows d)
+   order by o.id
+     for update;
+  delete from acme_private.csr_state s using old_rows d where s.csr_id = d.id;
+  delete from acme_private.request q using old_rows d where q.csr_id = d.id;
+  return null;
+end
+$$;
+create or replace trigger _500_delete after delete on acme.csr
+  referencing old table as old_rows
+  for each statement execute function acme_private.tg_csr__delete();
+
+-- Nothing would go with the rows.
+create or replace function acme_private.tg_csr__truncate() returns trigger
+language plpgsql volatile
+as $$
+begin
+  raise exception 'acme.csr cannot be truncated: what belongs to its rows would stay.' using hint = 'Use delete.';
+end
+$$;
+create or replace trigger _100_truncate before truncate on acme.csr
+  for each statement execute function acme_private.tg_csr__truncate();
+
 -- A private key is refused before anything else is checked: where no row-level security holds, PostgreSQL
 -- shows the row that breaks a constraint.
 create or replace function acme_private.tg_csr__no_key() returns trigger

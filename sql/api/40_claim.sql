@@ -128,6 +128,7 @@ begin
       returning o.claims into v_claims;
       v_claim := case when found then acme_private.order_claim(p_id, false) end;
     when 'authorization' then
+      perform acme_private.lock_orders(p_id);
       update acme_private.authorization a
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
              lease_worker = p_worker, claims = a.claims + 1
@@ -163,6 +164,20 @@ begin
 end
 $$;
 comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
+
+-- The live orders of an authorization, before it is locked itself (the lock order: csr states, orders,
+-- authorizations, records).
+create or replace function acme_private.lock_orders(p_authorization bigint) returns void
+language plpgsql volatile
+as $$
+begin
+  perform from acme_private."order" o
+    join acme_private.order_authorization oa on oa.order_id = o.id
+   where oa.authorization_id = p_authorization and o.is_live
+   order by o.id
+     for update of o;
+end
+$$;
 
 -- Does this authorization wait for someone to publish its challenge by hand?
 create or replace function acme_private.waits_for_publication(p_authorization bigint) returns boolean

@@ -110,7 +110,7 @@ begin
          and (s.claims > 0) = (v_batch = 2)
        order by s.csr_id
        limit case when v_batch = 1 then 100 else 1 end
-         for update of s skip locked
+         for no key update of s skip locked
     ), taken as (
       update acme_private.csr_state s
          set lease_token = v_lease, lease_until = v_now + acme_private.lease_time(), lease_worker = p_worker,
@@ -154,11 +154,17 @@ declare
   v_base text;
   v_holder text;
 begin
+  -- Its rows first: whoever took them up when the lease had run out may be waiting for the lock below.
+  perform from acme_private.csr_state
+   where csr_id in (select (r ->> 'csr_id')::bigint from jsonb_array_elements(p_verdicts) r)
+     and lease_token = p_lease
+   order by csr_id
+     for no key update;
   -- One batch at a time: two tenants must not take overlapping names side by side.
   perform from acme_private.lock where name = 'dispatch' for update;
   for v in select * from jsonb_array_elements(p_verdicts) loop
     select * into s from acme_private.csr_state
-     where csr_id = (v ->> 'csr_id')::bigint and lease_token = p_lease for update;
+     where csr_id = (v ->> 'csr_id')::bigint and lease_token = p_lease;
     continue when not found;
     select r.solver, r.profile into c from acme.csr r where r.id = s.csr_id;
     v_reasons := v -> 'reasons';
@@ -320,7 +326,7 @@ begin
             and coalesce(o.profile, '') = coalesce(q.profile, ''))
      order by q.account_id, q.tenant, q.priority desc, q.queued_at, q.csr_id
      limit 1
-       for update skip locked;
+       for no key update skip locked;
     if found then
       if not acme_private.is_open(s.account_id) then
         -- on to the next account
@@ -374,8 +380,6 @@ declare
   v_tenant text := '';
 begin
   if acme_private.room(p_server) <= 0 then
-    -- An order that ends passes its place on, but cannot see a csr queued at that very moment.
-    perform acme_private.dispatch_at(p_server, acme_private.clock() + interval '1 second');
     return v_claims;
   end if;
   -- Two dispatchers must not count the same free places.
@@ -397,10 +401,20 @@ begin
     end if;
     select o.account_id, o.tenant into v_account, v_tenant from acme_private."order" o where o.id = v_order;
   end loop;
-  if v_room <= 0 then
+  return v_claims;
+end
+$$;
+
+-- An order that ends passes its place on, but cannot see a csr queued at that very moment: a dispatcher
+-- that leaves a server full comes back. Called last of all: a job's key is a lock until the commit, and
+-- who holds it must not wait for the lock of the dispatchers.
+create or replace function acme_private.come_back(p_server bigint) returns void
+language plpgsql volatile
+as $$
+begin
+  if acme_private.room(p_server) <= 0 then
     perform acme_private.dispatch_at(p_server, acme_private.clock() + interval '1 second');
   end if;
-  return v_claims;
 end
 $$;
 
@@ -425,6 +439,7 @@ declare
   v_received jsonb;
   v_claims jsonb := '[]';
   v_server bigint;
+  v_servers bigint[] := '{}';
 begin
   perform acme_private.begin_work(true);
   if p_lease is not null then
@@ -449,6 +464,10 @@ begin
   loop
     v_claims := v_claims || acme_private.admit(p_worker, v_server,
       case when jsonb_array_length(v_received -> 'rows') > 0 then 0 else p_take - jsonb_array_length(v_claims) end);
+    v_servers := v_servers || v_server;
+  end loop;
+  foreach v_server in array v_servers loop
+    perform acme_private.come_back(v_server);
   end loop;
   return jsonb_build_object('received', v_received, 'claims', v_claims);
 end
@@ -462,11 +481,16 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   s acme_private.csr_state;
+  v_claims jsonb;
 begin
   perform acme_private.begin_work(true);
-  select * into s from acme_private.csr_state where csr_id = p_csr for update;
+  select * into s from acme_private.csr_state where csr_id = p_csr for no key update;
   if not found or s.lease_token is not null and s.lease_until > acme_private.clock() then
     return '[]';
+  end if;
+  -- Reminders of what is seen already go too; heed reads the row after this, so that none that comes now is lost.
+  if s.lease_token is null and s.order_id is null then
+    delete from acme_private.request where csr_id = p_csr;
   end if;
   perform acme_private.heed(p_csr);
   update acme_private.csr_state
@@ -475,7 +499,9 @@ begin
    where csr_id = p_csr and state = 'retrying' and next_attempt_at <= acme_private.clock();
   select * into s from acme_private.csr_state where csr_id = p_csr;
   if s.state in ('queued', 'renewing') and s.order_id is null then
-    return acme_private.admit(p_worker, s.server_id, p_take);
+    v_claims := acme_private.admit(p_worker, s.server_id, p_take);
+    perform acme_private.come_back(s.server_id);
+    return v_claims;
   elsif s.state = 'received' then
     perform acme_private.wake_dispatch();
   end if;

@@ -170,6 +170,10 @@ declare
   v_is_published boolean;
 begin
   perform acme_private.begin_work(false);
+  if v_solver.method = 'manual' then
+    -- They will be parked, and orders are locked before authorizations.
+    perform acme_private.lock_orders(p_authorization);
+  end if;
   update acme_private.authorization
      set identifier = p_facts ->> 'identifier', is_wildcard = (p_facts ->> 'is_wildcard')::boolean,
          expires_at = (p_facts ->> 'expires_at')::timestamptz, lease_until = v_now + acme_private.lease_time(),
@@ -252,11 +256,7 @@ begin
     select from acme_private.challenge c
      where c.authorization_id = p_authorization and c.state in ('pending', 'processing')));
   -- Orders first, so that the last two authorizations of one cannot miss each other.
-  perform from acme_private."order" x
-    join acme_private.order_authorization oa on oa.order_id = x.id
-   where oa.authorization_id = p_authorization and x.is_live
-   order by x.id
-     for update of x;
+  perform acme_private.lock_orders(p_authorization);
   update acme_private.authorization
      set state = 'valid', identifier = p_facts ->> 'identifier', is_wildcard = (p_facts ->> 'is_wildcard')::boolean,
          expires_at = (p_facts ->> 'expires_at')::timestamptz, lease_token = null, lease_until = null,
@@ -353,7 +353,7 @@ begin
   select x.* into s
     from acme_private.csr_state x
    where x.csr_id = (select y.csr_id from acme_private."order" y where y.id = p_order)
-     for update;
+     for no key update;
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
     return '[]';
@@ -397,7 +397,10 @@ declare
   v_order bigint;
 begin
   if p_take > 0 then
-    if acme_private.room(o.server_id) > 0 then
+    -- One that was parked has no place to pass on: the dispatcher counts whether there is any.
+    if o.is_parked then
+      perform acme_private.wake_dispatch();
+    elsif acme_private.room(o.server_id) > 0 then
       v_order := acme_private.admit_next(p_worker, o.server_id, o.account_id, o.tenant);
     end if;
     return case when v_order is null then '[]' else jsonb_build_array(acme_private.order_claim(v_order, true)) end;
@@ -453,7 +456,7 @@ begin
   perform acme_private.begin_work(false);
   perform from acme_private.csr_state x
    where x.csr_id = (select y.csr_id from acme_private."order" y where y.id = p_order)
-     for update;
+     for no key update;
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
     return '[]';

@@ -160,7 +160,7 @@ begin
     perform from acme_private.csr_state x
      where x.csr_id in (select y.csr_id from acme_private."order" y where y.is_live and y.id = any (v_orders))
      order by x.csr_id
-       for update;
+       for no key update;
     perform from acme_private."order" y where y.is_live and y.id = any (v_orders) order by y.id for update;
   end if;
   case p_kind

@@ -8,6 +8,8 @@ declare
   v_now timestamptz := acme_private.clock();
   -- Jobs that were just added have this long to be found before they count as lost.
   v_late timestamptz := acme_private.clock() - interval '10 seconds';
+  v_ready bigint[] := '{}';
+  v_servers bigint[] := '{}';
   r record;
 begin
   -- One at a time; a second one finds nothing to do.
@@ -33,22 +35,26 @@ begin
           where oa.order_id = o.id and a.state = 'pending'))
      order by o.csr_id
   loop
-    perform from acme_private.csr_state where csr_id = r.csr_id for update;
+    perform from acme_private.csr_state where csr_id = r.csr_id for no key update;
     if r.is_proved then
-      update acme_private."order" set state = 'ready' where id = r.id and state = 'authorizing' and lease_token is null;
-      perform acme_private.enqueue('order', r.id);
+      update acme_private."order" set state = 'ready', is_parked = false
+       where id = r.id and state = 'authorizing' and lease_token is null;
+      v_ready := v_ready || r.id;
     else
       perform acme_private.end_order(null, o, 'gone', 'order_gone', 'The order ended at the server before its names were proved.', null, null)
          from acme_private."order" o
         where o.id = r.id and o.is_live and o.lease_token is null
           for update;
-      perform acme_private.dispatch_at(r.server_id, v_now);
+      v_servers := v_servers || r.server_id;
     end if;
   end loop;
+  -- After the last csr was locked: the key of a job is a lock too, and workers take it after theirs.
+  perform acme_private.enqueue('order', i) from unnest(v_ready) i order by i;
+  perform acme_private.dispatch_at(i, v_now) from (select distinct unnest(v_servers)) s (i) order by i;
 
   -- Authorizations that no order came to need: servers forget them, and so do we.
   update acme_private.authorization a
-     set state = 'expired', updated_at = v_now
+     set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
    where a.state = 'pending' and (a.lease_token is null or a.lease_until < v_now)
      and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
      and not exists (
@@ -71,7 +77,7 @@ begin
     select s.csr_id from acme_private.csr_state s
      where s.state = 'retrying' and s.next_attempt_at <= v_now
      order by s.next_attempt_at limit 10000
-       for update skip locked
+       for no key update skip locked
   )
   update acme_private.csr_state s
      set state = case when s.certificate_id is null then 'queued' else 'renewing' end,
@@ -81,7 +87,7 @@ begin
     select s.csr_id from acme_private.csr_state s
      where s.state = 'issued' and s.renew_at <= v_now
      order by s.renew_at limit 10000
-       for update skip locked
+       for no key update skip locked
   ), moved as (
     update acme_private.csr_state s
        set state = 'renewing', queued_at = v_now, updated_at = v_now, renewal_reason = 'its lifetime is nearly over'
@@ -94,6 +100,9 @@ begin
     from moved m;
 
   delete from acme_private.closure where until <= v_now;
+  -- Reminders of csrs that are gone.
+  delete from acme_private.request q
+   where not exists (select from acme_private.csr_state s where s.csr_id = q.csr_id);
   delete from acme_private.worker where coalesce(stopped_at, lost_at, heartbeat_at) < now() - interval '1 day';
 
   -- Leases that ran out: their holders are gone, or too slow to be believed.
@@ -126,14 +135,20 @@ begin
       join acme.account c on c.id = a.account_id
      where a.state in ('new', 'registering') and a.lease_token is null
        and (coalesce(a.next_attempt_at, a.updated_at) < v_late or c.version > a.seen_version)
-    union all
-    -- Requests that nobody has seen.
-    select distinct 'csr', q.csr_id from acme_private.request q
-      join acme_private.csr_state s on s.csr_id = q.csr_id
-     where s.order_id is null and s.lease_token is null
      order by kind, id
   loop
     perform acme_private.enqueue(r.kind, r.id);
+  end loop;
+  -- Requests that nobody has seen. Whoever has the csr locked sees to them, and may have its job locked.
+  for r in
+    select s.csr_id
+      from acme_private.csr_state s
+     where s.csr_id in (select q.csr_id from acme_private.request q)
+       and s.order_id is null and s.lease_token is null
+     order by s.csr_id
+       for no key update skip locked
+  loop
+    perform acme_private.enqueue('csr', r.csr_id);
   end loop;
 
   if exists (select from acme_private.csr_state where state = 'received')
