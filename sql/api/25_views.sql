@@ -52,11 +52,12 @@ select e.id, e.xid, e.at, e.tenant, e.event, e.csr_id, e.order_id, e.account_id,
   from acme_private.event e;
 comment on view acme.event is 'The audit trail: what was done, seen and decided, a line each.';
 
+-- (Joined by csr_id as well, so that one csr's is found from either side by index.)
 create or replace view acme.current_certificate with (security_invoker = true) as
 select c.csr_id, s.ref, c.tenant, c.id as certificate_id, c.identifiers, c.leaf_pem, c.chain_pem,
        c.not_before, c.not_after, c.issuer, c.serial, c.spki_sha256, c.fingerprint_sha256, c.revoked_at
   from acme_private.csr_state s
-  join acme_private.certificate c on c.id = s.certificate_id;
+  join acme_private.certificate c on c.csr_id = s.csr_id and c.id = s.certificate_id;
 comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain.';
 
 -- Where each csr stands. Three states are read off what it waits for, so that closing a server for

@@ -182,12 +182,23 @@ begin
           else format('No solver serves %s. Insert one into acme.solver, or name another in csr.solver.', v_names[i]) end);
       end if;
       v_base := regexp_replace(v_names[i], '^\*\.', '');
+      -- The name itself and what is above it by key, what is below it as a range of reversed names.
       select h.name into v_holder
-        from acme_private.identifier_claim h
+        from (
+          select a.name, a.registered_domain, a.tenant
+            from acme_private.identifier_claim a
+           where a.name = any (array(
+             select array_to_string(l.labels[n:], '.')
+               from (select string_to_array(v_base, '.') as labels) l
+              cross join generate_subscripts(l.labels, 1) n))
+          union all
+          select b.name, b.registered_domain, b.tenant
+            from acme_private.identifier_claim b
+           where reverse(b.name) collate "C" >= reverse(v_base) || '.'
+             and reverse(b.name) collate "C" < reverse(v_base) || '/'
+        ) h
        where h.registered_domain = v_domains[i]
          and h.tenant <> s.tenant
-         and (h.name = v_base or right(h.name, length(v_base) + 1) = '.' || v_base
-              or right(v_base, length(h.name) + 1) = '.' || h.name)
        limit 1;
       if found then
         v_reasons := v_reasons || jsonb_build_object('code', 'name_held', 'text',

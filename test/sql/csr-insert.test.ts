@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { makeCsr, makeTlsCertificate } from '../../src/x509/index.ts';
-import { derOf, pemBlock, privateKeys } from '../helpers/pem.ts';
+import { derOf, pemBlock, pemShapedLikeCsr, privateKeys } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
 
@@ -107,6 +107,11 @@ describe('a bad CSR is refused at INSERT with the sentence of csr_problem', () =
     expect((await refusal(app`select acme.request(${text})`)).message).toBe(said);
     // Among many rows, the ref tells which.
     expect((await refusal(insert(text, 'shop-7'))).message).toBe(`ref 'shop-7': ${said}`);
+    // Many rows are checked in another way first; what is said is the same.
+    const many = [...Array.from({ length: 30 }, () => pemShapedLikeCsr()), text];
+    expect(
+      await refusal(app`insert into acme.csr (pem) select unnest(${many}::text[])`),
+    ).toMatchObject({ code: '22023', message: said });
   });
 
   test('null is refused, and csr_problem says what is missing', async () => {
@@ -170,6 +175,50 @@ test('CRLF, text before the block, NEW CERTIFICATE REQUEST and white space are t
     expect(await problem(text)).toBeNull();
     await expect(insert(text)).resolves.toHaveLength(1);
   }
+});
+
+test('what many rows are checked by agrees with csr_problem, whatever one changes in a CSR', async () => {
+  const signs = ['=', '-', '*', ' ', '\n', '\r', '\t', 'A', '-----', '', '==', '-----BEGIN '];
+  const texts = Array.from({ length: 3000 }, (_, n) => {
+    const good = pemShapedLikeCsr(n % 2 === 0 ? 200 + (n % 50) : 300 + (n % 50));
+    // Small numbers change the ends, where the lines stand; others anything.
+    const at = n % 3 === 0 ? good.length - (n % 45) : Math.floor(Math.random() * good.length);
+    const cut = at + (n % 5 === 0 ? 0 : 1 + (n % 3));
+    return n % 10 === 0
+      ? good
+      : good.slice(0, at) + (signs[n % signs.length] ?? '') + good.slice(cut);
+  });
+  const bad = await database.sql<{ pem: string }[]>`
+    with given as (
+      select pem, split_part(pem, '-----', 3) as body from unnest(${texts}::text[]) pem
+    ), decodable as materialized (
+      -- what decode refuses goes the careful way
+      select * from given
+       where body !~ '[^A-Za-z0-9+/= \n\r\t]'
+         and regexp_replace(body, '[ \n\r\t]', '', 'g') ~ '^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+    ), checked as (
+      select pem, acme.csr_problem(pem) as problem, decode(body, 'base64') as der,
+             acme_private.is_plain_csr(pem, body, decode(body, 'base64')) as is_plain
+        from decodable
+    )
+    select pem from checked
+     where is_plain and (problem is not null or sha256(der) <> acme_private.csr_sha256(pem, null))
+        or not is_plain and problem is null and pem ~ '^-----BEGIN CERT[^ ]*[ ]REQUEST-----\n[A-Za-z0-9+/\n]+=*\n-----END CERTIFICATE REQUEST-----\n$'`;
+  expect(bad).toEqual([]);
+});
+
+test('many rows in every form that is taken are taken at once', async () => {
+  const texts = Array.from({ length: 40 }, (_, n) => {
+    const text = pemShapedLikeCsr();
+    return n % 2 === 0 ? text : text.replaceAll('\n', '\r\n').replace('BEGIN C', 'BEGIN NEW C');
+  });
+  await app`insert into acme.csr (pem) select unnest(${texts}::text[])`;
+  const [row] = await database.sql<[{ same: number }]>`
+    select count(*)::int as same
+      from acme.csr c
+      join acme_private.csr_state s on s.csr_id = c.id
+     where c.pem = any (${texts}) and s.der_sha256 = acme_private.csr_sha256(c.pem, null)`;
+  expect(row.same).toBe(40);
 });
 
 test('one CSR in two forms of PEM is one CSR', async () => {

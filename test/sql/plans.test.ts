@@ -1,0 +1,155 @@
+import { readFile } from 'node:fs/promises';
+import type postgres from 'postgres';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { pemShapedLikeCsr } from '../helpers/pem.ts';
+import { type Plan, plansOf } from '../helpers/plans.ts';
+import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
+
+// With tens of thousands of csrs nothing that runs for one of them reads a table from end to end. The
+// plans are looked at, never the time.
+
+const ROWS = 20_000;
+/** What grows with the number of csrs. */
+const BIG = [
+  'csr',
+  'csr_state',
+  'order',
+  'authorization',
+  'order_authorization',
+  'challenge',
+  'record',
+  'certificate',
+  'certificate_name',
+  'identifier_claim',
+  'event',
+];
+
+let database: FreshDatabase;
+let app: string;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  ({ role: app } = await database.login('acme_app'));
+  const { sql } = database;
+  const fill = await readFile(new URL('../../bench/fill.sql', import.meta.url), 'utf8');
+  await sql.unsafe(`set pgacme_fill.rows = '${String(ROWS)}'; ${fill}`);
+  await sql`vacuum analyze`;
+});
+
+/** That none of the plans reads a big table whole, and each only so many blocks. */
+function expectBounded(plans: Plan[], blocks: number): void {
+  expect(plans.length).toBeGreaterThan(0);
+  for (const plan of plans) {
+    expect(
+      plan.scanned.filter((table) => BIG.includes(table)),
+      plan.query,
+    ).toEqual([]);
+    expect(plan.blocks, plan.query).toBeLessThan(blocks);
+  }
+}
+
+describe.each(['acme_app', 'acme_reader'])('a look-up by %s reads by index', (role) => {
+  test.each([
+    ['csr_status by id', 'select * from acme.csr_status where id = 1000'],
+    ['csr_status by ref', `select * from acme.csr_status where ref = 'ref-1000'`],
+    ['current_certificate by csr', 'select * from acme.current_certificate where csr_id = 1000'],
+    ['current_certificate by ref', `select * from acme.current_certificate where ref = 'ref-1000'`],
+    [
+      'certificate_for an exact name',
+      `select * from acme.certificate_for('host-1000.fill-0.example.org')`,
+    ],
+    ['certificate_for an unknown name', `select * from acme.certificate_for('nobody.example.org')`],
+    ['explain', 'select acme.explain(1000)'],
+    ['events of a csr', 'select * from acme.event where csr_id = 1000'],
+  ])('%s', async (_, query) => {
+    let rows: postgres.Row[] = [];
+    const plans = await plansOf(
+      database.url,
+      role === 'acme_app' ? app : role,
+      async (sql, forget) => {
+        // The tenant with half of all rows.
+        await sql`select set_config('acme.tenant', 'fill-0', false)`;
+        await sql.unsafe(query);
+        forget();
+        rows = await sql.unsafe(query);
+      },
+    );
+    expect(rows).toHaveLength(query.includes('nobody') ? 0 : 1);
+    expectBounded(plans, 120);
+  });
+});
+
+test('the sweep reads what is due, and nothing else', async () => {
+  const plans = await plansOf(database.url, undefined, async (sql, forget) => {
+    await sql`select acme_private.reconcile()`;
+    forget();
+    await sql`select acme_private.reconcile()`;
+  });
+  expect(plans.length).toBeGreaterThan(8);
+  expectBounded(plans, 500);
+});
+
+test('judging and admitting read by index, however many csrs are done', async () => {
+  const { sql } = database;
+  await sql`insert into acme.server (name, directory_url, max_orders_in_flight) values ('ca', 'https://ca.example.org/dir', 3)`;
+  await sql`insert into acme.account (name, server, is_default) values ('main', 'ca', true)`;
+  for (const state of ['registering', 'valid']) {
+    await sql`
+      update acme_private.account_state set state = ${state}, url = 'https://ca.example.org/account'
+       where account_id = (select id from acme.account where name = 'main')`;
+  }
+  const pool = await database.as('acme_app');
+  const pems = Array.from({ length: 250 }, () => pemShapedLikeCsr(100));
+  await pool`insert into acme.csr (pem) select unnest(${pems}::text[])`;
+
+  const plans = await plansOf(database.url, undefined, async (worker) => {
+    let lease: string | null = null;
+    let verdicts: unknown[] = [];
+    do {
+      const [row]: { turn: { received: { lease: string; rows: { csr_id: number }[] } } }[] =
+        await worker`
+          select acme_private.dispatch(null, ${lease}, ${worker.json(verdicts as never)}, 1) as turn`;
+      lease = row?.turn.received.lease ?? null;
+      verdicts = (row?.turn.received.rows ?? []).map(({ csr_id }) => ({
+        csr_id,
+        // Where the fill's names are.
+        identifiers: [`new-${String(csr_id)}.example.org`],
+        domains: ['example.org'],
+        spki: 'ab'.repeat(32),
+        reasons: [],
+      }));
+    } while (verdicts.length > 0);
+  });
+  const [row] = await sql<[{ queued: number; ordering: number }]>`
+    select count(*) filter (where state = 'queued')::int as queued,
+           count(*) filter (where state = 'ordering')::int as ordering
+      from acme_private.csr_state`;
+  expect(row).toEqual({ queued: 247, ordering: 3 });
+  // Claiming takes a hundred rows at once; whatever runs for one row is far below that.
+  expectBounded(
+    plans.filter(
+      ({ query }) =>
+        !/acme_private\.(dispatch|judge|claim_received|admit)\(|with picked/.test(query),
+    ),
+    1000,
+  );
+  expectBounded(
+    plans.filter(({ query }) => /with picked/.test(query)),
+    6000,
+  );
+}, 120_000);
+
+test('what a deleted csr takes along is found by index', async () => {
+  const plans = await plansOf(
+    database.url,
+    undefined,
+    (sql) => sql`delete from acme.csr where id = 2000`,
+  );
+  const [left] = await database.sql<[{ n: number }]>`
+    select (select count(*) from acme_private.csr_state where csr_id = 2000)::int
+         + (select count(*) from acme_private."order" where csr_id = 2000)::int
+         + (select count(*) from acme_private.certificate where csr_id = 2000)::int
+         + (select count(*) from acme_private.certificate_name where certificate_id = 2000)::int as n`;
+  expect(left.n).toBe(0);
+  expectBounded(plans, 120);
+});
