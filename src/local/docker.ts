@@ -39,8 +39,8 @@ export async function pebbleImages(options: {
     );
   }
   for (const image of Object.values(images)) {
-    if ((await run(docker, ['image', 'inspect', image], { timeoutMs: 20_000 })).code === 0)
-      continue;
+    const found = await run(docker, ['image', 'inspect', image], { timeoutMs: 20_000 });
+    if (found.code === 0) continue;
     options.log?.(`Pulling ${image.replace(/@.*/, '')}`);
     const pulled = await run(docker, ['pull', '--quiet', image], { timeoutMs: 600_000 });
     if (pulled.code !== 0) {
