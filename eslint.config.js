@@ -30,7 +30,7 @@ export default tseslint.config(
     plugins: { 'simple-import-sort': simpleImportSort },
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ['*.js', '.ci/*.mjs'] },
+        projectService: { allowDefaultProject: ['*.js', '.ci/*.mjs', '.ci/parts/*.mjs', 'docker/*.mjs'] },
         tsconfigRootDir: import.meta.dirname,
       },
     },

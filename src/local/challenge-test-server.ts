@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { commandLine, HOST_NETWORK } from './docker.ts';
 import { LocalError } from './local-error.ts';
 import { type OwnedProcess, startOwned } from './owned-process.ts';
 import { findPebble, type PebbleBinaries } from './pebble-binaries.ts';
@@ -38,8 +39,8 @@ export async function startChallengeTestServer(
   options: { binaries?: PebbleBinaries; log?: (line: string) => void } = {},
 ): Promise<ChallengeTestServer> {
   const binaries = options.binaries ?? (await findPebble());
-  const command = binaries.challtestsrv;
-  if (command === undefined) {
+  const program = binaries.challtestsrv;
+  if (program === undefined) {
     throw new LocalError(
       'ERR_LOCAL_MISSING',
       `pebble-challtestsrv is not beside ${binaries.pebble}; install it there or in PATH.`,
@@ -49,15 +50,17 @@ export async function startChallengeTestServer(
     const dnsServer = `127.0.0.1:${String(await freePort())}`;
     const management = `127.0.0.1:${String(await freePort())}`;
     const child = startOwned({
-      command,
-      args: flags(binaries.version, dnsServer, management),
+      ...commandLine(binaries, program, { args: flags(binaries.version, dnsServer, management) }),
       stopSignals: ['SIGTERM', 'SIGKILL'],
       log: options.log,
     });
     if (await ready(`http://${management}`, child)) return server(child, dnsServer, management);
+    const isDeaf = binaries.docker !== undefined && child.exit() === undefined;
     await child.stop();
     if (attempt === 4 || !child.tail().join('\n').includes('address already in use')) {
-      const why = child.tail().at(-1) ?? child.exit() ?? 'it did not answer';
+      const why = isDeaf
+        ? `it did not answer at ${management}; ${HOST_NETWORK}`
+        : (child.tail().at(-1) ?? child.exit() ?? 'it did not answer');
       throw new LocalError('ERR_LOCAL_START', `pebble-challtestsrv did not start: ${why}`);
     }
   }

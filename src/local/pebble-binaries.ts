@@ -1,14 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { cachedDebian, fetchDebian } from './debian.ts';
+import { pebbleImages } from './docker.ts';
 import { LocalError } from './local-error.ts';
 import { isExecutable, run, which } from './run.ts';
 
-/** Where Pebble's two programs are. */
+/** Where Pebble's two programs are: paths, or images where `docker` runs them. */
 export interface PebbleBinaries {
   pebble: string;
   /** The DNS and challenge test server that comes with it, when it is there. */
   challtestsrv?: string;
+  /** The docker command, when they are images. */
+  docker?: string;
   /** Where they were found, for people: `PATH`, `PGACME_PEBBLE`, `the cache` … */
   source: string;
   /** `2.4`, `2.5` (2.5 to 2.9) or `2.10` (or newer); found by what the program can do. */
@@ -20,7 +23,7 @@ export type PebbleVersion = '2.4' | '2.5' | '2.10';
 
 /**
  * Finds Pebble: the folder `PGACME_PEBBLE`, `PATH`, the cache, then Debian's package fetched into the
- * cache, of suite sid (2.10) or else the machine's own.
+ * cache, of suite sid (2.10) or else the machine's own, and at last its images for Docker.
  * @throws LocalError `ERR_LOCAL_MISSING` with one sentence that says what to install.
  */
 export async function findPebble(
@@ -62,9 +65,14 @@ export async function findPebble(
       reasons.push(error instanceof Error ? error.message : String(error));
     }
   }
+  try {
+    return await pebbleImages({ env, log: options.log });
+  } catch (error) {
+    reasons.push(error instanceof Error ? error.message : String(error));
+  }
   throw new LocalError(
     'ERR_LOCAL_MISSING',
-    `Pebble was not found; install it (Debian: apt-get install pebble) or set PGACME_PEBBLE to the folder of its programs (${reasons.join(' / ')}).`,
+    `Pebble was not found; install it (Debian: apt-get install pebble), set PGACME_PEBBLE to the folder of its programs, or start Docker (${reasons.join(' / ')}).`,
   );
 }
 

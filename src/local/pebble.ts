@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { makeTlsCertificate } from '../x509/index.ts';
 import { claimFolder } from './claim.ts';
+import { commandLine, HOST_NETWORK } from './docker.ts';
 import { keepPort, keptPort } from './kept-port.ts';
 import { LocalError } from './local-error.ts';
 import { type OwnedProcess, startOwned } from './owned-process.ts';
@@ -101,13 +102,17 @@ export async function startPebble(given: PebbleOptions): Promise<Pebble> {
           },
         };
       }
+      const hasRun = child.exit() === undefined;
       await child.stop();
       if (
         attempt === 4 ||
         fixed !== undefined ||
         !child.tail().join('\n').includes('address already in use')
       ) {
-        const why = child.tail().at(-1) ?? child.exit() ?? 'its directory did not answer';
+        const isDeaf = binaries.docker !== undefined && hasRun;
+        const why = isDeaf
+          ? `its directory did not answer at ${directoryUrl}; ${HOST_NETWORK}`
+          : (child.tail().at(-1) ?? child.exit() ?? 'its directory did not answer');
         throw new LocalError('ERR_LOCAL_START', `Pebble did not start: ${why}`);
       }
     }
@@ -152,15 +157,16 @@ async function launch(
   await writeFile(file, JSON.stringify({ pebble: config }, null, 2));
   const dns = options.dnsServer === undefined ? [] : ['-dnsserver', options.dnsServer];
   return startOwned({
-    command: binaries.pebble,
-    args: ['-config', file, '-strict', ...dns],
-    env: {
-      ...process.env,
-      PEBBLE_VA_NOSLEEP: '1',
-      ...percent('PEBBLE_AUTHZREUSE', options.authzReuse),
-      ...percent('PEBBLE_WFE_NONCEREJECT', options.nonceReject),
-      ...options.env,
-    },
+    ...commandLine(binaries, binaries.pebble, {
+      args: ['-config', file, '-strict', ...dns],
+      env: {
+        PEBBLE_VA_NOSLEEP: '1',
+        ...percent('PEBBLE_AUTHZREUSE', options.authzReuse),
+        ...percent('PEBBLE_WFE_NONCEREJECT', options.nonceReject),
+        ...options.env,
+      },
+      folder: dir,
+    }),
     stopSignals: ['SIGTERM', 'SIGKILL'],
     log: options.log,
   });

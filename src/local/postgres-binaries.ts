@@ -107,14 +107,22 @@ async function copyForUser(native: string): Promise<string> {
     typeof manifest === 'object' && manifest !== null && 'version' in manifest
       ? String(manifest.version)
       : 'unknown';
-  const wanted = join(SHARED_TMP, `pgacme-postgres-${version}-${process.arch}`);
+  // With our number: what another user has put there is not used, and would be copied at each start.
+  const owner = process.getuid?.() ?? 'user';
+  const wanted = join(SHARED_TMP, `pgacme-postgres-${version}-${process.arch}-${owner}`);
   if (await isOurs(wanted)) return join(wanted, 'native');
 
   const made = await mkdtemp(`${wanted}-`);
-  await cp(native, join(made, 'native'), { recursive: true, verbatimSymlinks: true });
-  await cp(join(native, 'pg-symlinks.json'), join(made, 'native/pg-symlinks.json'));
-  await addLinks(join(made, 'native'));
-  await openTree(made);
+  try {
+    await cp(native, join(made, 'native'), { recursive: true, verbatimSymlinks: true });
+    // First: what was copied from a package that nobody may write cannot be written either.
+    await openTree(made);
+    await addLinks(join(made, 'native'));
+  } catch (error) {
+    await openTree(made).catch(() => undefined);
+    await rm(made, { recursive: true, force: true });
+    throw error;
+  }
   try {
     await rename(made, wanted);
     return join(wanted, 'native');

@@ -1,13 +1,7 @@
 import { expect, test } from 'vitest';
+import { travel } from '../helpers/clock.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
-
-/** Moves the clock that everything is scheduled by. */
-async function travel({ sql }: World, days: number): Promise<void> {
-  await sql.unsafe(`
-    create or replace function acme_private.clock() returns timestamptz
-    language sql stable as $$ select pg_catalog.now() + interval '${days} days' $$`);
-}
 
 const current = async ({ sql }: World, id: string): Promise<string | undefined> => {
   const [row] = await sql<{ certificate_id: string }[]>`
@@ -31,7 +25,7 @@ test('a certificate is renewed when a third of its lifetime is left, and served 
   // Pebble's default lifetime differs by version; a little after two thirds of it is due.
   const [lifetime] = await world.sql<[{ days: number }]>`
     select (extract(epoch from not_after - not_before) / 86400)::float8 as days from acme.current_certificate where csr_id = ${id}`;
-  await travel(world, Math.ceil(lifetime.days * 0.67));
+  await travel(world.sql, Math.ceil(lifetime.days * 0.67));
   await world.sql`select acme_private.reconcile()`;
   const second = await until(
     async () => {

@@ -2,7 +2,6 @@ import { X509Certificate } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
-import { pebbleOfThisRelease } from '../helpers/pebble.ts';
 import { scaled } from '../helpers/scale.ts';
 import { until } from '../helpers/until.ts';
 import { freshName, pebbleWorld } from '../helpers/world.ts';
@@ -34,14 +33,6 @@ test('an inserted CSR comes back as a certificate', async () => {
     union all
     select from acme_private.authorization where lease_token is not null`;
   expect(left).toHaveLength(0);
-});
-
-test('an older Pebble, without what came later, issues as well', async () => {
-  const binaries = await pebbleOfThisRelease();
-  if (binaries === undefined) throw new Error('There is no apt-get to fetch an older Pebble with.');
-  const world = await pebbleWorld({ binaries });
-  await world.worker();
-  await world.reach(await world.insert({ names: [freshName()] }), 'issued');
 });
 
 test('a CSR inserted while no worker runs is issued when one starts', async () => {
