@@ -3,6 +3,7 @@ import type { Listen } from './config.ts';
 import { PgacmeError } from './errors.ts';
 import { makeLogger } from './log.ts';
 import { sealingKey } from './seal.ts';
+import { Published } from './solver/published.ts';
 import { startResponder } from './worker/responder.ts';
 import { openSession, type Session, type SessionOptions } from './worker/session.ts';
 
@@ -53,11 +54,13 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     secret: await sealingKey(options.secretKey),
     concurrency: options.concurrency ?? 10,
     deadAfterMs: options.deadAfterMs ?? 5000,
+    published: new Published(),
     log,
   };
   const database = { url: databaseUrl, isPooled: listenUrl !== undefined };
   const responder =
-    options.http01Listen && (await startResponder(options.http01Listen, database, log));
+    options.http01Listen &&
+    (await startResponder(options.http01Listen, database, session.published, log));
   const stopping = new AbortController();
   let first: Session | undefined;
   try {

@@ -198,6 +198,13 @@ create or replace function acme_private.park(p_authorization bigint) returns voi
 language plpgsql volatile
 as $$
 begin
+  -- Nearly always nothing is published by hand, which an empty index tells.
+  if not exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'))
+     and not exists (select from acme_private."order" o
+                       join acme_private.order_authorization oa on oa.order_id = o.id
+                      where oa.authorization_id = p_authorization and o.is_live and o.is_parked) then
+    return;
+  end if;
   update acme_private."order" o
      set is_parked = p.is_parked
     from (

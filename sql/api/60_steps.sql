@@ -112,7 +112,7 @@ begin
   perform acme_private.note('order_created', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker,
                             jsonb_build_object('url', p_facts ->> 'url', 'status', p_facts ->> 'status'));
   if v_state <> 'authorizing' or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
-    return acme_private.go_on(p_worker, p_order, p_take);
+    return acme_private.go_on(p_worker, p_order, v_state, p_take);
   end if;
   foreach v_id in array v_ids loop
     if acme_private.waits_for_publication(v_id) then
@@ -135,19 +135,23 @@ $$;
 comment on function acme_private.order_created(bigint, bigint, uuid, jsonb, int) is
   'Stores a new order and its authorizations; returns claims on the first of them.';
 
--- The order's next step for this worker (its row is locked), or for whoever takes the job.
-create or replace function acme_private.go_on(p_worker bigint, p_order bigint, p_take int) returns jsonb
+-- Moves an order, whose row is locked, to its next state, for this worker to go on with at once, or for
+-- whoever takes the job.
+create or replace function acme_private.go_on(p_worker bigint, p_order bigint, p_state text, p_take int) returns jsonb
 language plpgsql volatile
 as $$
 begin
+  update acme_private."order"
+     set state = p_state, is_parked = false, attempts = 0, next_attempt_at = null, reason_code = null, reason = null,
+         lease_token = case when p_take > 0 then gen_random_uuid() end,
+         lease_until = case when p_take > 0 then acme_private.clock() + acme_private.lease_time() end,
+         lease_worker = case when p_take > 0 then p_worker end,
+         claims = case when p_take > 0 then 1 else 0 end
+   where id = p_order;
   if p_take > 0 then
-    update acme_private."order"
-       set lease_token = gen_random_uuid(), lease_until = acme_private.clock() + acme_private.lease_time(),
-           lease_worker = p_worker, claims = 1
-     where id = p_order;
     return jsonb_build_array(acme_private.order_claim(p_order, true));
   end if;
-  perform acme_private.hand_out(p_order);
+  perform acme_private.enqueue('order', p_order);
   return '[]';
 end
 $$;
@@ -284,10 +288,7 @@ begin
         join acme_private.authorization x on x.id = oa.authorization_id
        where oa.order_id = o.id and x.state = 'pending'
     ) then
-        update acme_private."order"
-         set state = 'ready', next_attempt_at = null, reason_code = null, reason = null, is_parked = false
-       where id = o.id;
-        v_claims := v_claims || acme_private.go_on(p_worker, o.id, p_take - jsonb_array_length(v_claims));
+      v_claims := v_claims || acme_private.go_on(p_worker, o.id, 'ready', p_take - jsonb_array_length(v_claims));
     end if;
   end loop;
   -- What is left of the others may be a person's.
@@ -298,7 +299,8 @@ $$;
 comment on function acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int) is
   'Stores that an authorization is valid; returns a claim to finalize each order that became ready.';
 
--- The order is finalized. A certificate URL: download it. null: the server still works on it.
+-- The order is finalized. null: the server still works on it. A certificate URL: download it (a worker
+-- that has the URL downloads without this commit, certificate_stored tells what came of both).
 create or replace function acme_private.order_finalized(
   p_worker bigint, p_order bigint, p_lease uuid, p_certificate_url text, p_retry_after_ms bigint, p_take int
 ) returns jsonb
@@ -322,13 +324,12 @@ begin
     return '[]';
   end if;
   update acme_private."order"
-     set state = 'downloading', certificate_url = p_certificate_url, attempts = 0, next_attempt_at = null,
-         reason_code = null, reason = null, last_problem = null
+     set certificate_url = p_certificate_url, last_problem = null
    where id = p_order;
   if o.state <> 'downloading' then
     perform acme_private.note('order_finalized', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker, null);
   end if;
-  return acme_private.go_on(p_worker, p_order, p_take);
+  return acme_private.go_on(p_worker, p_order, 'downloading', p_take);
 end
 $$;
 comment on function acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int) is
@@ -371,7 +372,7 @@ begin
   insert into acme_private.certificate_name (name, certificate_id, tenant)
   select n, v_certificate, o.tenant from unnest(v_names) n;
   update acme_private."order"
-     set state = 'issued', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,
+     set state = 'issued', certificate_url = coalesce(p_certificate ->> 'url', certificate_url), finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,
          attempts = 0, next_attempt_at = null, reason_code = null, reason = null, last_problem = null
    where id = p_order;
   update acme_private.csr_state
@@ -380,6 +381,9 @@ begin
          renew_at = case when (select c.renewal from acme.csr c where c.id = o.csr_id) = 'off' then null
                          else acme_private.renewal_time(v_not_before, v_not_after) end
    where csr_id = o.csr_id;
+  if o.state <> 'downloading' then
+    perform acme_private.note('order_finalized', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker, null);
+  end if;
   perform acme_private.note('issued', o.tenant, o.csr_id, p_order, o.account_id, v_certificate, p_worker,
                             jsonb_build_object('serial', p_certificate ->> 'serial', 'not_after', v_not_after));
   perform acme_private.heed(o.csr_id);
@@ -444,6 +448,23 @@ $$;
 comment on function acme_private.abandoned_authorizations(bigint) is
   'The pending authorizations of an order that no other order under way refers to.';
 
+-- Ends an order that an application does not want any more, and its csr. Their rows are locked.
+create or replace function acme_private.end_cancelled(o acme_private."order") returns void
+language plpgsql volatile
+as $$
+begin
+  perform acme_private.clean_up(o.id);
+  update acme_private."order"
+     set state = 'cancelled', finished_at = acme_private.clock(), lease_token = null, lease_until = null, lease_worker = null,
+         claims = 0, next_attempt_at = null, reason_code = 'cancelled', reason = 'It was cancelled on request.'
+   where id = o.id;
+  update acme_private.csr_state
+     set order_id = null, state = case when state = 'ordering' then 'queued' else state end
+   where csr_id = o.csr_id;
+  perform acme_private.heed(o.csr_id);
+end
+$$;
+
 create or replace function acme_private.order_cancelled(
   p_worker bigint, p_order bigint, p_lease uuid, p_deactivated bigint[], p_take int
 ) returns jsonb
@@ -461,7 +482,6 @@ begin
   if not found then
     return '[]';
   end if;
-  perform acme_private.clean_up(p_order);
   -- One that another order came to need meanwhile is left to that order's step, which finds it ended.
   update acme_private.authorization a
      set state = 'deactivated', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
@@ -470,14 +490,7 @@ begin
        select from acme_private.order_authorization other
          join acme_private."order" x on x.id = other.order_id
         where other.authorization_id = a.id and x.is_live and x.id <> p_order);
-  update acme_private."order"
-     set state = 'cancelled', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null,
-         claims = 0, next_attempt_at = null, reason_code = 'cancelled', reason = 'It was cancelled on request.'
-   where id = p_order;
-  update acme_private.csr_state
-     set order_id = null, state = case when state = 'ordering' then 'queued' else state end
-   where csr_id = o.csr_id;
-  perform acme_private.heed(o.csr_id);
+  perform acme_private.end_cancelled(o);
   return acme_private.pass_on(p_worker, o, p_take);
 end
 $$;

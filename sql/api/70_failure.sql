@@ -76,6 +76,13 @@ declare
   v_state text;
   v_due timestamptz;
 begin
+  if o.state in ('creating', 'authorizing', 'ready')
+     and (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
+    -- It would have been cancelled next, and what failed may be that it is being cancelled: its
+    -- authorizations are deactivated first.
+    perform acme_private.end_cancelled(o);
+    return;
+  end if;
   perform acme_private.clean_up(o.id);
   update acme_private."order"
      set state = 'failed', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,

@@ -157,6 +157,8 @@ export interface OfferedChallenge {
 
 /** A certificate that was verified, for the database; hashes in hex. */
 export interface CertificateFacts {
+  /** Where it was downloaded. */
+  url: string | null;
   identifiers: string[];
   leaf_pem: string;
   chain_pem: string;

@@ -1,6 +1,7 @@
-import { AcmeProblem, deactivateAuthorization } from '../acme/index.ts';
+import { AcmeProblem, deactivateAuthorization, getOrder } from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
+import { finalize } from './finalize.ts';
 import { remote } from './remote.ts';
 
 /**
@@ -10,6 +11,13 @@ import { remote } from './remote.ts';
  */
 export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call, takeOther } = hold;
+  if (claim.state === 'ready' && claim.url !== null) {
+    // A worker may have died after it sent the CSR: such an order comes to its end first.
+    const account = await accounts.signer(claim);
+    const url = claim.url;
+    const { value: order } = await remote('order.look', () => getOrder(account, url, call));
+    if (order.status === 'processing' || order.status === 'valid') return finalize(claim, hold);
+  }
   const abandoned = await steps.abandonedAuthorizations(claim.id);
   if (abandoned.length > 0) {
     const account = await accounts.signer(claim);

@@ -1,12 +1,15 @@
 import type { Logger } from 'pino';
 import type { Call } from '../acme/index.ts';
 import type { Steps } from '../db/steps.ts';
+import type { Published } from '../solver/published.ts';
 import type { Accounts } from './accounts.ts';
 
 /** What every step has at hand. */
 export interface Context {
   steps: Steps;
   accounts: Accounts;
+  /** For the responder of this process. */
+  published: Published;
   log: Logger;
   /** Aborted when the worker is asked to stop: finish the request under way, commit, hand back. */
   stopping: AbortSignal;

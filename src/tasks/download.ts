@@ -40,6 +40,7 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
   return steps.certificateStored(
     claim,
     {
+      url: claim.certificate_url,
       identifiers: certificate.identifiers,
       leaf_pem: certificate.leafPem,
       chain_pem: certificate.chainPem,

@@ -10,6 +10,7 @@ import {
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import { csrDer } from '../x509/index.ts';
 import type { Hold } from './context.ts';
+import { download } from './download.ts';
 import { poll } from './poll.ts';
 import { remote } from './remote.ts';
 
@@ -33,7 +34,8 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
   const order = polled.value;
   switch (order.status) {
     case 'valid':
-      return steps.orderFinalized(claim, order.certificate, undefined, take);
+      // Without a commit: killed here, the next look at the order finds it valid.
+      return download({ ...claim, certificate_url: order.certificate ?? null }, hold);
     case 'processing':
       return steps.orderFinalized(
         claim,

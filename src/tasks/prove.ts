@@ -28,16 +28,15 @@ export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Clai
     const chosen = await choose(claim, account, authorization, hold);
     if (chosen === null || ('is_published' in chosen && !chosen.is_published)) return [];
     if (!('is_published' in chosen)) return steps.stepFailed(claim, chosen, take);
-    await answer(account, authorization, chosen, hold);
-    const polled = await poll(
-      { value: authorization },
-      look,
-      (value) => value.status !== 'pending',
-      {
-        ...hold,
-        pace: account.live.pace.validation,
-      },
-    );
+    const forget = hold.published.keep(chosen.token, keyAuthorization(chosen.token, account.key));
+    const polled = await answer(account, authorization, chosen, hold)
+      .then(() =>
+        poll({ value: authorization }, look, (value) => value.status !== 'pending', {
+          ...hold,
+          pace: account.live.pace.validation,
+        }),
+      )
+      .finally(forget);
     if (!polled.isEnd) {
       return steps.stepFailed(
         claim,

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Listen } from '../config.ts';
 import { connect } from '../db/connect.ts';
 import { type Http01Responder, startHttp01 } from '../solver/http01.ts';
+import type { Published } from '../solver/published.ts';
 
 /**
  * http-01 on a pool of its own, so that strangers' requests never wait with or delay the work. It goes
@@ -10,6 +11,7 @@ import { type Http01Responder, startHttp01 } from '../solver/http01.ts';
 export async function startResponder(
   listen: Listen,
   database: { url: string | undefined; isPooled: boolean },
+  published: Published,
   log: Logger,
 ): Promise<Http01Responder> {
   const sql = connect({
@@ -22,6 +24,8 @@ export async function startResponder(
     const responder = await startHttp01({
       ...listen,
       lookUp: async (token) => {
+        const here = published.get(token);
+        if (here !== undefined) return here;
         const [row] = await sql<
           { value: string | null }[]
         >`select acme.http01_response(${token}) as value`;

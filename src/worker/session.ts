@@ -4,6 +4,7 @@ import { connect } from '../db/connect.ts';
 import { primaryOf } from '../db/hosts.ts';
 import { Steps } from '../db/steps.ts';
 import type { SealingKey } from '../seal.ts';
+import type { Published } from '../solver/published.ts';
 import { Accounts } from '../tasks/accounts.ts';
 import { makeTaskList } from '../tasks/task-list.ts';
 import { checkContract } from './contract.ts';
@@ -18,6 +19,8 @@ export interface SessionOptions {
   secret: SealingKey;
   concurrency: number;
   deadAfterMs: number;
+  /** Shared with the responder. */
+  published: Published;
   log: Logger;
 }
 
@@ -42,7 +45,7 @@ export async function openSession(
   options: SessionOptions,
   replaces: number | null,
 ): Promise<Session> {
-  const { listenUrl, secret, concurrency, deadAfterMs, log } = options;
+  const { listenUrl, secret, concurrency, deadAfterMs, published, log } = options;
   const databaseUrl = await primaryOf(options.databaseUrl);
   const direct = listenUrl === undefined ? databaseUrl : await primaryOf(listenUrl);
   const closing: (() => Promise<unknown>)[] = [];
@@ -68,7 +71,7 @@ export async function openSession(
     const stopping = AbortSignal.any([ending.signal, lock.lost]);
     // Each request and each wait listens to one of them.
     setMaxListeners(0, lock.lost, stopping);
-    const context = { steps, accounts, log, stopping, lost: lock.lost };
+    const context = { steps, accounts, published, log, stopping, lost: lock.lost };
     const queue = await startQueue({ databaseUrl: direct, schema, concurrency, log }, (tidy) =>
       makeTaskList(context, tidy),
     );

@@ -107,6 +107,7 @@ export function offered(url: string) {
 /** A certificate for this order that is good for 90 days. */
 export function certificateFacts(claim: Claim & { kind: 'order' }, now: Date) {
   return {
+    url: claim.certificate_url,
     identifiers: claim.identifiers,
     leaf_pem: 'leaf',
     chain_pem: 'leaf and chain',
