@@ -6,6 +6,7 @@ import { crashPoints } from './points.ts';
 import { type Scenario, scenarioOf } from './scenarios.ts';
 
 const newWorld = crashWorlds();
+const newSlowWorld = crashWorlds({ retryAfter: { authz: 0, order: 4 } });
 const { names: points } = await crashPoints();
 const table = new Map<string, string>();
 
@@ -19,7 +20,7 @@ afterAll(() => {
 describe.concurrent('a worker that is killed loses nothing and doubles no certificate', () => {
   test.each(points)('at %s', async (point) => {
     const scenario = scenarioOf(point);
-    const world = await newWorld();
+    const world = await (scenario.isSlow === true ? newSlowWorld() : newWorld());
     try {
       await die(world, scenario, point);
     } finally {

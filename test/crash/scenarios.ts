@@ -6,6 +6,8 @@ export interface Scenario {
   name: string;
   /** The prefixes of the crash points that a worker reaches in it. */
   points: readonly string[];
+  /** At a CA that asks to wait 4 s for the certificate. */
+  isSlow?: boolean;
   /** Before the worker that will die starts; returns the csr. */
   begin(world: CrashWorld): Promise<string>;
   /** Once it runs: what brings it to the point. */
@@ -45,7 +47,6 @@ const issue: Scenario = {
     'authorization_proved',
     'order.finalize',
     'order.look',
-    'order_finalized',
     'certificate.download',
     'certificate_stored',
   ],
@@ -53,6 +54,14 @@ const issue: Scenario = {
   finish: issued,
   certificates: 1,
   events: { accepted: 1, order_finalized: 1, issued: 1 },
+};
+
+/** The same at a CA that takes longer than a worker stays for. */
+const issueSlowly: Scenario = {
+  ...issue,
+  name: 'issue slowly',
+  points: ['order_finalized'],
+  isSlow: true,
 };
 
 /** A renewal that was asked for. */
@@ -107,7 +116,7 @@ const refusedCommit: Scenario = {
       end
       $$;
       create trigger refuse before update on acme_private."order"
-        for each row when (new.state = 'downloading') execute function public.refuse();`);
+        for each row when (new.state = 'issued') execute function public.refuse();`);
     return insertTwoNames(world);
   },
   async finish(world, csr) {
@@ -156,7 +165,15 @@ const sweep: Scenario = {
   events: { accepted: 1, order_finalized: 1, issued: 1 },
 };
 
-const scenarios: readonly Scenario[] = [issue, renew, validation, refusedCommit, cancel, sweep];
+const scenarios: readonly Scenario[] = [
+  issue,
+  issueSlowly,
+  renew,
+  validation,
+  refusedCommit,
+  cancel,
+  sweep,
+];
 
 /** The scenario in which a worker comes to this crash point. */
 export function scenarioOf(point: string): Scenario {
