@@ -31,7 +31,8 @@ grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea
 -- What changes() and the view stuck call with the rights of their reader.
 grant execute on function
   acme_private.cursor_text(bigint, xid8, bigint), acme_private.cursor_part(text, int),
-  acme_private.unheld_since(text, bigint), acme_private.is_judging(), acme_private.failed_jobs()
+  acme_private.late(), acme_private.neglect(text, bigint), acme_private.is_judging(), acme_private.has_idle_places(bigint),
+  acme_private.unseen_requests(), acme_private.failed_jobs()
   to acme_app, acme_reader;
 grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
 grant execute on function acme.pause(text, text, text), acme.resume(text, text) to acme_admin;
@@ -82,13 +83,11 @@ grant update (state) on acme_private.record to acme_app;
 -- A view asks its reader for every column that it names: the few that they may read are said above.
 grant select on acme_private.record to acme_responder, acme_worker;
 grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app, acme_reader;
-grant select (account_id, server_id, state, next_attempt_at, reason_code, reason, updated_at)
-  on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, reason_code, reason) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
               last_problem, updated_at)
   on acme_private.account_state to acme_reader, acme_admin;
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
-grant select (id, csr_id, created_at) on acme_private.request to acme_app, acme_reader;
 grant select on acme_private.worker to acme_reader, acme_admin;
 grant select on acme_private.identifier_claim to acme_reader;
 grant select, delete on acme_private.identifier_claim to acme_admin;
@@ -154,8 +153,3 @@ alter table acme_private.order_authorization enable row level security;
 drop policy if exists with_its_order on acme_private.order_authorization;
 create policy with_its_order on acme_private.order_authorization for select to acme_app, acme_reader
   using (exists (select from acme_private."order" o where o.id = order_id));
--- Nor has request: it is seen with its csr.
-alter table acme_private.request enable row level security;
-drop policy if exists with_its_csr on acme_private.request;
-create policy with_its_csr on acme_private.request for select to acme_app, acme_reader
-  using (exists (select from acme_private.csr_state s where s.csr_id = request.csr_id));

@@ -62,8 +62,9 @@ test('every function states its volatility in its header', async () => {
   let functions = 0;
   for (const file of files) {
     const text = await readFile(new URL(file, folder), 'utf8');
-    for (const header of text.match(/^create or replace function [\s\S]*?^(?:as \$|return |begin atomic)/gm) ??
-      []) {
+    for (const header of text.match(
+      /^create or replace function [\s\S]*?^(?:as \$|return |begin atomic)/gm,
+    ) ?? []) {
       functions++;
       expect(header, file).toMatch(/^language \w+ (immutable|stable|volatile)\b/m);
     }
