@@ -30,7 +30,8 @@ export function openScreen({ stdout, stdin }: Terminal, onQuit: () => void): Scr
     // 0 where the terminal does not know its size.
     const [columns, rows] = [stdout.columns || 80, stdout.rows || 24];
     // One write a picture, each line erased only behind its text: nothing flickers.
-    const text = fit(lines, rows, columns).map((line) => `${line}${ESC}K`);
+    // The last column stays free: erasing behind a full line would erase its last character.
+    const text = fit(lines, rows, columns - 1).map((line) => `${line}${ESC}K`);
     stdout.write(`${ESC}H${text.join('\r\n')}${ESC}J`);
   };
   const onKey = (keys: Buffer) => {

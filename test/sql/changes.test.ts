@@ -29,10 +29,16 @@ const changes = (after = '', max = 1000, on: Query = sql) =>
 
 const names = (rows: readonly Change[]) => rows.map(({ event }) => event);
 
-/** The cursor of the last event there is. */
-async function end(): Promise<string> {
-  return (await changes()).at(-1)?.cursor ?? '';
-}
+/** Waits until these come: other tests of this run write in the same cluster, and delay them. */
+const eventually = (expected: readonly string[], after?: string, max?: number, on?: postgres.Sql) =>
+  until(
+    async () => {
+      const rows = await changes(after, max, on);
+      if (names(rows).join() === expected.join()) return rows;
+      throw new Error(`changes() gave ${names(rows).join()}`);
+    },
+    { what: `changes() gives ${expected.join()}`, timeoutMs: 20_000 },
+  );
 
 /** Runs on a connection of its own inside an open transaction, rolled back if it is still open then. */
 async function openTransaction<T>(work: (tx: postgres.ReservedSql) => Promise<T>): Promise<T> {
@@ -50,12 +56,13 @@ test('events that commit in another order than their ids: id > last misses one, 
   const byId = (after: number) => sql<{ id: number; event: string }[]>`
     select id::int, event from acme.event where id > ${after} order by id`;
   await note(sql, 'before');
-  const start = { id: (await byId(0)).at(-1)?.id ?? 0, cursor: await end() };
+  const cursor = (await eventually(['before']))[0]?.cursor;
+  const id = (await byId(0)).at(-1)?.id ?? 0;
 
   const first = await openTransaction(async (slow) => {
     await note(slow, 'slow');
     await note(sql, 'fast');
-    const seen = { byId: await byId(start.id), changes: await changes(start.cursor) };
+    const seen = { byId: await byId(id), changes: await changes(cursor) };
     await slow`commit`;
     return seen;
   });
@@ -65,8 +72,8 @@ test('events that commit in another order than their ids: id > last misses one, 
   // The reader by id goes on behind the one that it saw: the other, whose id is lower, never comes.
   const last = first.byId.at(-1)?.id ?? 0;
   expect(await byId(last)).toEqual([]);
-  expect(names(await changes(start.cursor))).toEqual(['slow', 'fast']);
-  expect(await changes(await end())).toEqual([]);
+  const rows = await eventually(['slow', 'fast'], cursor);
+  expect(await changes(rows.at(-1)?.cursor)).toEqual([]);
 });
 
 test('a transaction that has written anything, in any database, delays what began to write after it', async () => {
@@ -77,19 +84,19 @@ test('a transaction that has written anything, in any database, delays what bega
     await writer`begin`;
     await writer`create table t (n int)`;
     await note(sql, 'after');
-    expect(names(await changes())).toEqual(['before']);
+    await eventually(['before']);
     await writer`commit`;
   } finally {
     writer.release();
   }
-  expect(names(await changes())).toEqual(['before', 'after']);
+  await eventually(['before', 'after']);
 });
 
 test('a transaction that only reads delays nothing', async () => {
   await openTransaction(async (reader) => {
     await reader`select count(*) from acme.event`;
     await note(sql, 'one');
-    expect(names(await changes())).toEqual(['one']);
+    await eventually(['one']);
   });
 });
 
@@ -111,11 +118,13 @@ test('a consumer that reads while many write gets each event once', async () => 
   const seen: Change[] = [];
   while (isWriting) seen.push(...(await changes(seen.at(-1)?.cursor, 7, reader)));
   await written;
-  for (;;) {
-    const rows = await changes(seen.at(-1)?.cursor, 7, reader);
-    if (rows.length === 0) break;
-    seen.push(...rows);
-  }
+  await until(
+    async () => {
+      seen.push(...(await changes(seen.at(-1)?.cursor, 7, reader)));
+      return seen.length >= 120;
+    },
+    { what: 'all events have come' },
+  );
   const all = await sql<{ event: string }[]>`select event from acme.event`;
   expect(seen).toHaveLength(120);
   expect(names(seen).sort()).toEqual(all.map(({ event }) => event).sort());
@@ -128,6 +137,7 @@ test('max => 1 over everything gives each event once, and null begins at the beg
     for (const event of ['a', 'b', 'c']) await note(tx, event);
   });
   for (const event of ['d', 'e']) await note(sql, event);
+  await eventually(['a', 'b', 'c', 'd', 'e']);
   const seen: Change[] = [];
   for (;;) {
     const [row] = await changes(seen.at(-1)?.cursor, 1);
@@ -168,6 +178,7 @@ test('an application gets its own events, by any cursor; watchers and administra
   await note(sql, 'of b', await tenant('b'));
   await note(sql, 'of nobody', null);
   await note(sql, 'of a again', await tenant('a'));
+  await eventually(['of a', 'of b', 'of nobody', 'of a again']);
   expect(names(await changes('', 1000, a))).toEqual(['of a', 'of a again']);
   expect(names(await changes('', 1000, b))).toEqual(['of b']);
   for (const role of ['acme_reader', 'acme_admin']) {
@@ -215,7 +226,7 @@ test('after a restore and a raised epoch a consumer goes on with its cursor, and
   const old = await changes();
   expect(names(old)).toEqual(['one', 'two']);
   await note(sql, 'three');
-  expect(names(await changes(old[0]?.cursor))).toEqual(['two', 'three']);
+  await eventually(['two', 'three'], old[0]?.cursor);
   // Also with a cursor that is ahead of what was in the dump: an older epoch is simply over.
   const lost = old[1]?.cursor.replace(/^1\.\d+\./, '1.99999999.') ?? '';
   expect(names(await changes(lost))).toEqual(['three']);
@@ -261,7 +272,7 @@ test('two restores of one backup do not get the same epoch, nor do two calls wit
 
 test('a cursor that is ahead of the database is refused', async () => {
   await note(sql, 'one');
-  const cursor = await end();
+  const cursor = (await eventually(['one']))[0]?.cursor ?? '';
   const ahead = [cursor.replace(/^1\./, '2.'), cursor.replace(/^1\.\d+/, '1.99999999')];
   for (const one of ahead) {
     expect(await refusal(changes(one))).toMatchObject({
