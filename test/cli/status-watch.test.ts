@@ -52,10 +52,10 @@ test('a database that is away for a while is said so, and seen again', async () 
   await watching.waitForLine(/^CSRs: 0$/);
   const other = (await freshDatabase()).sql;
   await other.unsafe(`alter database ${name} allow_connections false`);
-  await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgacme status' and datname = ${name}`;
+  await other`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgacme status' and datname = ${name}`;
   await watching.waitForLine(/^PostgreSQL at \S+.* \(It is tried again\.\)$/);
-  await insert(sql);
   await other.unsafe(`alter database ${name} allow_connections true`);
+  await insert(sql);
   await watching.waitForLine(/^CSRs: 1$/);
   expect(await watching.kill()).toEqual({ code: 0, signal: null });
 });
