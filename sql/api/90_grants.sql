@@ -26,7 +26,14 @@ grant execute on function
   acme.request(text, text, text, text, text), acme.retry(bigint), acme.renew(bigint, text), acme.cancel(bigint),
   acme.wait(bigint, interval), acme.challenge_published(bigint), acme.challenge_removed(bigint)
   to acme_app;
-grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea) to acme_app, acme_reader;
+grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea), acme.changes(text, int)
+  to acme_app, acme_reader;
+-- What changes() and the view stuck call with the rights of their reader.
+grant execute on function
+  acme_private.cursor_text(bigint, xid8, bigint), acme_private.cursor_part(text, int),
+  acme_private.late(), acme_private.neglect(text, bigint), acme_private.is_judging(), acme_private.has_idle_places(bigint),
+  acme_private.unseen_requests(), acme_private.failed_jobs()
+  to acme_app, acme_reader;
 grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
 grant execute on function acme.pause(text, text, text), acme.resume(text, text) to acme_admin;
 
@@ -47,7 +54,8 @@ grant select, insert (name, challenge_type, method, names), update (name, names)
 
 grant select on
   acme."order", acme.authorization, acme.order_authorization, acme.challenge, acme.record, acme.certificate,
-  acme.certificate_name, acme.event, acme.csr_status, acme.current_certificate, acme.challenge_todo
+  acme.certificate_name, acme.event, acme.csr_status, acme.current_certificate, acme.challenge_todo,
+  acme.stuck
   to acme_app, acme_reader;
 grant update (state) on acme.record to acme_app;
 grant select (token, type, state, value) on acme.record to acme_responder, acme_worker;
@@ -79,6 +87,7 @@ grant select (account_id, server_id, state, reason_code, reason) on acme_private
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
               last_problem, updated_at)
   on acme_private.account_state to acme_reader, acme_admin;
+grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.worker to acme_reader, acme_admin;
 grant select on acme_private.identifier_claim to acme_reader;
 grant select, delete on acme_private.identifier_claim to acme_admin;

@@ -1,3 +1,5 @@
+import type { Terminal } from './screen.ts';
+
 /** Where a command prints. */
 export interface Output {
   /** A line on stdout. */
@@ -6,12 +8,20 @@ export interface Output {
   error(text: string): void;
   /** What is going on at this moment, replaced in place; shown on a terminal only. */
   progress(text: string): void;
+  /** Set where stdout is a terminal whose cursor can be moved. */
+  readonly terminal: Terminal | undefined;
+  /** Aborted when nobody reads stdout any more. */
+  readonly gone: AbortSignal;
 }
 
 /** This process's stdout and stderr. A reader that goes away (`pgacme status | head`) is no error. */
 export function standardOutput(): Output {
-  const { stdout, stderr } = process;
-  stdout.on('error', ignoreClosedPipe);
+  const { stdin, stdout, stderr } = process;
+  const gone = new AbortController();
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    ignoreClosedPipe(error);
+    gone.abort();
+  });
   stderr.on('error', ignoreClosedPipe);
   let hasProgress = false;
   const clear = () => {
@@ -19,6 +29,8 @@ export function standardOutput(): Output {
     hasProgress = false;
   };
   return {
+    terminal: stdout.isTTY && process.env['TERM'] !== 'dumb' ? { stdin, stdout } : undefined,
+    gone: gone.signal,
     line(text = '') {
       clear();
       stdout.write(`${text}\n`);

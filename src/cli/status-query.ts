@@ -2,9 +2,13 @@ import type { Sql } from '../db/connect.ts';
 
 /** Csrs that wait and are listed; the others are only counted. */
 export const WAITING_SHOWN = 20;
+/** Rows of acme.stuck that are listed. */
+export const STUCK_SHOWN = 20;
 
 /** What `pgacme status` shows; ids are bigint and come as text. */
 export interface Status {
+  /** The database's clock, in UTC. */
+  at: string;
   counts: { state: string; count: number }[];
   /** At most WAITING_SHOWN rows, each with the number of all. */
   waiting: {
@@ -13,6 +17,15 @@ export interface Status {
     state: string;
     reason: string | null;
     nextTry: string | null;
+    total: number;
+  }[];
+  /** At most STUCK_SHOWN rows, each with the number of all. */
+  stuck: {
+    kind: string;
+    id: string;
+    csr: string | null;
+    since: string;
+    reason: string;
     total: number;
   }[];
   accounts: {
@@ -57,6 +70,14 @@ export async function readStatus(sql: Sql): Promise<Status> {
          and state not in ('issued', 'rejected', 'failed', 'cancelled')
        order by state not in ('needs_person', 'needs_new_csr', 'paused'), next_attempt_at nulls last, csr_status.id
        limit ${WAITING_SHOWN}`;
+    const stuck = await tx<Status['stuck']>`
+      select kind, id::text, csr_id::text as csr,
+             to_char(since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as since,
+             reason,
+             count(*) over ()::int as total
+        from acme.stuck
+       order by stuck.since, kind, stuck.id
+       limit ${STUCK_SHOWN}`;
     const accounts = await tx<Status['accounts']>`
       select name, server, state, reason, coalesce(is_default, false) as "isDefault"
         from acme.account_status
@@ -67,10 +88,20 @@ export async function readStatus(sql: Sql): Promise<Status> {
         from acme.worker_status
        where state <> 'stopped'
        order by worker_status.id`;
+    const [clock] = await tx<[{ at: string }]>`
+      select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as at`;
     const [stopped] = await tx<[{ count: number }]>`
       select count(*)::int as count
         from acme.worker_status
        where state = 'stopped'`;
-    return { counts, waiting, accounts, workers, stoppedWorkers: stopped.count };
+    return {
+      at: clock.at,
+      counts,
+      waiting,
+      stuck,
+      accounts,
+      workers,
+      stoppedWorkers: stopped.count,
+    };
   });
 }

@@ -77,3 +77,18 @@ test('of many that wait the first twenty are listed', async () => {
   expect(stdout).toContain('\nWaiting: 23, the first 20 of them\n');
   expect(stdout.match(/\(not read yet\)/g)).toHaveLength(20);
 });
+
+test('what is stuck stands between the counts and what waits, with what to do', async () => {
+  const database = await freshDatabase();
+  const { sql } = database;
+  await sql`insert into acme.server (name, directory_url) values ('ca', 'https://ca.example.org/dir')`;
+  await sql`insert into acme.account (name, server) values ('main', 'ca')`;
+  const { pem } = await makeCsr({ names: [freshName()] });
+  await sql`insert into acme.csr (pem) values (${pem})`;
+  await sql`update acme_private.csr_state set updated_at = now() - interval '3 minutes'`;
+  const { url } = await database.login('acme_reader');
+  const { stdout } = await cli(['status'], { DATABASE_URL: url });
+  expect(stdout).toMatch(
+    /\n\nStuck: 1\n {2}WHAT +CSR {2}SINCE \(UTC\) +REASON\n {2}csr 1 +1 {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}It is due, and no worker has taken it\. .*\n\nWaiting: 1\n/,
+  );
+});

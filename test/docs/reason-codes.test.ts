@@ -51,7 +51,8 @@ function reasonCodes(): string[] {
     .map((state) => `account_${state}`);
   expect(sql).toContain("'account_' || p_status");
   return unique([
-    ...words(sql, /reason_code = '(\w+)'/g),
+    ...words(sql, /reason_code :?= '(\w+)'/g),
+    ...words(sql, /'(\w+)' as reason_code/g),
     ...words(sql, /'code', '(\w+)'/g),
     ...words(sql, /then '(account_paused)' else s\.reason_code end/g),
     ...ofCalls,

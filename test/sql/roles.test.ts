@@ -62,8 +62,9 @@ test('every function states its volatility in its header', async () => {
   let functions = 0;
   for (const file of files) {
     const text = await readFile(new URL(file, folder), 'utf8');
-    for (const header of text.match(/^create or replace function [\s\S]*?^(?:as \$|return )/gm) ??
-      []) {
+    for (const header of text.match(
+      /^create or replace function [\s\S]*?^(?:as \$|return |begin atomic)/gm,
+    ) ?? []) {
       functions++;
       expect(header, file).toMatch(/^language \w+ (immutable|stable|volatile)\b/m);
     }
@@ -122,6 +123,8 @@ describe('tried as a login of the role', () => {
       'select * from acme.current_certificate',
       'select * from acme.challenge_todo',
       'select * from acme.event',
+      'select * from acme.changes()',
+      'select * from acme.stuck',
       'select name from acme.account where is_default',
       `create temp table t (csr bigint)`,
     ];
@@ -139,6 +142,9 @@ describe('tried as a login of the role', () => {
       'select lease_token from acme_private.csr_state',
       'select jwe from acme_private.account_key',
       'select acme_private.clock()',
+      `select * from acme_private.neglect('order', 1)`,
+      'select * from acme_private.failed_jobs()',
+      'select acme_private.raise_epoch()',
       `select acme_private.claim(1, 'order', 1)`,
       'select acme_private.reconcile()',
       `select acme_private.enqueue('csr', 1)`,
@@ -188,6 +194,8 @@ describe('tried as a login of the role', () => {
       'select * from acme.worker_status',
       'select * from acme.event',
       'select acme.explain(1)',
+      'select * from acme.changes()',
+      'select * from acme.stuck',
     ];
     expect(await attempts('acme_reader', allowed)).toEqual(all(allowed, 'done'));
     const denied = [

@@ -106,6 +106,7 @@ describe('a function that takes an id', () => {
     },
     'acme.request(text,text,text,text,text)': { reachesNone: 'tried below with the CSR of A' },
     'acme.certificate_for(text,bytea)': { reachesNone: 'tried below with the name of A' },
+    'acme.changes(text,integer)': { reachesNone: 'tried in changes.test.ts' },
     'acme.csr_problem(text)': { reachesNone: 'reads no table' },
     'acme.version()': { reachesNone: 'reads no table' },
     'acme.http01_response(text)': {
@@ -161,7 +162,10 @@ describe('a function that takes an id', () => {
 
 describe('a table or view', () => {
   /** Each public relation: with rows of tenants, shared by all, or not for applications. */
-  const relations: Record<string, 'of tenants' | 'shared' | 'not for acme_app'> = {
+  const relations: Record<
+    string,
+    'of tenants' | 'shared' | 'not for acme_app' | 'tried in stuck.test.ts'
+  > = {
     'acme.csr': 'of tenants',
     'acme.csr_status': 'of tenants',
     'acme.current_certificate': 'of tenants',
@@ -178,6 +182,7 @@ describe('a table or view', () => {
     'acme.account': 'shared',
     'acme.solver': 'shared',
     'acme.account_status': 'not for acme_app',
+    'acme.stuck': 'tried in stuck.test.ts',
     'acme.worker_status': 'not for acme_app',
     'acme.identifier_claim': 'not for acme_app',
   };

@@ -1,0 +1,248 @@
+-- acme.stuck: what should move and does not. Whatever has a visible reason to wait (acme.csr_status,
+-- acme.account_status) is not in it.
+--
+-- The view lists the rows that are under way, by partial indexes and under row-level security; functions
+-- that run as the owner say of one row after the other whether it is neglected, since that needs leases,
+-- which are granted to nobody. They tell nothing else about a lease.
+
+-- What was due before it and is held by nobody has been missed: reconcile looks every minute.
+create or replace function acme_private.late() returns timestamptz
+language sql stable
+return acme_private.clock() - interval '2 minutes';
+comment on function acme_private.late() is 'What has been due since before this time, somebody should have taken.';
+
+-- No row for one that is well. csr_id: the csr that it is for.
+create or replace function acme_private.neglect(p_kind text, p_id bigint)
+returns table (csr_id bigint, since timestamptz, reason_code text, reason text)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_late timestamptz := acme_private.late();
+  v_due timestamptz;
+  v_next timestamptz;
+  v_until timestamptz;
+  v_code text;
+begin
+  -- The last event of a csr tells when its order moved: it may have come to be due long after it was made.
+  -- In authorizing it is the authorizations that are worked on, as long as one is to be proved.
+  case p_kind
+    when 'order' then
+      select o.csr_id, o.next_attempt_at, o.lease_until, o.reason_code,
+             case when o.state <> 'authorizing' or o.expires_at < v_late
+                       or not exists (
+                         select from acme_private.order_authorization oa
+                           join acme_private.authorization a on a.id = oa.authorization_id
+                          where oa.order_id = o.id and a.state = 'pending')
+                  then coalesce(o.next_attempt_at, greatest(o.created_at, acme_private.last_event_at(o.csr_id))) end
+        into csr_id, v_next, v_until, v_code, v_due
+        from acme_private."order" o
+       where o.id = p_id;
+    when 'authorization' then
+      select o.csr_id, a.next_attempt_at, a.lease_until, a.reason_code,
+             case when not acme_private.waits_for_publication(a.id) then
+               coalesce(a.next_attempt_at, greatest(a.updated_at, o.created_at, acme_private.last_event_at(o.csr_id))) end
+        into csr_id, v_next, v_until, v_code, v_due
+        from acme_private.authorization a
+        join acme_private.order_authorization oa on oa.authorization_id = a.id
+        join acme_private."order" o on o.id = oa.order_id and o.is_live
+       where a.id = p_id
+       order by o.id
+       limit 1;
+    when 'csr' then
+      select s.csr_id, s.next_attempt_at, s.lease_until, s.reason_code, coalesce(s.next_attempt_at, s.updated_at)
+        into csr_id, v_next, v_until, v_code, v_due
+        from acme_private.csr_state s
+       where s.csr_id = p_id;
+    when 'account' then
+      select null, a.next_attempt_at, a.lease_until, a.reason_code, coalesce(a.next_attempt_at, a.updated_at)
+        into csr_id, v_next, v_until, v_code, v_due
+        from acme_private.account_state a
+       where a.account_id = p_id;
+  end case;
+  if v_code = 'set_aside' and v_next > acme_private.clock() then
+    since := v_next - interval '1 hour';
+    reason_code := 'set_aside';
+    reason := format('Several workers in a row gave it up without a result. It is taken again at %s. Look into the workers'' logs for what ends them.',
+                     to_char(v_next, 'YYYY-MM-DD HH24:MI:SS TZ'));
+    return next;
+  elsif v_due < v_late and coalesce(v_until < v_late, true) then
+    since := greatest(v_due, v_until);
+    if v_until is not null then
+      reason_code := 'lease_ran_out';
+      reason := 'The worker that had it is gone, and no other has taken it. If none runs (acme.worker_status), start one; else look into their logs.';
+    else
+      reason_code := 'not_taken';
+      reason := 'It is due, and no worker has taken it. If none runs (acme.worker_status), start one; else look into their logs.';
+    end if;
+    return next;
+  end if;
+end
+$$;
+comment on function acme_private.neglect(text, bigint) is
+  'Whether a row under way is neglected: set aside, or due and held by nobody; since when, and what to do.';
+
+create or replace function acme_private.last_event_at(p_csr bigint) returns timestamptz
+language plpgsql stable
+as $$
+begin
+  return (select e.at from acme_private.event e where e.csr_id = p_csr order by e.id desc limit 1);
+end
+$$;
+
+-- Received csrs are judged oldest first, batch after batch: while somebody holds one, the others wait their turn.
+create or replace function acme_private.is_judging() returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from acme_private.csr_state s
+     where s.state = 'received' and s.claims > 0 and s.lease_until > acme_private.clock());
+end
+$$;
+comment on function acme_private.is_judging() is 'Is a worker judging received csrs at this moment?';
+
+-- Places are counted over all tenants. Whoever has just taken an order comes back for more.
+create or replace function acme_private.has_idle_places(p_server bigint) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select count(*) filter (where not o.is_parked) < (select s.max_orders_in_flight from acme.server s where s.id = p_server)
+           and coalesce(max(o.created_at) < acme_private.late(), true)
+      from acme_private."order" o
+     where o.server_id = p_server and o.is_live);
+end
+$$;
+comment on function acme_private.has_idle_places(bigint) is
+  'Has a server free places, and has no order been admitted for too long?';
+
+-- While an order is under way only a cancellation is acted on; the rest waits for its end. limit 1 keeps
+-- the look-ups one by one, whatever the planner believes of a table that is empty most of the time.
+create or replace function acme_private.unseen_requests() returns table (id bigint, csr_id bigint, created_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_late timestamptz := acme_private.late();
+begin
+  return query
+  select q.id, q.csr_id, q.created_at
+    from acme_private.request q
+   cross join lateral (
+     select s.order_id, s.lease_until from acme_private.csr_state s where s.csr_id = q.csr_id limit 1
+   ) s
+   where q.created_at < v_late
+     and case when s.order_id is null then coalesce(s.lease_until < v_late, true)
+              else exists (
+                select from acme_private."order" o
+                  join acme.csr c on c.id = o.csr_id
+                 where o.id = s.order_id and o.state in ('creating', 'authorizing', 'ready')
+                   and c.cancel_request is not null and coalesce(o.lease_until < v_late, true)) end;
+end
+$$;
+comment on function acme_private.unseen_requests() is 'Requests of applications that no worker has seen for too long.';
+
+-- reconcile and tidy come again by themselves: theirs count only while the last run is the one that failed.
+create or replace function acme_private.failed_jobs() returns table (id bigint, task text, kind text, row_id bigint, failed_at timestamptz)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select j.id::bigint, t.identifier::text, j.payload ->> 'kind',
+         case when j.payload ->> 'id' ~ '^[0-9]{1,18}$' then (j.payload ->> 'id')::bigint end, j.updated_at
+    from worker_schema._private_jobs j
+    join worker_schema._private_tasks t on t.id = j.task_id
+   where j.attempts >= j.max_attempts
+     and j.locked_at is null
+     and (t.identifier not in ('reconcile', 'tidy') or j.updated_at > now() - interval '2 minutes');
+end
+$$;
+comment on function acme_private.failed_jobs() is 'The jobs that the queue will not try again.';
+
+-- Accounts and jobs belong to no tenant: they are for who watches all.
+create or replace view acme.stuck with (security_invoker = true) as
+with watcher as (
+  select pg_has_role(current_user, 'acme_reader', 'usage') or pg_has_role(current_user, 'acme_admin', 'usage') as is_watcher
+)
+select 'order' as kind, o.id, n.csr_id, o.tenant, n.since, n.reason_code, n.reason
+  from acme_private."order" o
+ cross join lateral acme_private.neglect('order', o.id) n
+ where o.is_live
+union all
+select 'authorization', a.id, n.csr_id, a.tenant, n.since, n.reason_code, n.reason
+  from acme_private.authorization a
+ cross join lateral acme_private.neglect('authorization', a.id) n
+ where a.state = 'pending'
+union all
+select 'csr', s.csr_id, s.csr_id, s.tenant, n.since, n.reason_code, n.reason
+  from acme_private.csr_state s
+  join acme.csr c on c.id = s.csr_id
+  left join acme.account d on d.is_default
+ cross join lateral acme_private.neglect('csr', s.csr_id) n
+ where s.state = 'received'
+   and coalesce(c.account, d.name) is not null
+   and (s.reason_code = 'set_aside'
+        or coalesce(s.next_attempt_at, s.updated_at) < (select acme_private.late()) and not (select acme_private.is_judging()))
+union all
+select 'account', t.account_id, null, null, n.since, n.reason_code, n.reason
+  from acme_private.account_state t
+ cross join lateral acme_private.neglect('account', t.account_id) n
+ where t.state in ('new', 'registering')
+   and (select w.is_watcher from watcher w)
+union all
+select 'csr', s.csr_id, s.csr_id, s.tenant, s.renew_at, 'renewal_not_begun' as reason_code,
+       'Its renewal is due, and no worker has begun it. If none runs (acme.worker_status), start one; else look into their logs.'
+  from acme_private.csr_state s
+ where s.state = 'issued' and s.renew_at < (select acme_private.late())
+union all
+select 'csr', s.csr_id, s.csr_id, s.tenant, s.next_attempt_at, 'not_taken' as reason_code,
+       'Its next try is due, and no worker has begun it. If none runs (acme.worker_status), start one; else look into their logs.'
+  from acme_private.csr_state s
+ where s.state = 'retrying' and s.next_attempt_at < (select acme_private.late())
+union all
+-- Queued although its server and account are open, there is room, and the server has taken no order lately.
+select 'csr', s.csr_id, s.csr_id, s.tenant, s.queued_at, 'not_taken' as reason_code,
+       'It is its turn, and no worker has made its order. If none runs (acme.worker_status), start one; else look into their logs.'
+  from acme.server v
+  join acme_private.account_state t on t.server_id = v.id
+  join acme.account a on a.id = t.account_id
+  join acme_private.csr_state s on s.server_id = v.id and s.account_id = a.id
+ where v.paused_at is null and a.paused_at is null and t.state = 'valid'
+   and s.state in ('queued', 'renewing') and s.order_id is null
+   and s.queued_at < (select acme_private.late())
+   and acme_private.has_idle_places(v.id)
+   and not exists (
+     select from acme_private.closure l
+      where l.server_id = v.id and (l.account_id is null or l.account_id = a.id)
+        and l.until > (select acme_private.late()))
+   -- Orders for the same names go one after the other.
+   and not exists (
+     select from acme_private."order" o
+      where o.is_live and o.account_id = a.id and o.identifiers = s.identifiers
+        and coalesce(o.profile, '') = coalesce(s.profile, ''))
+union all
+select 'request', q.id, q.csr_id, s.tenant, q.created_at, 'request_not_seen' as reason_code,
+       'A retry, renewal or cancellation was asked for, and no worker has seen that. If none runs (acme.worker_status), start one; else look into their logs.'
+  from acme_private.unseen_requests() q
+ cross join lateral (
+   select x.tenant from acme_private.csr_state x where x.csr_id = q.csr_id limit 1
+ ) s
+union all
+select 'record', t.id, t.csr_id, t.tenant, t.updated_at, 'not_published' as reason_code,
+       format('It waits to be %s by hand: see acme.challenge_todo, and when it is done call acme.%s(%s).',
+              case t.state when 'intended' then 'published' else 'removed' end,
+              case t.state when 'intended' then 'challenge_published' else 'challenge_removed' end, t.id)
+  from (
+    select r.id, r.tenant, r.state, r.updated_at,
+           (select d.csr_id from acme.challenge_todo d where d.id = r.id) as csr_id
+      from acme_private.record r
+     where r.method = 'manual' and r.state in ('intended', 'removing')
+       and r.updated_at < (select acme_private.clock()) - interval '1 day'
+  ) t
+union all
+select 'job', j.id, case when j.kind = 'csr' then j.row_id end, null, j.failed_at, 'job_failed' as reason_code,
+       format('The queue gave up a job of step %s%s; its row is woken again within a minute. The workers'' logs say what failed.',
+              j.task, coalesce(format(' (%s %s)', j.kind, j.row_id), ''))
+  from acme_private.failed_jobs() j
+ where (select w.is_watcher from watcher w);
+comment on view acme.stuck is
+  'What should move and does not, a row each: since when, why, and what to do. Empty when all is well.';

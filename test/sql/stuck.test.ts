@@ -1,0 +1,455 @@
+import type postgres from 'postgres';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { openShop, type Shop } from '../helpers/shop.ts';
+
+/** A row of acme.stuck. */
+interface Stuck {
+  kind: string;
+  id: string;
+  csr_id: string | null;
+  tenant: string | null;
+  reason_code: string;
+  /** `since` is within seconds of as long ago as the test made it. */
+  minutes: number;
+  reason: string;
+}
+
+let shop: Shop;
+let tenant: string;
+
+beforeEach(async () => {
+  shop = await openShop();
+  tenant = (await shop.database.login('acme_app')).role;
+  await registerDefaultAccount(shop.sql);
+});
+
+const look = (on: postgres.Sql = shop.sql) => on<Stuck[]>`
+  select kind, id, csr_id, tenant, reason_code, round(extract(epoch from now() - since) / 60)::int as minutes, reason
+    from acme.stuck
+   order by kind, id`;
+
+/** Changes a row as if workers had done it, some time ago, and nobody had been woken. */
+async function set(table: string, where: string, columns: Record<string, string>): Promise<void> {
+  const list = Object.entries(columns).map(([name, value]) => `${name} = ${value}`);
+  await shop.sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    const rows = await tx.unsafe(
+      `update acme_private."${table}" set ${list.join(', ')} where ${where} returning 1`,
+    );
+    expect(rows.length, `rows of ${table} where ${where}`).toBeGreaterThan(0);
+  });
+}
+
+const ago = (minutes: number) => `now() - interval '${minutes} minutes'`;
+const held = (until: string) => ({
+  lease_token: 'gen_random_uuid()',
+  lease_until: until,
+  claims: '1',
+});
+
+async function inState(state: string): Promise<string> {
+  const id = await shop.insert();
+  await putInState(shop.sql, id, state);
+  return id;
+}
+
+/** A csr whose order is in this state since a while; its id is the order's, and both are returned. */
+async function ordering(state: string, columns: Record<string, string> = {}) {
+  const csr = await inState('ordering');
+  const url = `'https://ca.example.org/order/${csr}'`;
+  await set('order', `csr_id = ${csr}`, {
+    state: `'${state}'`,
+    url,
+    created_at: ago(5),
+    ...columns,
+  });
+  const [row] = await shop.sql<[{ id: string }]>`
+    select id from acme_private."order" where csr_id = ${csr}`;
+  return { csr, order: row.id };
+}
+
+/** A pending authorization of an order in `authorizing`. */
+async function authorizing(columns: Record<string, string> = {}) {
+  const { csr, order } = await ordering('authorizing');
+  const [row] = await shop.sql<[{ id: string }]>`
+    with made as (
+      insert into acme_private.authorization (account_id, url, tenant)
+      select account_id, 'https://ca.example.org/authorization/' || id, tenant
+        from acme_private."order"
+       where id = ${order}
+      returning id
+    )
+    insert into acme_private.order_authorization (order_id, authorization_id)
+    select ${order}, id from made
+    returning authorization_id as id`;
+  await set('authorization', `id = ${row.id}`, { updated_at: ago(5), ...columns });
+  return { csr, order, authorization: row.id };
+}
+
+/** Its challenge is to be published by hand. */
+async function byHand(authorization: string, columns: Record<string, string>): Promise<string> {
+  const [row] = await shop.sql<[{ id: string }]>`
+    with challenge as (
+      insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
+      values (${authorization}, ${tenant}, 'https://ca.example.org/challenge/1', 'http-01', 't', 't.k')
+      returning id
+    )
+    insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value)
+    select id, ${tenant}, 'by-hand', 'manual', 'http-01', 'a.example.org', 't', 't.k' from challenge
+    returning id`;
+  await set('record', `id = ${row.id}`, columns);
+  return row.id;
+}
+
+const NOT_TAKEN = expect.stringMatching(/no worker has .*acme\.worker_status.*start one/) as string;
+
+test('nothing is stuck where all waits for a reason, is held, or is not late yet', async () => {
+  const { sql } = shop;
+  for (const state of ['received', 'issued', 'needs_person', 'failed', 'cancelled', 'rejected']) {
+    await inState(state);
+  }
+  const retrying = await inState('retrying');
+  await set('csr_state', `csr_id = ${retrying}`, { next_attempt_at: `now() + interval '1 day'` });
+  const due = await inState('issued');
+  await set('csr_state', `csr_id = ${due}`, { renew_at: ago(1) });
+  // Late, but held.
+  await ordering('ready', held(`now() + interval '30 seconds'`));
+  await authorizing(held(`now() + interval '30 seconds'`));
+  // A lease that has just run out: reconcile comes within the minute.
+  await ordering('finalizing', held(ago(1)));
+  // Made long ago, but moved just now.
+  const { csr, order } = await ordering('ready');
+  await sql`select acme_private.note('authorization_valid', ${tenant}, ${csr}, ${order})`;
+  // In trouble, and tried again soon.
+  await ordering('ready', {
+    next_attempt_at: `now() + interval '4 minutes'`,
+    reason_code: `'remote_trouble'`,
+  });
+  // Waits for a person since this morning.
+  const { authorization } = await authorizing();
+  await byHand(authorization, { updated_at: ago(600) });
+  await sql`select acme.renew(${due})`;
+  expect(await look()).toEqual([]);
+});
+
+describe('set aside after too many claims', () => {
+  const SET_ASIDE = {
+    reason_code: 'set_aside',
+    minutes: 20,
+    reason: expect.stringMatching(/It is taken again at .*Look into the workers' logs/) as string,
+  };
+  /** As acme_private.set_aside leaves a row, 20 minutes ago. */
+  const aside = {
+    reason_code: `'set_aside'`,
+    next_attempt_at: `now() + interval '40 minutes'`,
+    lease_token: 'null',
+  };
+
+  test('an order, an authorization and a received csr', async () => {
+    const received = await shop.insert();
+    await set('csr_state', `csr_id = ${received}`, aside);
+    const made = await ordering('ready', aside);
+    const proving = await authorizing(aside);
+    expect(await look()).toEqual([
+      {
+        kind: 'authorization',
+        id: proving.authorization,
+        csr_id: proving.csr,
+        tenant,
+        ...SET_ASIDE,
+      },
+      { kind: 'csr', id: received, csr_id: received, tenant, ...SET_ASIDE },
+      { kind: 'order', id: made.order, csr_id: made.csr, tenant, ...SET_ASIDE },
+    ]);
+  });
+
+  test('by acme_private.claim, and not any more once the hour is over and a worker has it', async () => {
+    const { sql } = shop;
+    const { csr, order } = await ordering('ready');
+    for (let i = 0; i < 6; i++) {
+      await sql`select acme_private.claim(1, 'order', ${order})`;
+      await set('order', `id = ${order}`, { lease_until: ago(1) }).catch(() => undefined);
+    }
+    expect(await look()).toMatchObject([
+      { kind: 'order', id: order, csr_id: csr, reason_code: 'set_aside', minutes: 0 },
+    ]);
+    await set('order', `id = ${order}`, { next_attempt_at: ago(1), lease_until: 'null' });
+    await sql`select acme_private.claim(1, 'order', ${order})`;
+    expect(await look()).toEqual([]);
+  });
+
+  test('an account, for watchers', async () => {
+    await set('account_state', 'account_id = 1', { state: `'registering'`, ...aside });
+    expect(await look()).toEqual([
+      { kind: 'account', id: '1', csr_id: null, tenant: null, ...SET_ASIDE },
+    ]);
+  });
+});
+
+describe('a lease that ran out, and nobody took the row', () => {
+  const RAN_OUT = {
+    reason_code: 'lease_ran_out',
+    minutes: 4,
+    reason: expect.stringContaining('The worker that had it is gone') as string,
+  };
+
+  test('of an order, an authorization, a received csr and an account', async () => {
+    const made = await ordering('finalizing', held(ago(4)));
+    const proving = await authorizing(held(ago(4)));
+    const received = await shop.insert();
+    await set('csr_state', `csr_id = ${received}`, { updated_at: ago(5), ...held(ago(4)) });
+    await set('account_state', 'account_id = 1', {
+      state: `'registering'`,
+      updated_at: ago(5),
+      ...held(ago(4)),
+    });
+    expect(await look()).toEqual([
+      { kind: 'account', id: '1', csr_id: null, tenant: null, ...RAN_OUT },
+      { kind: 'authorization', id: proving.authorization, csr_id: proving.csr, tenant, ...RAN_OUT },
+      { kind: 'csr', id: received, csr_id: received, tenant, ...RAN_OUT },
+      { kind: 'order', id: made.order, csr_id: made.csr, tenant, ...RAN_OUT },
+    ]);
+  });
+});
+
+describe('due for over two minutes, and nobody took it', () => {
+  const row = (
+    kind: string,
+    id: string,
+    csr: string | null,
+    minutes: number,
+    code = 'not_taken',
+  ) => ({
+    kind,
+    id,
+    csr_id: csr,
+    tenant: csr === null ? null : tenant,
+    reason_code: code,
+    minutes,
+    reason: NOT_TAKEN,
+  });
+
+  test.each(['creating', 'ready', 'finalizing', 'downloading'])(
+    'an order that is %s',
+    async (state) => {
+      const { csr, order } = await ordering(state, { next_attempt_at: ago(3) });
+      expect(await look()).toEqual([row('order', order, csr, 3)]);
+    },
+  );
+
+  test('an order whose authorizations are all decided, or that has expired', async () => {
+    const decided = await authorizing({ state: `'valid'` });
+    const expired = await authorizing({ next_attempt_at: `now() + interval '1 day'` });
+    await set('order', `id = ${expired.order}`, { expires_at: ago(3) });
+    expect(await look()).toEqual([
+      row('order', decided.order, decided.csr, 5),
+      row('order', expired.order, expired.csr, 5),
+    ]);
+  });
+
+  test('an authorization', async () => {
+    const { csr, authorization } = await authorizing();
+    expect(await look()).toEqual([row('authorization', authorization, csr, 5)]);
+  });
+
+  test('a registration', async () => {
+    await set('account_state', 'account_id = 1', { state: `'new'`, updated_at: ago(6) });
+    expect(await look()).toEqual([row('account', '1', null, 6)]);
+  });
+
+  test('a received csr, unless it has no account or a worker is judging others', async () => {
+    const id = await shop.insert();
+    await set('csr_state', `csr_id = ${id}`, { updated_at: ago(7) });
+    expect(await look()).toEqual([row('csr', id, id, 7)]);
+    const other = await shop.insert();
+    await set('csr_state', `csr_id = ${other}`, held(`now() + interval '30 seconds'`));
+    expect(await look()).toEqual([]);
+    await set('csr_state', `csr_id = ${other}`, held(ago(1)));
+    await shop.sql`update acme.account set is_default = false`;
+    expect(await look()).toEqual([]);
+  });
+
+  test.each(['queued', 'renewing'])('a csr that is %s, unless it has to wait', async (state) => {
+    const { sql } = shop;
+    const id = await inState(state);
+    await set('csr_state', `csr_id = ${id}`, { queued_at: ago(8) });
+    const here = [row('csr', id, id, 8)];
+    expect(await look()).toEqual(here);
+    const reasons: [string, string][] = [
+      [`update acme.server set paused_at = now()`, `update acme.server set paused_at = null`],
+      [`update acme.account set paused_at = now()`, `update acme.account set paused_at = null`],
+      [
+        `insert into acme_private.closure (server_id, until, reason) select server_id, now() + interval '1 hour', 'busy' from acme_private.account_state`,
+        `delete from acme_private.closure`,
+      ],
+      [
+        `update acme.server set max_orders_in_flight = 1`,
+        `update acme.server set max_orders_in_flight = 50`,
+      ],
+    ];
+    const { order } = await ordering('finalizing', held(`now() + interval '1 minute'`));
+    // Places are shared by all tenants, whatever this one sees of the others' orders.
+    await set('order', `id = ${order}`, { tenant: `'other'` });
+    for (const on of [sql, shop.app]) {
+      expect(await look(on)).toEqual(here);
+      for (const [begin, end] of reasons) {
+        await sql.unsafe(begin);
+        expect(await look(on), begin).toEqual([]);
+        await sql.unsafe(end);
+        expect(await look(on), end).toEqual(here);
+      }
+    }
+    // Its turn comes: the server has taken an order within the last minutes.
+    await set('order', `id = ${order}`, { created_at: ago(1) });
+    expect(await look()).toEqual([]);
+    // Orders for the same names go one after the other.
+    await set('order', `id = ${order}`, {
+      created_at: ago(5),
+      identifiers: `(select identifiers from acme_private.csr_state where csr_id = ${id})`,
+    });
+    expect(await look()).toEqual([]);
+  });
+
+  test('a new try', async () => {
+    const id = await inState('retrying');
+    await set('csr_state', `csr_id = ${id}`, { next_attempt_at: ago(9) });
+    expect(await look()).toEqual([row('csr', id, id, 9)]);
+  });
+
+  test('a renewal', async () => {
+    const id = await inState('issued');
+    await set('csr_state', `csr_id = ${id}`, { renew_at: ago(10) });
+    expect(await look()).toEqual([row('csr', id, id, 10, 'renewal_not_begun')]);
+  });
+});
+
+describe('a request that nobody has seen for over two minutes', () => {
+  const request = async (call: 'retry' | 'renew' | 'cancel', id: string) => {
+    await shop.app.unsafe(`select acme.${call}($1)`, [id]);
+    await set('request', `csr_id = ${id}`, { created_at: ago(3) });
+  };
+  const row = (csr: string) => ({
+    kind: 'request',
+    csr_id: csr,
+    tenant,
+    reason_code: 'request_not_seen',
+    minutes: 3,
+    reason: expect.stringContaining('was asked for, and no worker has seen that') as string,
+  });
+
+  test('until a worker attends to it', async () => {
+    const id = await inState('failed');
+    await request('retry', id);
+    expect(await look()).toMatchObject([row(id)]);
+    await shop.attend(id);
+    expect((await look()).filter(({ kind }) => kind === 'request')).toEqual([]);
+  });
+
+  test('while an order is under way only a cancellation is', async () => {
+    const renewed = await ordering('ready', held(`now() + interval '1 minute'`));
+    await request('renew', renewed.csr);
+    expect(await look()).toEqual([]);
+    const cancelled = await ordering('ready', { next_attempt_at: `now() + interval '1 hour'` });
+    await request('cancel', cancelled.csr);
+    expect(await look()).toMatchObject([row(cancelled.csr)]);
+  });
+});
+
+test('what is to be published or removed by hand for over a day', async () => {
+  const publish = await authorizing();
+  const remove = await authorizing({ state: `'valid'` });
+  await set('order', `id = ${remove.order}`, { state: `'issued'`, finished_at: 'now()' });
+  const ids = [
+    await byHand(publish.authorization, { updated_at: ago(1500) }),
+    await byHand(remove.authorization, { updated_at: ago(1600), state: `'removing'` }),
+  ];
+  expect(await look()).toEqual([
+    {
+      kind: 'record',
+      id: ids[0],
+      csr_id: publish.csr,
+      tenant,
+      reason_code: 'not_published',
+      minutes: 1500,
+      reason: `It waits to be published by hand: see acme.challenge_todo, and when it is done call acme.challenge_published(${ids[0]}).`,
+    },
+    {
+      kind: 'record',
+      id: ids[1],
+      csr_id: remove.csr,
+      tenant,
+      reason_code: 'not_published',
+      minutes: 1600,
+      reason: `It waits to be removed by hand: see acme.challenge_todo, and when it is done call acme.challenge_removed(${ids[1]}).`,
+    },
+  ]);
+});
+
+test('jobs that the queue gave up; of what comes again each minute only the last run', async () => {
+  const { sql } = shop;
+  await sql`
+    select acme_worker.add_job(t, p::json, max_attempts := 1)
+      from (values ('finalize', '{"kind": "order", "id": 7}'), ('attend', '{"kind": "csr", "id": 5}'),
+                   ('reconcile', '{}'), ('tidy', '{}')) j (t, p)`;
+  expect(await look()).toEqual([]);
+  await sql`update acme_worker._private_jobs set attempts = 1`;
+  await sql`
+    update acme_worker._private_jobs set updated_at = now() - interval '3 minutes'
+     where id not in (select id from acme_worker.jobs where task_identifier = 'reconcile')`;
+  const rows = await look();
+  expect(rows).toMatchObject([
+    { kind: 'job', csr_id: null, tenant: null, reason_code: 'job_failed', minutes: 3 },
+    { kind: 'job', csr_id: '5', reason_code: 'job_failed', minutes: 3 },
+    { kind: 'job', csr_id: null, reason_code: 'job_failed', minutes: 0 },
+  ]);
+  expect(rows[0]?.reason).toBe(
+    "The queue gave up a job of step finalize (order 7); its row is woken again within a minute. The workers' logs say what failed.",
+  );
+});
+
+test('an application sees its own; watchers and administrators all, also what belongs to no tenant', async () => {
+  const { sql, app, database } = shop;
+  const mine = await authorizing();
+  await ordering('ready');
+  await inState('issued').then((id) => set('csr_state', `csr_id = ${id}`, { renew_at: ago(5) }));
+  const failed = await inState('failed');
+  await app`select acme.retry(${failed})`;
+  await set('request', `csr_id = ${failed}`, { created_at: ago(3) });
+  await byHand(mine.authorization, { updated_at: ago(1500) });
+  await set('account_state', 'account_id = 1', { state: `'registering'`, updated_at: ago(5) });
+  await sql`select acme_worker.add_job('prove', max_attempts := 1)`;
+  await sql`
+    update acme_worker._private_jobs set attempts = max_attempts
+     where id in (select id from acme_worker.jobs where task_identifier = 'prove')`;
+
+  const all = await look();
+  const kinds = ['account', 'csr', 'job', 'order', 'record', 'request'];
+  expect(all.map(({ kind }) => kind)).toEqual(kinds);
+  expect(await look(await database.as('acme_reader'))).toEqual(all);
+  expect(await look(await database.as('acme_admin'))).toEqual(all);
+  const own = all.filter((row) => row.tenant === tenant);
+  expect(own.map(({ kind }) => kind)).toEqual(['csr', 'order', 'record', 'request']);
+  expect(await look(app)).toEqual(own);
+  expect(await look(await database.as('acme_app', { login: 'other' }))).toEqual([]);
+});
+
+test('idle csrs are not read', async () => {
+  const { sql } = shop;
+  await sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    await tx`
+      insert into acme.csr (tenant, pem) select 'idle', 'pem' from generate_series(1, 20000)`;
+    await tx`
+      insert into acme_private.csr_state (csr_id, tenant, der_sha256, state, identifiers, certificate_id, renew_at)
+      select id, tenant, sha256(id::text::bytea), 'issued', '{x}', id, now() + interval '30 days' from acme.csr`;
+  });
+  await sql`vacuum analyze acme_private.csr_state`;
+  for (const role of ['acme_reader', 'acme_app']) {
+    const on = await shop.database.as(role);
+    const rows = await on<{ 'QUERY PLAN': string }[]>`explain select * from acme.stuck`;
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+    expect(plan).toContain('csr_state_renew_idx');
+    expect(plan, role).not.toMatch(/Seq Scan on (csr|csr_state)\b/);
+  }
+});
