@@ -60,7 +60,7 @@ begin
     select w.environment
       from acme_private.worker w
      cross join acme_private.installation i
-     where w.stopped_at is null and w.heartbeat_at > now() - interval '30 seconds'
+     where w.stopped_at is null and w.lost_at is null and w.heartbeat_at > now() - interval '30 seconds'
      order by coalesce(w.environment = coalesce(i.environment, ''), true) desc, w.id desc
      limit 1));
 end
@@ -68,14 +68,15 @@ $$;
 comment on function acme_private.hold() is
   'Why nothing goes to a CA from this database, as a sentence; null: it is the one that was set up.';
 
--- A worker says which environment it is of, and hears why it gets no work; null: it does get some.
+-- A worker says which environment it is of, and hears why it gets no work; null: it does get some. While
+-- it is held this is its sign of life, too.
 create or replace function acme_private.worker_hold(p_worker bigint, p_environment text) returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme_private.worker
-     set environment = coalesce(p_environment, '')
-   where id = p_worker and environment is distinct from coalesce(p_environment, '');
+     set environment = coalesce(p_environment, ''), heartbeat_at = clock_timestamp()
+   where id = p_worker and stopped_at is null and lost_at is null;
   return acme_private.hold_sentence(coalesce(p_environment, ''));
 end
 $$;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { PgacmeError } from '../errors.ts';
 import { connect, type Sql } from './connect.ts';
+import { primaryOf } from './hosts.ts';
 
 /** A worker, and the environment that it is of (`PGACME_ENVIRONMENT`). */
 export interface Placed {
@@ -73,10 +74,9 @@ export async function adoptDatabase(options: {
   environment: string | undefined;
 }): Promise<{ was: Identity; is: Identity } | undefined> {
   const sql = connect({
-    databaseUrl: options.databaseUrl,
+    databaseUrl: await primaryOf(options.databaseUrl),
     name: 'pgacme adopt-database',
     max: 1,
-    lockTimeoutMs: 30_000,
   });
   try {
     return await sql.begin(async (tx) => {
@@ -91,6 +91,7 @@ export async function adoptDatabase(options: {
           'This database has no pgacme of this version. Run pgacme migrate, then adopt it.',
         );
       }
+      await tx`set local lock_timeout = '30s'`;
       await tx`set local role acme_owner`;
       const [row] = await tx<{ adopted: { was: Identity; is: Identity } | null }[]>`
         select acme_private.adopt_database(${options.environment ?? null}) as adopted`;

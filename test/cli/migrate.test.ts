@@ -16,6 +16,7 @@ test('migrate tells what it applied, and the second time that there was nothing 
     expect(linesOf(first.stdout)).toEqual([
       head,
       '  applied 000001_tables.sql',
+      '  applied 000004_copies.sql',
       '  applied the functions, views and grants of sql/api',
       'Done.',
     ]);
