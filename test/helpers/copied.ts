@@ -181,7 +181,7 @@ async function pending(sql: postgres.Sql, id: string): Promise<boolean> {
 }
 
 /** All that workers ask for, for every row there is; what they get, and what they leave leased. */
-export async function asked(sql: postgres.Sql, worker: number): Promise<unknown[]> {
+export async function asked(sql: postgres.Sql, worker = 0): Promise<unknown[]> {
   await sql`select acme_private.reconcile()`;
   const got = await sql`
     select x.got
