@@ -89,7 +89,7 @@ export function reach(sql: postgres.Sql, id: string, state: string): Promise<boo
       if (row.state === state) return true;
       throw new Error(`csr ${id} is ${row.state}: ${row.reason_code} ${row.reason}`);
     },
-    { what: `csr ${id} is ${state}`, timeoutMs: 20_000 },
+    { what: `csr ${id} is ${state}`, timeoutMs: 50_000 },
   );
 }
 
