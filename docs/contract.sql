@@ -540,6 +540,7 @@ grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function acme_private.dispatch(bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
@@ -549,6 +550,7 @@ grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb
 grant execute on function acme_private.worker_beat(bigint,text,interval) to acme_worker;
 grant execute on function acme_private.worker_begin(text,integer,text,integer,bigint) to acme_worker;
 grant execute on function acme_private.worker_end(bigint) to acme_worker;
+grant execute on function acme_private.worker_hold(bigint,text) to acme_worker;
 grant execute on function acme_private.worker_schema() to acme_worker;
 grant execute on function acme_private.worker_seen(bigint,boolean) to acme_worker;
 grant execute on function acme_private.worker_started(text,integer,text,integer) to acme_worker;

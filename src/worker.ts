@@ -22,6 +22,8 @@ export interface WorkerOptions {
   concurrency?: number;
   /** Where to answer http-01; undefined: nowhere. */
   http01Listen?: Listen | undefined;
+  /** A name such as `production`. Where the database was set up for another, the worker gets no work. */
+  environment?: string | undefined;
   /** Milliseconds without a sign of life before others look whether a worker is dead; default 5000. */
   deadAfterMs?: number;
   log?: Logger;
@@ -52,6 +54,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     databaseUrl,
     listenUrl,
     secret: await sealingKey(options.secretKey),
+    environment: options.environment,
     concurrency: options.concurrency ?? 10,
     deadAfterMs: options.deadAfterMs ?? 5000,
     published: new Published(),

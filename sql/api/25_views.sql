@@ -71,12 +71,13 @@ select s.csr_id as id,
        case
          when w.code = 'limited' then 'limited'
          when w.code in ('server_paused', 'account_paused') then 'paused'
+         when w.code = 'database_copied' and s.state in ('received', 'queued', 'ordering', 'renewing', 'retrying') then 'paused'
          when s.state = 'ordering' and w.code in ('remote_trouble', 'secret_key_wrong') then 'retrying'
          else s.state
        end as state,
        w.code as reason_code,
        w.text as reason,
-       case when s.state in ('issued', 'cancelled', 'rejected', 'failed', 'needs_person') then null
+       case when s.state in ('issued', 'cancelled', 'rejected', 'failed', 'needs_person') or w.code = 'database_copied' then null
             else coalesce(w.next_attempt_at, o.next_attempt_at, s.next_attempt_at) end as next_attempt_at,
        s.attempts,
        coalesce(case when o.is_live then coalesce(o.last_problem, a.last_problem) end, s.last_problem) as last_problem,
@@ -116,8 +117,13 @@ select s.csr_id as id,
      order by l.until desc
      limit 1
   ) l on s.state in ('queued', 'renewing') and s.order_id is null
+ -- once for each query
+ cross join acme_private.hold() h (reason)
  cross join lateral (
     select case
+             when h.reason is not null
+                  and (s.state in ('received', 'queued', 'ordering', 'renewing', 'retrying')
+                       or c.version > s.seen_version and s.state not in ('cancelled', 'rejected')) then 'database_copied'
              when c.cancel_request is not null and s.state not in ('cancelled', 'rejected') then 'cancel_requested'
              when s.state = 'received' and coalesce(c.account, d.name) is null then 'no_account'
              when s.state = 'received' then coalesce(s.reason_code, 'waiting_for_worker')
@@ -140,6 +146,7 @@ select s.csr_id as id,
  cross join lateral (
     select r.code,
            case r.code
+             when 'database_copied' then h.reason
              when 'cancel_requested' then 'Cancelling was asked for and is under way.'
              when 'no_account' then 'There is no ACME account to order with. Insert one into acme.account; the first one serves every csr that names none.'
              when 'waiting_for_worker' then 'No worker has looked at it yet. If this lasts, look at acme.worker_status: is one running?'

@@ -113,6 +113,9 @@ declare
   v_claims int;
   v_claim jsonb;
 begin
+  if acme_private.is_held(p_worker) then
+    return null;
+  end if;
   perform acme_private.begin_work(true);
   case p_kind
     when 'order' then

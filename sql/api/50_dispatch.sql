@@ -456,6 +456,9 @@ begin
   if p_lease is not null then
     perform acme_private.judge(p_worker, p_lease, p_verdicts);
   end if;
+  if acme_private.is_held(p_worker) then
+    return '{"received": {"rows": []}, "claims": []}';
+  end if;
   if p_take > 0 then
     v_received := acme_private.claim_received(p_worker);
   else
@@ -494,6 +497,9 @@ declare
   s acme_private.csr_state;
   v_claims jsonb;
 begin
+  if acme_private.is_held(p_worker) then
+    return '[]';
+  end if;
   perform acme_private.begin_work(true);
   select * into s from acme_private.csr_state where csr_id = p_csr for no key update;
   if not found or s.lease_token is not null and s.lease_until > acme_private.clock() then

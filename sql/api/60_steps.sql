@@ -400,6 +400,9 @@ as $$
 declare
   v_order bigint;
 begin
+  if acme_private.is_held(p_worker) then
+    return '[]';
+  end if;
   if p_take > 0 then
     -- One that was parked has no place to pass on: the dispatcher counts whether there is any.
     if o.is_parked then

@@ -12,6 +12,10 @@ declare
   v_servers bigint[] := '{}';
   r record;
 begin
+  -- A copy stays as it is until it is adopted.
+  if acme_private.is_held(null) then
+    return;
+  end if;
   -- One at a time; a second one finds nothing to do.
   perform from acme_private.lock where name = 'reconcile' for update skip locked;
   if not found then

@@ -21,6 +21,8 @@ grant usage on schema acme_private to acme_worker;
 grant execute on function
   acme.version(), acme.csr_problem(text)
   to acme_app, acme_reader, acme_responder, acme_worker;
+-- What acme.csr_status calls for its reader.
+grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.clock(), acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function
   acme.request(text, text, text, text, text), acme.retry(bigint), acme.renew(bigint, text), acme.cancel(bigint),
@@ -115,6 +117,7 @@ grant execute on function
   acme_private.worker_beat(bigint, text, interval),
   acme_private.worker_end(bigint),
   acme_private.worker_started(text, int, text, int),
+  acme_private.worker_hold(bigint, text),
   acme_private.worker_seen(bigint, boolean)
   to acme_worker;
 

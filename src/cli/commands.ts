@@ -1,3 +1,4 @@
+import { adoptDatabaseCommand } from './adopt-database.ts';
 import type { Command } from './command.ts';
 import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
@@ -10,4 +11,5 @@ export const commands: readonly Command[] = [
   migrateCommand,
   workerCommand,
   statusCommand,
+  adoptDatabaseCommand,
 ];

@@ -18,6 +18,7 @@ Environment:
   PGACME_HTTP01_LISTEN                          host:port on which to answer http-01; unset: nowhere
   PGACME_CONCURRENCY                            jobs at once (10)
   PGACME_LISTEN_URL                             a direct URL, where DATABASE_URL leads through a pooler
+  PGACME_ENVIRONMENT                            as at the first migrate, else it gets no work (none)
   PGACME_LOG_LEVEL                              fatal, error, warn, info, debug, trace or silent (info)
 
 Examples:
@@ -40,6 +41,7 @@ Examples:
         secretKey: config.secretKey,
         concurrency: config.concurrency,
         http01Listen: config.http01Listen,
+        environment: config.environment,
         log: makeLogger(config.logLevel),
       });
       await aborted(signals.stopping);

@@ -57,8 +57,9 @@ export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
     // Held by this one connection until it ends: over the queue's own transactions, and while CREATE is lent.
     await sql`set lock_timeout = '30s'`;
     await sql`select pg_advisory_lock(hashtextextended('pgacme.migrate', 0))`;
-    const { applied, workerSchema } = await sql.begin((tx) => applyFiles(tx, options, log));
+    const { applied, workerSchema, held } = await sql.begin((tx) => applyFiles(tx, options, log));
     await installQueue(sql, databaseUrl, workerSchema);
+    if (held !== null) log(held);
     return { applied };
   } catch (error) {
     throw (await mayNotCreate(sql, error)) ?? error;
@@ -71,7 +72,7 @@ async function applyFiles(
   tx: postgres.TransactionSql,
   options: MigrateOptions,
   log: (line: string) => void,
-): Promise<{ applied: string[]; workerSchema: string }> {
+): Promise<{ applied: string[]; workerSchema: string; held: string | null }> {
   await tx`set local check_function_bodies = off`;
   await ensureRoles(tx);
   const done = await appliedFiles(tx);
@@ -110,9 +111,13 @@ async function applyFiles(
     applied.push('api');
     log('applied the functions, views and grants of sql/api');
   }
+  // The environment is the workers', and may be set for them alone.
+  const [hold] = await tx<
+    { held: string | null }[]
+  >`select acme_private.hold_sentence(null) as held`;
   await tx`reset role`;
   await takeBack();
-  return { applied, workerSchema };
+  return { applied, workerSchema, held: hold?.held ?? null };
 }
 
 async function appliedFiles(tx: postgres.TransactionSql): Promise<Map<string, string>> {
@@ -131,7 +136,10 @@ async function record(tx: postgres.TransactionSql, file: SqlFile): Promise<void>
     on conflict (name) do update set sha256 = excluded.sha256, applied_at = now()`;
 }
 
-/** The installation row is written once: what this database was when it was set up. */
+/**
+ * The installation row is written once: what this database was when it was set up. A copy keeps its
+ * original's, by which it is told to be one; only `adoptDatabase` changes it.
+ */
 async function recordInstallation(
   tx: postgres.TransactionSql,
   options: MigrateOptions,

@@ -8,6 +8,7 @@ import type { Published } from '../solver/published.ts';
 import { Accounts } from '../tasks/accounts.ts';
 import { makeTaskList } from '../tasks/task-list.ts';
 import { checkContract } from './contract.ts';
+import { startReleased } from './hold.ts';
 import { takeLock } from './lock.ts';
 import { startQueue } from './queue.ts';
 
@@ -17,6 +18,8 @@ export interface SessionOptions {
   /** A direct URL where `databaseUrl` leads through a pooler; undefined: it does not. */
   listenUrl: string | undefined;
   secret: SealingKey;
+  /** `PGACME_ENVIRONMENT`. */
+  environment: string | undefined;
   concurrency: number;
   deadAfterMs: number;
   /** Shared with the responder. */
@@ -72,13 +75,17 @@ export async function openSession(
     // Each request and each wait listens to one of them.
     setMaxListeners(0, lock.lost, stopping);
     const context = { steps, accounts, published, log, stopping, lost: lock.lost };
-    const queue = await startQueue({ databaseUrl: direct, schema, concurrency, log }, (tidy) =>
-      makeTaskList(context, tidy),
-    );
+    const { environment } = options;
+    const queue = await startReleased({ sql, worker: lock.id, environment, log }, async () => {
+      const started = await startQueue({ databaseUrl: direct, schema, concurrency, log }, (tidy) =>
+        makeTaskList(context, tidy),
+      );
+      // Only now may jobs be run: whoever buries this worker has to know under which name it took them.
+      await lock.beat(started.poolId);
+      started.open();
+      return started;
+    });
     closing.push(() => queue.stop());
-    // Only now may jobs be run: whoever buries this worker has to know under which name it took them.
-    await lock.beat(queue.poolId);
-    queue.open();
     return {
       id: lock.id,
       lost: Promise.race([

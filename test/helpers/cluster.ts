@@ -8,8 +8,8 @@ import { testFolder } from './sweep.ts';
 export interface Cluster {
   /** Superuser. */
   sql: postgres.Sql;
-  /** URL of a new database; `owner`: a role of this cluster, else the superuser's. */
-  database(owner?: string): Promise<string>;
+  /** URL of a new database; `owner`: a role of this cluster, else the superuser's; a name of its own unless given. */
+  database(owner?: string, name?: string): Promise<string>;
   /** The URL of the same database for another login, made by `login`. */
   as(url: string, login: string): string;
   /** Makes a login with these attributes, such as `createrole`. */
@@ -18,9 +18,10 @@ export interface Cluster {
   connect(url: string): postgres.Sql;
 }
 
-/** Starts one, of the same programs as the run's; it ends after the test file. */
-export async function ownCluster(): Promise<Cluster> {
-  const bin = process.env['PGACME_TEST_PG_BIN'];
+/** Starts one, of the same programs as the run's unless others are given; it ends after the test file. */
+export async function ownCluster(
+  bin: string | undefined = process.env['PGACME_TEST_PG_BIN'],
+): Promise<Cluster> {
   const server = await startPostgres({
     dir: await testFolder('cluster'),
     persistent: false,
@@ -42,8 +43,7 @@ export async function ownCluster(): Promise<Cluster> {
   return {
     sql,
     connect,
-    async database(owner) {
-      const name = `d_${randomBytes(4).toString('hex')}`;
+    async database(owner, name = `d_${randomBytes(4).toString('hex')}`) {
       await sql`create database ${sql(name)} ${owner === undefined ? sql`` : sql`owner ${sql(owner)}`}`;
       const url = new URL(server.url);
       url.pathname = name;

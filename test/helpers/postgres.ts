@@ -47,9 +47,8 @@ export async function freshDatabase(): Promise<FreshDatabase> {
   const url = urlOf(name);
   const sql = postgres(url, { max: 4, onnotice: () => undefined });
 
-  // ADOPT: the migrated installation row still names the template; a clone gets adopted here, before
-  // anyone uses it, once servers of a copied database are held until that is done.
-
+  // Else it would be held as a copy of the template. Not adopt_database(): that leaves an event and jobs.
+  await sql`update acme_private.installation set database_name = current_database()`;
   const pools = [sql];
   const logins = new Map<string, Promise<Login>>();
   const database: FreshDatabase = {

@@ -56,7 +56,12 @@ test('functions, views and grants are made anew when their files have changed, a
 test('several at once are safe: one does the work, the others find it done', async () => {
   const { sql, url } = await emptyDatabase();
   const done = await Promise.all(Array.from({ length: 4 }, () => migrate({ databaseUrl: url })));
-  expect(done.map(({ applied }) => applied.length).sort()).toEqual([0, 0, 0, (await everyFile()).length]);
+  expect(done.map(({ applied }) => applied.length).sort()).toEqual([
+    0,
+    0,
+    0,
+    (await everyFile()).length,
+  ]);
   expect(await creators(sql)).toEqual([]);
   const app = postgres(url, { max: 1 });
   try {
@@ -146,5 +151,19 @@ test('the installation row says what this database was at the first migrate', as
       from acme_private.installation i, pg_control_system() c`;
   expect(rows).toEqual([
     { database_name: name, environment: 'staging', worker_schema: 'acme_worker', is_here: true },
+  ]);
+});
+
+test('migrating a copy leaves it one, and says so', async () => {
+  const { name, sql, url } = await freshDatabase();
+  await sql`update acme_private.installation set database_name = 'original', environment = 'staging'`;
+  await sql`update acme_private.migration set sha256 = 'of an earlier version' where name = 'api'`;
+  const lines: string[] = [];
+  await migrate({ databaseUrl: url, environment: 'production', log: (line) => lines.push(line) });
+  expect(lines.slice(1)).toEqual([
+    `The database is held as a copy: it was set up under the name original (here ${name}). Nothing goes to a CA from here until pgacme adopt-database is run.`,
+  ]);
+  expect(await sql`select database_name, environment from acme_private.installation`).toEqual([
+    { database_name: 'original', environment: 'staging' },
   ]);
 });

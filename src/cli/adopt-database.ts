@@ -1,0 +1,54 @@
+import type { Identity } from '../db/copies.ts';
+import { readCliConfig } from './cli-config.ts';
+import type { Command } from './command.ts';
+import { table } from './table.ts';
+
+/** `pgacme adopt-database`. */
+export const adoptDatabaseCommand: Command = {
+  name: 'adopt-database',
+  summary:
+    'let workers go on in a copy of a database: a clone, a restored dump, another environment',
+  help: `A copy has the accounts and the orders of its original. Nothing goes to a CA from it until this
+command makes the database that DATABASE_URL (or the PG* variables) names one of its own, for workers
+with the same PGACME_ENVIRONMENT as this command. It says what differs; where nothing does, it does
+nothing. The login is a member of acme_owner.
+
+Before you adopt a copy whose original goes on: docs/operations.md, "Backup and copies".
+
+Examples:
+  DATABASE_URL=postgres://postgres@localhost/shop_copy pgacme adopt-database
+  PGACME_ENVIRONMENT=staging DATABASE_URL=postgres://postgres@staging/shop pgacme adopt-database`,
+  flags: {},
+  role: 'acme_owner',
+  async run({ env, output }) {
+    const { target, databaseUrl, environment } = readCliConfig(env);
+    const { adoptDatabase } = await import('../db/copies.ts');
+    output.line(
+      `Database ${target.database} at ${target.host}:${target.port}, as user ${target.user}`,
+    );
+    const adopted = await adoptDatabase({ databaseUrl, environment });
+    if (adopted === undefined) {
+      output.line('Nothing to do: it is the database that was set up, and not held.');
+      return 0;
+    }
+    for (const line of differences(adopted.was, adopted.is)) output.line(line);
+    output.line(
+      'Adopted: workers with this PGACME_ENVIRONMENT go on here, with what was under way.',
+    );
+    return 0;
+  },
+};
+
+const NAMES = {
+  system_identifier: 'PostgreSQL cluster',
+  database_name: 'database',
+  environment: 'PGACME_ENVIRONMENT',
+} as const satisfies Record<keyof Identity, string>;
+
+function differences(was: Identity, is: Identity): string[] {
+  const keys = ['system_identifier', 'database_name', 'environment'] as const;
+  const rows = keys
+    .filter((key) => was[key] !== is[key])
+    .map((key) => [NAMES[key], was[key] ?? '(none)', is[key] ?? '(none)']);
+  return table([['', 'SET UP AS', 'IS NOW'], ...rows]);
+}

@@ -1,0 +1,103 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { PgacmeError } from '../errors.ts';
+import { connect, type Sql } from './connect.ts';
+import { primaryOf } from './hosts.ts';
+
+/** A worker, and the environment that it is of (`PGACME_ENVIRONMENT`). */
+export interface Placed {
+  worker: number;
+  environment: string | undefined;
+}
+
+/**
+ * Tells the database which environment this worker is of. Returns why it gets no work, as a sentence:
+ * the database is held as a copy; undefined: it is not.
+ */
+export async function heldBecause(
+  sql: Sql,
+  { worker, environment }: Placed,
+): Promise<string | undefined> {
+  const [row] = await sql<{ reason: string | null }[]>`
+    select acme_private.worker_hold(${worker}, ${environment ?? null}) as reason`;
+  return row?.reason ?? undefined;
+}
+
+/**
+ * Returns once the database is not held for this worker: at once, or when it was adopted. `onHeld`
+ * hears the reason, once.
+ *
+ * @throws the signal's reason when it is aborted.
+ */
+export async function untilReleased(
+  sql: Sql,
+  {
+    signal,
+    onHeld,
+    onError,
+    everyMs = 2000,
+    ...placed
+  }: Placed & {
+    signal: AbortSignal;
+    onHeld: (reason: string) => void;
+    /** A look that failed while it waits, such as of a database that is away. */
+    onError: (error: unknown) => void;
+    everyMs?: number;
+  },
+): Promise<void> {
+  let reason = await heldBecause(sql, placed);
+  if (reason !== undefined) onHeld(reason);
+  while (reason !== undefined) {
+    await delay(everyMs, undefined, { signal });
+    reason = await heldBecause(sql, placed).catch((error: unknown) => {
+      onError(error);
+      return reason;
+    });
+  }
+}
+
+/** What tells a database from its copies. */
+export interface Identity {
+  system_identifier: string;
+  database_name: string;
+  environment: string | null;
+}
+
+/**
+ * Makes a copy a database of its own: what it is now becomes what it was set up as, and workers of this
+ * environment get work. undefined: nothing differed.
+ *
+ * @throws PgacmeError ERR_CONTRACT when the database was not migrated to this version.
+ */
+export async function adoptDatabase(options: {
+  /** A PostgreSQL URL; undefined: the PG* variables. The login is a member of acme_owner. */
+  databaseUrl: string | undefined;
+  environment: string | undefined;
+}): Promise<{ was: Identity; is: Identity } | undefined> {
+  const sql = connect({
+    databaseUrl: await primaryOf(options.databaseUrl),
+    name: 'pgacme adopt-database',
+    max: 1,
+  });
+  try {
+    return await sql.begin(async (tx) => {
+      const [there] = await tx<{ isThere: boolean }[]>`
+        select exists (
+          select from pg_proc p
+            join pg_namespace n on n.oid = p.pronamespace
+           where n.nspname = 'acme_private' and p.proname = 'adopt_database') as "isThere"`;
+      if (there?.isThere !== true) {
+        throw new PgacmeError(
+          'ERR_CONTRACT',
+          'This database has no pgacme of this version. Run pgacme migrate, then adopt it.',
+        );
+      }
+      await tx`set local lock_timeout = '30s'`;
+      await tx`set local role acme_owner`;
+      const [row] = await tx<{ adopted: { was: Identity; is: Identity } | null }[]>`
+        select acme_private.adopt_database(${options.environment ?? null}) as adopted`;
+      return row?.adopted ?? undefined;
+    });
+  } finally {
+    await sql.end({ timeout: 5 });
+  }
+}
