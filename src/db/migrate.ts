@@ -27,7 +27,7 @@ export const LOCK_TIMEOUT = '30s';
 /**
  * Brings the database to this version: roles, schemas, tables, functions, grants, and the queue's
  * own schema. Twice is a no-op; two at once wait for each other. All of pgacme's own SQL is one
- * transaction.
+ * transaction. `dryRun` prints the same.
  *
  * @throws PgacmeError ERR_MIGRATE when a file that ran has changed since, or the database is newer;
  *   ERR_ROLES with the statements for a DBA, when this login may not make roles or schemas.
