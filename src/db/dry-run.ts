@@ -1,4 +1,5 @@
 import { connect } from './connect.ts';
+import { primaryOf } from './hosts.ts';
 import { LOCK_TIMEOUT, type MigrateOptions } from './migrate.ts';
 import { type Part, plan } from './plan.ts';
 import { bootstrapSql, planQueue, type QueuePlan, taskSql } from './queue.ts';
@@ -7,7 +8,8 @@ import { readStanding } from './standing.ts';
 
 /** What a migrate would run: SQL for psql, remarks as comments; undefined: there is nothing to run. */
 export async function dryRun(options: MigrateOptions = {}): Promise<string | undefined> {
-  const sql = connect({ databaseUrl: options.databaseUrl, name: 'pgacme migrate', max: 1 });
+  const databaseUrl = await primaryOf(options.databaseUrl);
+  const sql = connect({ databaseUrl, name: 'pgacme migrate', max: 1 });
   try {
     // PostgreSQL itself sees to it that nothing is changed.
     return await sql.begin('isolation level repeatable read read only', async (tx) => {
