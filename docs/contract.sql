@@ -395,7 +395,7 @@ create view acme.worker_status (
   heartbeat_at timestamp with time zone,
   state text
 ) with (security_invoker=true);
-comment on view acme.worker_status is 'The workers: running, stopped in good order, or silent (no sign of life for 30 s).';
+comment on view acme.worker_status is 'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
 grant select on acme.worker_status to acme_admin;
 grant select on acme.worker_status to acme_reader;
 
@@ -448,7 +448,7 @@ comment on function acme.retry(bigint) is 'Tries again now instead of at next_at
 grant execute on function acme.retry(bigint) to acme_app;
 
 create function acme.version() returns text immutable security invoker;
-comment on function acme.version() is 'The version of this SQL contract. A worker serves the version it was built for.';
+comment on function acme.version() is 'The version of this SQL contract. A worker serves the version that it was built for, and waits while the database has another one.';
 grant execute on function acme.version() to acme_app, acme_reader, acme_responder, acme_worker;
 
 create function acme.wait(csr bigint, timeout interval DEFAULT '00:01:00'::interval) returns acme.csr_status volatile security invoker;
@@ -540,12 +540,16 @@ grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function acme_private.dispatch(bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.doctor() to acme_worker;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
 grant execute on function acme_private.reconcile() to acme_worker;
 grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
 grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.worker_beat(bigint,text,interval) to acme_worker;
+grant execute on function acme_private.worker_begin(text,integer,text,integer,bigint) to acme_worker;
+grant execute on function acme_private.worker_end(bigint) to acme_worker;
 grant execute on function acme_private.worker_schema() to acme_worker;
 grant execute on function acme_private.worker_seen(bigint,boolean) to acme_worker;
 grant execute on function acme_private.worker_started(text,integer,text,integer) to acme_worker;

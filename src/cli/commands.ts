@@ -1,4 +1,5 @@
 import type { Command } from './command.ts';
+import { doctorCommand } from './doctor.ts';
 import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
 import { statusCommand } from './status.ts';
@@ -10,4 +11,5 @@ export const commands: readonly Command[] = [
   migrateCommand,
   workerCommand,
   statusCommand,
+  doctorCommand,
 ];

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { cli, linesOf } from './cli.ts';
 
-const COMMANDS = ['quickstart', 'migrate', 'worker', 'status'];
+const COMMANDS = ['quickstart', 'migrate', 'worker', 'status', 'doctor'];
 
 test('--version prints the version of package.json alone', async () => {
   const manifest: unknown = JSON.parse(

@@ -19,12 +19,14 @@ export interface Cluster {
 }
 
 /** Starts one, of the same programs as the run's; it ends after the test file. */
-export async function ownCluster(): Promise<Cluster> {
+export async function ownCluster(
+  settings: Record<string, string> = { fsync: 'off', full_page_writes: 'off' },
+): Promise<Cluster> {
   const bin = process.env['PGACME_TEST_PG_BIN'];
   const server = await startPostgres({
     dir: await testFolder('cluster'),
     persistent: false,
-    settings: { fsync: 'off', full_page_writes: 'off' },
+    settings,
     ...(bin === undefined || bin === '' ? {} : { postgresBin: bin }),
   });
   const pools: postgres.Sql[] = [];
