@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { migrate } from '../../../src/db/migrate.ts';
 import { ownCluster } from '../../helpers/cluster.ts';
-import { faultyWorld } from '../../helpers/world.ts';
 import { until } from '../../helpers/until.ts';
+import { faultyWorld } from '../../helpers/world.ts';
 import { cli, linesOf } from '../cli.ts';
 import { findings, of, problems } from './findings.ts';
 
