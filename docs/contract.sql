@@ -316,7 +316,8 @@ create view acme.event (
   account_id bigint,
   certificate_id bigint,
   worker_id bigint,
-  detail jsonb
+  detail jsonb,
+  epoch bigint
 ) with (security_invoker=true);
 comment on view acme.event is 'The audit trail: what was done, seen and decided, a line each.';
 grant select on acme.event to acme_app;
@@ -385,6 +386,19 @@ grant select on acme.record to acme_reader;
 grant select (type, token, value, state) on acme.record to acme_responder;
 grant select (type, token, value, state) on acme.record to acme_worker;
 
+create view acme.stuck (
+  kind text,
+  id bigint,
+  csr_id bigint,
+  tenant text,
+  since timestamp with time zone,
+  reason_code text,
+  reason text
+) with (security_invoker=true);
+comment on view acme.stuck is 'What should move and does not, a row each: since when, why, and what to do. Empty when all is well.';
+grant select on acme.stuck to acme_app;
+grant select on acme.stuck to acme_reader;
+
 create view acme.worker_status (
   id bigint,
   host text,
@@ -414,6 +428,10 @@ grant execute on function acme.challenge_published(bigint) to acme_app;
 create function acme.challenge_removed(id bigint) returns void volatile security invoker;
 comment on function acme.challenge_removed(bigint) is 'Says that what a row of challenge_todo asked to remove is gone.';
 grant execute on function acme.challenge_removed(bigint) to acme_app;
+
+create function acme.changes(after text DEFAULT ''::text, max integer DEFAULT 1000) returns TABLE(cursor text, at timestamp with time zone, event text, csr_id bigint, ref text, order_id bigint, account_id bigint, certificate_id bigint, tenant text, detail jsonb) stable security invoker;
+comment on function acme.changes(text,integer) is 'The events after a cursor (each row has its own; '''' is the beginning), at most max, in an order in which none is ever skipped. An event comes once every transaction that began to write before its own has ended.';
+grant execute on function acme.changes(text,integer) to acme_app, acme_reader;
 
 create function acme.csr_problem(pem text) returns text immutable security invoker;
 comment on function acme.csr_problem(text) is 'Says in a sentence why a PEM text would be refused as a CSR at INSERT; null if it would not. A worker judges the rest.';
@@ -494,6 +512,9 @@ alter table acme_private.csr_state enable row level security;
 create policy every_tenant on acme_private.csr_state as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.csr_state as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
+grant select (epoch) on acme_private.epoch to acme_app;
+grant select (epoch) on acme_private.epoch to acme_reader;
+
 grant select on acme_private.event to acme_app;
 grant select on acme_private.event to acme_reader;
 alter table acme_private.event enable row level security;
@@ -539,14 +560,23 @@ grant execute on function acme_private.challenge_intended(bigint,bigint,uuid,tex
 grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
+grant execute on function acme_private.cursor_part(text,integer) to acme_app, acme_reader;
+grant execute on function acme_private.cursor_text(bigint,xid8,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.dispatch(bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.doctor() to acme_worker;
+grant execute on function acme_private.failed_jobs() to acme_app, acme_reader;
+grant execute on function acme_private.has_idle_places(bigint) to acme_app, acme_reader;
 grant execute on function acme_private.hold() to acme_app, acme_reader;
+grant execute on function acme_private.is_judging() to acme_app, acme_reader;
+grant execute on function acme_private.late() to acme_app, acme_reader;
+grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
 grant execute on function acme_private.reconcile() to acme_worker;
 grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
 grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.unseen_requests() to acme_app, acme_reader;
 grant execute on function acme_private.worker_beat(bigint,text,interval) to acme_worker;
 grant execute on function acme_private.worker_begin(text,integer,text,integer,bigint) to acme_worker;
 grant execute on function acme_private.worker_end(bigint) to acme_worker;

@@ -113,6 +113,7 @@ grant execute on function
   acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int),
   acme_private.reconcile(),
   acme_private.worker_schema(),
+  acme_private.doctor(),
   acme_private.worker_begin(text, int, text, int, bigint),
   acme_private.worker_beat(bigint, text, interval),
   acme_private.worker_end(bigint),

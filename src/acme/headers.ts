@@ -25,7 +25,7 @@ export function retryAfterMs(headers: Headers): number | undefined {
 }
 
 /** The three spellings of an HTTP date (RFC 9110 §5.6.7), as milliseconds since 1970. */
-function httpDate(value: string | undefined): number | undefined {
+export function httpDate(value: string | undefined): number | undefined {
   if (value === undefined || !/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(value)) return undefined;
   // The asctime spelling names no zone; Date.parse would take ours.
   const time = Date.parse(value.endsWith('GMT') ? value : `${value} GMT`);

@@ -2,6 +2,7 @@ import type { Agent } from 'undici';
 import { version } from '../version.ts';
 import { badAnswer, failureOf, type HttpAnswer } from './answer.ts';
 import { type Directory, directoryOf } from './directory.ts';
+import { header, httpDate } from './headers.ts';
 import { Hosts, type Target } from './hosts.ts';
 import { type Call, exchange, makeAgent } from './http.ts';
 import { signedBody, type Signer } from './jws.ts';
@@ -43,6 +44,7 @@ export class Server {
   #agent: Agent | undefined;
   #directory: { value: Directory; until: number } | undefined;
   #fetching: Promise<Directory> | undefined;
+  #clockAheadMs: number | undefined;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -68,9 +70,21 @@ export class Server {
     return this.#fetching;
   }
 
+  /**
+   * By how much the server's clock is ahead of this machine's, in milliseconds, by the Date of the last
+   * answer for the directory, whatever its status; undefined before one that has a Date. Date has whole
+   * seconds, so half a second more or less means nothing.
+   */
+  get clockAheadMs(): number | undefined {
+    return this.#clockAheadMs;
+  }
+
   async #fetchDirectory(call: Call): Promise<Directory> {
     const target = this.#hosts.target(this.directoryUrl);
+    const sentAt = Date.now();
     const answer = await this.#send('GET', target, this.#getHeaders, call);
+    const date = httpDate(header(answer.headers, 'date')?.trim());
+    this.#clockAheadMs = date === undefined ? undefined : date + 500 - (sentAt + Date.now()) / 2;
     if (!isSuccess(answer)) throw failureOf(answer);
     const value = directoryOf(answer);
     // Before it is kept: a directory that points elsewhere must not be believed for a day.

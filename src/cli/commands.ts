@@ -1,5 +1,6 @@
 import { adoptDatabaseCommand } from './adopt-database.ts';
 import type { Command } from './command.ts';
+import { doctorCommand } from './doctor.ts';
 import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
 import { statusCommand } from './status.ts';
@@ -12,4 +13,5 @@ export const commands: readonly Command[] = [
   workerCommand,
   statusCommand,
   adoptDatabaseCommand,
+  doctorCommand,
 ];

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { cli, linesOf } from './cli.ts';
 
-const COMMANDS = ['quickstart', 'migrate', 'worker', 'status', 'adopt-database'];
+const COMMANDS = ['quickstart', 'migrate', 'worker', 'status', 'adopt-database', 'doctor'];
 
 test('--version prints the version of package.json alone', async () => {
   const manifest: unknown = JSON.parse(

@@ -21,7 +21,7 @@ test(
   { timeout: 120_000 },
   async ({ skip }) => {
     skip(!isThere, `There is no PostgreSQL 15 with pg_dump in ${bin}.`);
-    const [from, to] = [await ownCluster(bin), await ownCluster(bin)];
+    const [from, to] = [await ownCluster({ bin }), await ownCluster({ bin })];
     const site = await startSite();
     const url = await from.database();
     await migrate({ databaseUrl: url });

@@ -19,13 +19,14 @@ export interface Cluster {
 }
 
 /** Starts one, of the same programs as the run's unless others are given; it ends after the test file. */
-export async function ownCluster(
-  bin: string | undefined = process.env['PGACME_TEST_PG_BIN'],
-): Promise<Cluster> {
+export async function ownCluster({
+  bin = process.env['PGACME_TEST_PG_BIN'],
+  settings = { fsync: 'off', full_page_writes: 'off' },
+}: { bin?: string | undefined; settings?: Record<string, string> } = {}): Promise<Cluster> {
   const server = await startPostgres({
     dir: await testFolder('cluster'),
     persistent: false,
-    settings: { fsync: 'off', full_page_writes: 'off' },
+    settings,
     ...(bin === undefined || bin === '' ? {} : { postgresBin: bin }),
   });
   const pools: postgres.Sql[] = [];

@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
+import { readMigrations } from '../../src/db/migration-files.ts';
 import { roles } from '../../src/db/roles.ts';
 import type { PgacmeError } from '../../src/errors.ts';
 import { type Cluster, ownCluster } from '../helpers/cluster.ts';
@@ -12,6 +13,9 @@ let cluster: Cluster;
 /** Superuser in the database of the test. */
 let sql: postgres.Sql;
 let logins = 0;
+
+/** What a first migrate reports: every migration, then the api. */
+const ALL = [...(await readMigrations()).map(({ name }) => name), 'api'];
 
 beforeAll(async () => {
   cluster = await ownCluster();
@@ -67,14 +71,14 @@ test('a login with CREATEROLE that owns the database needs no superuser', async 
   const dba = await newLogin('createrole');
   const url = cluster.as(await cluster.database(dba), dba);
   sql = cluster.connect(await superuserOf(url));
-  expect((await migrate({ databaseUrl: url })).applied).toEqual(['000001_tables.sql', 'api']);
+  expect((await migrate({ databaseUrl: url })).applied).toEqual(ALL);
   await expectMigrated(url);
 });
 
 test('two databases of one cluster may be migrated at once, by the same rights as one', async () => {
   const urls = await Promise.all([cluster.database(), cluster.database(), cluster.database()]);
   const done = await Promise.all(urls.map((databaseUrl) => migrate({ databaseUrl })));
-  expect(done.map(({ applied }) => applied.length)).toEqual([2, 2, 2]);
+  expect(done.map(({ applied }) => applied)).toEqual([ALL, ALL, ALL]);
   const matrices = await Promise.all(urls.map((url) => roleMatrix(cluster.connect(url))));
   expect(matrices[1]).toEqual(matrices[0]);
   expect(matrices[2]).toEqual(matrices[0]);
@@ -89,7 +93,7 @@ describe('a login without CREATEROLE', () => {
     expect(error.code).toBe('ERR_ROLES');
     expect(await sql`select to_regnamespace('acme') as acme`).toEqual([{ acme: null }]);
     await sql.unsafe(statementsOf(error));
-    expect((await migrate({ databaseUrl: url })).applied).toEqual(['000001_tables.sql', 'api']);
+    expect((await migrate({ databaseUrl: url })).applied).toEqual(ALL);
     await expectMigrated(url);
   });
 
@@ -105,20 +109,57 @@ describe('a login without CREATEROLE', () => {
     await expectMigrated(url);
   });
 
-  test('that does not own the database is told that it may not create schemas there', async () => {
+  test('nor CREATE on the database needs neither: a DBA makes roles and schemas for it, once', async () => {
     const dba = await newLogin();
     const url = cluster.as(await cluster.database(), dba);
     sql = cluster.connect(await superuserOf(url));
+    const statements = statementsOf(await pgacmeRefusal(migrate({ databaseUrl: url })));
+    expect(statements).toContain('create schema acme authorization acme_owner;');
+    expect(statements).toContain('create schema acme_worker authorization acme_worker;');
+    expect(statements).not.toContain('on database');
+    await sql.unsafe(statements);
+    expect((await migrate({ databaseUrl: url })).applied).toEqual(ALL);
+    await expectMigrated(url);
+    expect(await creatorsOf(dba)).toEqual([]);
+  });
+
+  test('that inherits nothing acts as acme_owner all the same', async () => {
+    const dba = await newLogin('noinherit');
+    const url = cluster.as(await cluster.database(), dba);
+    sql = cluster.connect(await superuserOf(url));
     await sql.unsafe(statementsOf(await pgacmeRefusal(migrate({ databaseUrl: url }))));
-    const error = await pgacmeRefusal(migrate({ databaseUrl: url }));
-    expect(error.code).toBe('ERR_ROLES');
-    await sql.unsafe(statementsOf(error));
     await migrate({ databaseUrl: url });
-    const taken = /Afterwards: (.*)$/.exec(error.message)?.[1];
-    expect(taken).toBeDefined();
-    await sql.unsafe(taken ?? '');
     await expectMigrated(url);
   });
+
+  test('that is no member migrates a database that someone else has set up, once it is made one', async () => {
+    const dba = await newLogin();
+    const url = cluster.as(await cluster.database(), dba);
+    sql = cluster.connect(await superuserOf(url));
+    await migrate({ databaseUrl: await superuserOf(url), workerSchema: 'my_queue' });
+    const statements = statementsOf(await pgacmeRefusal(migrate({ databaseUrl: url })));
+    expect(statements).toMatch(
+      /^grant acme_owner to dba\d+[^;]*; grant acme_worker to dba\d+[^;]*;$/,
+    );
+    await sql.unsafe(statements);
+    expect((await migrate({ databaseUrl: url })).applied).toEqual([]);
+  });
+});
+
+test('a schema that belongs to someone else is not taken over', async () => {
+  const url = await cluster.database(await newLogin());
+  sql = cluster.connect(url);
+  for (const [schema, owner] of [
+    ['acme', 'acme_owner'],
+    ['acme_worker', 'acme_worker'],
+  ] as const) {
+    await sql`create schema ${sql(schema)}`;
+    const error = await pgacmeRefusal(migrate({ databaseUrl: url }));
+    expect(error).toMatchObject({ code: 'ERR_ROLES' });
+    expect(error.message).toContain(`alter schema ${schema} owner to ${owner};`);
+    await sql`drop schema ${sql(schema)}`;
+  }
+  await migrate({ databaseUrl: url });
 });
 
 /** The SQL in the sentence of an error. */
@@ -126,6 +167,13 @@ function statementsOf(error: PgacmeError): string {
   const found = /Have a superuser run: (.*;) then migrate again\./.exec(error.message)?.[1];
   if (found === undefined) throw new Error(`No statements in: ${error.message}`);
   return found;
+}
+
+/** The databases in which this login may create schemas, its own and those of its groups' rights included. */
+async function creatorsOf(login: string): Promise<string[]> {
+  const rows = await cluster.sql<{ datname: string }[]>`
+    select datname from pg_database where has_database_privilege(${login}, oid, 'create')`;
+  return rows.map(({ datname }) => datname);
 }
 
 async function superuserOf(url: string): Promise<string> {

@@ -1,0 +1,39 @@
+-- What `pgacme doctor` looks at and a worker's login may otherwise not see. No key and no lease is in it.
+
+create or replace function acme_private.doctor() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_stuck bigint;
+begin
+  -- Stuck rows have a view of their own where this database has it.
+  if to_regclass('acme.stuck') is not null then
+    execute 'select count(*) from acme.stuck' into v_stuck;
+  end if;
+  return jsonb_build_object(
+    'migrations', (select coalesce(jsonb_object_agg(m.name, m.sha256), '{}') from acme_private.migration m),
+    'servers', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'id', s.id, 'name', s.name, 'directory_url', s.directory_url, 'ca_bundle', s.ca_bundle,
+               'allowed_hosts', s.allowed_hosts, 'is_paused', s.paused_at is not null, 'pause_reason', s.pause_reason,
+               'is_used', exists (select from acme.account a where a.server = s.name)) order by s.id), '[]')
+        from acme.server s),
+    'accounts', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'id', a.id, 'name', a.name, 'server', a.server, 'state', a.state, 'reason_code', a.reason_code,
+               'reason', a.reason) order by a.id), '[]')
+        from acme.account_status a),
+    -- Those that ended are told only as long as it may be news.
+    'workers', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'id', w.id, 'host', w.host, 'pid', w.pid, 'state', w.state, 'concurrency', w.concurrency,
+               'seconds', greatest(extract(epoch from clock_timestamp() - w.heartbeat_at), 0)::int) order by w.id), '[]')
+        from acme.worker_status w
+       where w.state <> 'stopped' and (w.state = 'running' or w.heartbeat_at > now() - interval '1 day')),
+    'states', (
+      select coalesce(jsonb_object_agg(c.state, c.count), '{}')
+        from (select s.state, count(*) from acme_private.csr_state s where s.state <> 'issued' group by s.state) c),
+    'stuck', v_stuck);
+end
+$$;
+comment on function acme_private.doctor() is 'What pgacme doctor looks at.';

@@ -1,0 +1,46 @@
+import type { Sql } from '../../db/connect.ts';
+
+/** A row of acme.server, and whether an account is at it. */
+export interface ServerFacts {
+  id: number;
+  name: string;
+  directory_url: string;
+  ca_bundle: string | null;
+  allowed_hosts: string[];
+  is_paused: boolean;
+  pause_reason: string | null;
+  is_used: boolean;
+}
+
+/** What acme_private.doctor() tells. */
+export interface Facts {
+  /** Name of what ran to its hash. */
+  migrations: Record<string, string>;
+  servers: ServerFacts[];
+  accounts: {
+    id: number;
+    name: string;
+    server: string;
+    state: string;
+    reason_code: string | null;
+    reason: string | null;
+  }[];
+  workers: {
+    id: number;
+    host: string;
+    pid: number;
+    state: string;
+    concurrency: number;
+    seconds: number;
+  }[];
+  /** Csrs by their own state, issued ones left out. */
+  states: Record<string, number>;
+  /** null: the database has no view of stuck rows. */
+  stuck: number | null;
+}
+
+/** Reads them; throws what PostgreSQL says where there is no such function, or not for this login. */
+export async function readFacts(sql: Sql): Promise<Facts | undefined> {
+  const [row] = await sql<{ facts: Facts }[]>`select acme_private.doctor() as facts`;
+  return row?.facts;
+}
