@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
 import type { PebbleBinaries } from '../../src/local/pebble.ts';
 import { findPebble } from '../../src/local/pebble.ts';
+import { makeLogger } from '../../src/log.ts';
 import { travel } from '../helpers/clock.ts';
 import { pebbleOfThisRelease, type TestPebbleOptions } from '../helpers/pebble.ts';
 import { until } from '../helpers/until.ts';
@@ -102,15 +103,18 @@ describe.each(Object.keys(versions))('with %s', (which) => {
   });
 
   test('refused nonces cost nothing but the repetition', async () => {
-    const { sql, ...rest } = await world({ nonceReject: 50 });
-    await rest.worker();
+    const { sql, ...rest } = await world({ nonceReject: 30 });
+    const lines: string[] = [];
+    await rest.worker({ log: makeLogger('info', { write: (line) => lines.push(line) }) });
     const ids = await Promise.all(
       [1, 2, 3, 4].map(() => rest.insert({ names: [freshName(), freshName()] })),
     );
-    // If each refusal were a trouble of the server to be waited for, it would take longer than this.
-    for (const id of ids) await rest.reach(id, 'issued', 12_000);
+    for (const id of ids) await rest.reach(id, 'issued', 40_000);
     const finalized = await sql`select from acme.event where event = 'order_finalized'`;
     expect(finalized).toHaveLength(ids.length);
+    // The log tells of each step that did not succeed.
+    expect(lines.join('')).toContain('worker started');
+    expect(lines.filter((line) => line.includes('nonce'))).toEqual([]);
   });
 
   test('an account is registered when the terms are agreed to, not before', async () => {
