@@ -46,7 +46,8 @@ test('on an empty database: it changes nothing, and psql then does what migrate 
   await migrate({ databaseUrl: other });
   expect(await dumpContract(sql)).toBe(await dumpContract(cluster.connect(other)));
   expect(await queueOf(sql)).toEqual(await queueOf(cluster.connect(other)));
-  await expectWorks(cluster.as(superUrl, await cluster.login('hand', 'in role acme_worker')), sql);
+  const login = await cluster.login('hand', 'in role acme_worker');
+  await expectWorks(cluster.as(superUrl, login), sql, "o'clock");
 });
 
 test('a DBA may leave the queue to the next migrate, which then installs nothing but the queue', async () => {
@@ -123,8 +124,13 @@ async function queueOf(sql: postgres.Sql): Promise<unknown> {
 }
 
 /** A worker judges a CSR that nobody could order, as a member of acme_worker only. */
-async function expectWorks(url: string, sql: postgres.Sql): Promise<void> {
-  const worker = await startWorker({ databaseUrl: url, secretKey: KEY, log: makeLogger('silent') });
+async function expectWorks(url: string, sql: postgres.Sql, environment?: string): Promise<void> {
+  const worker = await startWorker({
+    databaseUrl: url,
+    secretKey: KEY,
+    environment,
+    log: makeLogger('silent'),
+  });
   try {
     await sql`insert into acme.server (name, directory_url) values ('nowhere', 'https://127.0.0.1:1/dir')`;
     await sql`insert into acme.account (name, server) values ('main', 'nowhere')`;
