@@ -52,29 +52,31 @@ begin
   if not found then
     return jsonb_build_object('is_known', false, 'contract', acme.version(), 'freed', 0);
   end if;
-  for v_dead in
-    select w.id
-      from acme_private.worker w
-     where w.stopped_at is null and w.lost_at is null and w.backend_pid is not null and w.id <> p_worker
-       and w.heartbeat_at < clock_timestamp() - p_dead_after
-       and not exists (
-         select from pg_locks l
-          where l.locktype = 'advisory' and l.granted and l.pid = w.backend_pid
-            and l.classid = acme_private.worker_lock_class()::oid and l.objid = w.id::oid and l.objsubid = 2
-            and l.database = (select d.oid from pg_database d where d.datname = current_database()))
-     order by w.id
-       for update of w skip locked
-  loop
+  -- One at a time: what is enqueued for it are locks that come last (docs/design.md). Another one is the
+  -- next beat's.
+  select w.id into v_dead
+    from acme_private.worker w
+   where w.stopped_at is null and w.lost_at is null and w.backend_pid is not null and w.id <> p_worker
+     and w.heartbeat_at < clock_timestamp() - p_dead_after
+     and not exists (
+       select from pg_locks l
+        where l.locktype = 'advisory' and l.granted and l.pid = w.backend_pid
+          and l.classid = acme_private.worker_lock_class()::oid and l.objid = w.id::oid and l.objsubid = 2
+          and l.database = (select d.oid from pg_database d where d.datname = current_database()))
+   order by w.id
+   limit 1
+     for update of w skip locked;
+  if found then
     -- What it held must not be lost with a commit of ours that nobody waited for.
     perform set_config('synchronous_commit', 'on', true);
     perform set_config('lock_timeout', '2s', true);
     begin
-      v_freed := v_freed + acme_private.bury(p_worker, v_dead);
+      v_freed := acme_private.bury(p_worker, v_dead);
     exception when lock_not_available or deadlock_detected then
       -- A commit of the dead one lasts, or is met from the other side: the next beat comes back to it.
       null;
     end;
-  end loop;
+  end if;
   return jsonb_build_object('is_known', true, 'contract', acme.version(), 'freed', v_freed);
 end
 $$;

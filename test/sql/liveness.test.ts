@@ -55,6 +55,11 @@ async function silence({ id }: SignedIn): Promise<void> {
     update acme_private.worker set heartbeat_at = now() - interval '1 minute' where id = ${id}`;
 }
 
+/** Each beat frees what one dead worker held; some of them are of tests before. */
+async function beatOften(worker: SignedIn): Promise<void> {
+  for (let i = 0; i < 8; i++) await worker.beat();
+}
+
 async function orderHeldBy({ id }: SignedIn): Promise<string> {
   const csr = await shop.insert();
   await putInState(shop.sql, csr, 'ordering');
@@ -109,7 +114,7 @@ test('a worker that is silent but holds its lock is left alone', async () => {
   const order = await orderHeldBy(slow);
   const other = await signIn();
   await silence(slow);
-  expect(await other.beat()).toMatchObject({ freed: 0 });
+  await beatOften(other);
   expect(await isHeld(order)).toBe(true);
   expect(await stateOf(slow)).toBe('silent');
   expect(await slow.beat()).toMatchObject({ is_known: true });
@@ -122,7 +127,7 @@ test('a worker that gave a sign of life just now is not looked at', async () => 
   await quick.die();
   await shop.sql`update acme_private.worker set heartbeat_at = now() + interval '1 minute' where id = ${quick.id}`;
   const other = await signIn();
-  await other.beat();
+  await beatOften(other);
   expect(await isHeld(order)).toBe(true);
   await other.die();
 });
@@ -137,7 +142,7 @@ test("somebody else's session that takes a dead worker's lock does not keep it a
   // worker_lock_class(), which a worker may not call
   await stranger`select pg_advisory_lock(1885823331, ${dead.id})`;
   const other = await signIn();
-  await other.beat();
+  await beatOften(other);
   expect(await isHeld(order)).toBe(false);
   await other.die();
 });
@@ -161,7 +166,7 @@ test('a worker of contract 0.1, which has no lock, is left to its leases', async
   const order = await orderHeldBy({ id } as SignedIn);
   await silence({ id } as SignedIn);
   const other = await signIn();
-  await other.beat();
+  await beatOften(other);
   expect(await isHeld(order)).toBe(true);
   await other.die();
 });
