@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createServer } from 'node:net';
+import { createServer } from 'node:http';
 import { expect, onTestFinished, test } from 'vitest';
 import { difference } from '../../../src/cli/doctor/clocks.ts';
 import { freePort } from '../../../src/local/ports.ts';
@@ -42,7 +42,8 @@ test('what is wrong with the environment is told at once, and the database is lo
 
 test('a database that is away hides nothing that can be looked at without it', async () => {
   const port = await freePort();
-  const other = createServer().listen(0, '127.0.0.1');
+  const other = createServer((_, response) => response.writeHead(404).end('Not found'));
+  other.listen(0, '127.0.0.1');
   onTestFinished(() => void other.close());
   await until(() => other.listening, { what: 'it listens' });
   const taken = (other.address() as { port: number }).port;
@@ -184,6 +185,6 @@ test('workers: one that fell silent is named, and csrs that nobody works on are 
     'Workers: problem: None runs, and 1 csrs wait for one. Start one: pgacme worker',
   ]);
   const silent = of('warning', lines).join('\n');
-  expect(silent).toMatch(/Worker \d+ \(alpha, process 4711\) has given no sign of life for 300/);
+  expect(silent).toMatch(/Worker \d+ \(alpha, process 4711\) has given no sign of life for 3\d\d s\./);
   expect(silent).toContain('Account main is new: no worker has registered it yet.');
 });
