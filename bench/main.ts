@@ -45,6 +45,11 @@ async function write(options: Options, results: Results): Promise<void> {
 
 async function measure(cluster: Cluster, options: Options, results: Results): Promise<void> {
   const has = (part: Part) => options.parts.includes(part);
+  // Written again before each part, so that a run that is cut short has what it measured.
+  const say = async (what: string) => {
+    process.stderr.write(`${what} …\n`);
+    await writeFile(join(options.out, 'bench.json'), JSON.stringify(results, null, 2));
+  };
   const scaled = (count: number) => Math.max(10, Math.round(count * options.scale));
   const profileDir = options.profile ? options.out : undefined;
   // The bare loop right beside what is held against it: a machine is not always as fast.
@@ -52,37 +57,33 @@ async function measure(cluster: Cluster, options: Options, results: Results): Pr
   for (const { inFlight, certificates } of levels) {
     const count = scaled(certificates);
     if (has('bare')) {
-      say(`bare loop, ${inFlight} in flight`);
+      await say(`bare loop, ${inFlight} in flight`);
       results.bare.push(await measureBare(inFlight, count));
     }
     for (const workers of has('workers') ? (inFlight === 32 ? options.workers : [1]) : []) {
-      say(`${workers} worker(s), ${inFlight} in flight`);
+      await say(`${workers} worker(s), ${inFlight} in flight`);
       const run = { workers, inFlight, certificates: count, profileDir };
       results.throughput.push(await measureThroughput(cluster, run));
     }
   }
   if (has('latency') || has('rest')) {
-    say('one at a time, and at rest');
+    await say('one at a time, and at rest');
     results.latency = await measureLatency(cluster, {
       certificates: has('latency') ? scaled(200) : 1,
       restSeconds: has('rest') ? 15 : 1,
     });
   }
-  for (const rows of has('insert') ? [10_000, 100_000] : []) {
-    say(`one INSERT of ${rows}`);
+  for (const rows of has('insert') ? options.insertRows : []) {
+    await say(`one INSERT of ${rows}`);
     results.inserts.push(await measureInsert(cluster, rows));
   }
   if (has('growth')) {
-    say(`with ${options.growthRows} rows there`);
+    await say(`with ${options.growthRows} rows there`);
     results.growth = await measureGrowth(cluster, {
       rows: options.growthRows,
       certificates: scaled(400),
     });
   }
-}
-
-function say(what: string): void {
-  process.stderr.write(`${what} …\n`);
 }
 
 const options = readOptions(process.argv.slice(2));

@@ -17,6 +17,8 @@ export interface Options {
   workers: readonly number[];
   /** Multiplies the numbers of certificates. */
   scale: number;
+  /** Rows of one INSERT each. */
+  insertRows: readonly number[];
   /** Rows that are there before the part growth measures. */
   growthRows: number;
   out: string;
@@ -31,6 +33,7 @@ const HELP = `npm run bench -- [options]
   --levels 1,8,32    orders in flight for bare and workers (all)
   --workers 1,2,3    worker processes at 32 in flight (all)
   --scale x          as many certificates, times x (1)
+  --insert-rows n,m  rows of one INSERT, for insert (10000,100000)
   --growth-rows n    csrs, certificates and events that are there already (1000000)
   --out dir          where bench.json, bench.svg and profiles go (.pgacme/bench)
   --profile          node --cpu-prof for the workers, and every statement inside functions (slower)
@@ -46,6 +49,7 @@ export function readOptions(args: string[]): Options | undefined {
       levels: { type: 'string', default: '1,8,32' },
       workers: { type: 'string', default: '1,2,3' },
       scale: { type: 'string', default: '1' },
+      'insert-rows': { type: 'string', default: '10000,100000' },
       'growth-rows': { type: 'string', default: '1000000' },
       out: { type: 'string', default: join('.pgacme', 'bench') },
       profile: { type: 'boolean', default: false },
@@ -65,6 +69,7 @@ export function readOptions(args: string[]): Options | undefined {
     levels: values.levels.split(',').map(Number),
     workers: values.workers.split(',').map(Number),
     scale: Number(values.scale),
+    insertRows: values['insert-rows'].split(',').map(Number),
     growthRows: Number(values['growth-rows']),
     out: resolve(values.out),
     profile: values.profile,
