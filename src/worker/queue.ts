@@ -88,14 +88,17 @@ export async function startQueue(
         },
       },
     });
+    const ended = runner.promise.catch((error: unknown) => log.warn({ err: error }, 'queue ended'));
     return {
       poolId,
       open,
-      ended: runner.promise.catch((error: unknown) => log.warn({ err: error }, 'queue ended')),
+      ended,
       async stop() {
         open();
         // Rejects where it has stopped by itself.
         await runner.stop().catch(() => undefined);
+        // It may still be writing what became of its last jobs.
+        await ended;
         await pool.end();
       },
     };

@@ -42,7 +42,7 @@ export function crashWorlds(
       host: '127.0.0.1',
       port: pebble.httpPort,
       async lookUp(token) {
-        for (const { sql } of worlds) {
+        for (const { sql } of [...worlds]) {
           const [row] = await sql<{ value: string | null }[]>`
             select acme.http01_response(${token}) as value`.catch(() => []);
           if (typeof row?.value === 'string') return row.value;
