@@ -63,19 +63,19 @@ exception when others then
 end
 $$;
 
--- A dispatch at a later time, once for each server and occasion: workers only.
-create or replace function acme_private.dispatch_at(p_server bigint, p_due timestamptz, p_why text default 'dispatch') returns void
+-- A dispatch at a time, once for each occasion: workers only, and last of all in a transaction, since a
+-- job's key is a lock until the commit.
+create or replace function acme_private.dispatch_at(p_due timestamptz, p_occasion text) returns void
 language plpgsql volatile
 as $$
 declare
+  v_key text := 'pgacme:dispatch:' || p_occasion;
+  v_run_at timestamptz := now() + greatest(p_due - acme_private.clock(), interval '0');
   v_job bigint;
 begin
   for i in 1..4 loop
     select j.id into v_job
-      from worker_schema.add_job(
-        identifier := 'dispatch', payload := '{}'::json,
-        run_at := now() + greatest(p_due - acme_private.clock(), interval '0'),
-        job_key := 'pgacme:' || p_why || ':' || p_server) j;
+      from worker_schema.add_job(identifier := 'dispatch', payload := '{}'::json, run_at := v_run_at, job_key := v_key) j;
     exit when v_job is not null;
   end loop;
 end

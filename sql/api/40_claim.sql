@@ -24,11 +24,15 @@ begin
       'step', case when c.cancel_request is not null and o.state in ('creating', 'authorizing', 'ready') then 'cancel' else m.step end,
       -- fresh: this worker has just moved it here, so there is no need to look at the server first
       'fresh', p_fresh and o.state in ('creating', 'ready'),
-      'account_id', o.account_id, 'account_version', acme_private.account_version(o.account_id),
+      'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
       'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
       from acme_private."order" o
       join acme.csr c on c.id = o.csr_id
+      -- account_version(), without a call of its own
+      join acme_private.account_state ast on ast.account_id = o.account_id
+      join acme.account acc on acc.id = o.account_id
+      join acme.server srv on srv.id = ast.server_id
       left join acme_private.step m on m.kind = 'order' and m.state = o.state
      where o.id = p_order);
 end
@@ -42,7 +46,7 @@ begin
     select jsonb_build_object(
       'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
       'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'prove',
-      'account_id', a.account_id, 'account_version', acme_private.account_version(a.account_id),
+      'account_id', a.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'url', a.url,
       -- which challenge types its orders' solvers can publish, by the name when it is known
       'solver', (select c.solver from acme_private.order_authorization oa
@@ -55,6 +59,9 @@ begin
                      where c.authorization_id = a.id and c.state in ('pending', 'processing') and r.state in ('intended', 'published')
                      order by c.id desc limit 1))
       from acme_private.authorization a
+      join acme_private.account_state ast on ast.account_id = a.account_id
+      join acme.account acc on acc.id = a.account_id
+      join acme.server srv on srv.id = ast.server_id
      where a.id = p_authorization);
 end
 $$;

@@ -14,13 +14,18 @@ declare
   v_now timestamptz := acme_private.clock();
   v_lock_timeout text := current_setting('lock_timeout');
 begin
-  select * into s from acme_private.csr_state where csr_id = p_csr;
-  select r.version, r.retry_request, r.renew_request, r.renew_reason, r.cancel_request, r.renewal, r.priority
-    into c from acme.csr r where r.id = p_csr;
-  if s.lease_token is not null
-     or c.version = s.seen_version and (c.cancel_request is null or s.state in ('cancelled', 'rejected')) then
+  -- Nearly always there is nothing to heed, which one look tells.
+  if not exists (
+    select from acme_private.csr_state x
+      join acme.csr r on r.id = x.csr_id
+     where x.csr_id = p_csr and x.lease_token is null
+       and (r.version <> x.seen_version
+            or r.cancel_request is not null and x.state not in ('cancelled', 'rejected'))
+  ) then
     return;
   end if;
+  select * into s from acme_private.csr_state where csr_id = p_csr;
+  select r.cancel_request into c from acme.csr r where r.id = p_csr;
   if s.order_id is not null then
     if c.cancel_request is not null then
       perform acme_private.enqueue('order', s.order_id);
@@ -417,14 +422,15 @@ end
 $$;
 
 -- An order that ends passes its place on, but cannot see a csr queued at that very moment: a dispatcher
--- that leaves a server full comes back. Called last of all: a job's key is a lock until the commit, and
--- who holds it must not wait for the lock of the dispatchers.
-create or replace function acme_private.come_back(p_server bigint) returns void
+-- that leaves a server full comes back.
+create or replace function acme_private.come_back(p_servers bigint[]) returns void
 language plpgsql volatile
 as $$
 begin
-  if acme_private.room(p_server) <= 0 then
-    perform acme_private.dispatch_at(p_server, acme_private.clock() + interval '1 second');
+  if exists (select from unnest(p_servers) s (id) where acme_private.room(s.id) <= 0)
+     -- One that waits will do, it finds the same queue; and add_job costs ten times this look.
+     and not exists (select from worker_schema.jobs j where j.key = 'pgacme:dispatch:soon' and j.locked_at is null and j.attempts = 0) then
+    perform acme_private.dispatch_at(acme_private.clock() + interval '1 second', 'soon');
   end if;
 end
 $$;
@@ -480,9 +486,7 @@ begin
       case when jsonb_array_length(v_received -> 'rows') > 0 then 0 else p_take - jsonb_array_length(v_claims) end);
     v_servers := v_servers || v_server;
   end loop;
-  foreach v_server in array v_servers loop
-    perform acme_private.come_back(v_server);
-  end loop;
+  perform acme_private.come_back(v_servers);
   return jsonb_build_object('received', v_received, 'claims', v_claims);
 end
 $$;
@@ -517,7 +521,7 @@ begin
   select * into s from acme_private.csr_state where csr_id = p_csr;
   if s.state in ('queued', 'renewing') and s.order_id is null then
     v_claims := acme_private.admit(p_worker, s.server_id, p_take);
-    perform acme_private.come_back(s.server_id);
+    perform acme_private.come_back(array[s.server_id]);
     return v_claims;
   elsif s.state = 'received' then
     perform acme_private.wake_dispatch();

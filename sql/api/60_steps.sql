@@ -32,8 +32,6 @@ create or replace function acme_private.account_registered(
 ) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_server bigint;
 begin
   perform acme_private.begin_work(false);
   update acme_private.account_state
@@ -42,12 +40,11 @@ begin
          reason_code = case when p_status <> 'valid' then 'account_' || p_status end,
          reason = case when p_status <> 'valid' then format('The server says that this account is %s. Insert another account.', p_status) end,
          last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
-   where account_id = p_account and lease_token = p_lease
-  returning server_id into v_server;
+   where account_id = p_account and lease_token = p_lease;
   if found then
     perform acme_private.note('account_registered', null, null, null, p_account, null, p_worker,
                               jsonb_build_object('url', p_url, 'status', p_status));
-    perform acme_private.dispatch_at(v_server, acme_private.clock());
+    perform acme_private.dispatch_at(acme_private.clock(), 'now');
   end if;
 end
 $$;
@@ -414,7 +411,7 @@ begin
   end if;
   if exists (select from acme_private.csr_state q
               where q.server_id = o.server_id and q.state in ('queued', 'renewing') and q.order_id is null) then
-    perform acme_private.dispatch_at(o.server_id, acme_private.clock());
+    perform acme_private.dispatch_at(acme_private.clock(), 'now');
   end if;
   return '[]';
 end

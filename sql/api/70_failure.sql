@@ -53,7 +53,7 @@ begin
     set until = greatest(c.until, excluded.until), reason = excluded.reason, problem = excluded.problem;
   perform acme_private.note('limited', null, null, null, p_account, null, p_worker,
     jsonb_build_object('server_id', p_server, 'until', p_until, 'problem', p_problem));
-  perform acme_private.dispatch_at(p_server, p_until, 'reopen');
+  perform acme_private.dispatch_at(p_until, 'reopen:' || p_server);
 end
 $$;
 

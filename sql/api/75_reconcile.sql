@@ -9,7 +9,7 @@ declare
   -- Jobs that were just added have this long to be found before they count as lost.
   v_late timestamptz := acme_private.clock() - interval '10 seconds';
   v_ready bigint[] := '{}';
-  v_servers bigint[] := '{}';
+  v_ended boolean := false;
   r record;
 begin
   -- A copy stays as it is until it is adopted.
@@ -49,12 +49,14 @@ begin
          from acme_private."order" o
         where o.id = r.id and o.is_live and o.lease_token is null
           for update;
-      v_servers := v_servers || r.server_id;
+      v_ended := true;
     end if;
   end loop;
   -- After the last csr was locked: the key of a job is a lock too, and workers take it after theirs.
   perform acme_private.enqueue('order', i) from unnest(v_ready) i order by i;
-  perform acme_private.dispatch_at(i, v_now) from (select distinct unnest(v_servers)) s (i) order by i;
+  if v_ended then
+    perform acme_private.dispatch_at(v_now, 'now');
+  end if;
 
   -- Authorizations that no order came to need: servers forget them, and so do we.
   update acme_private.authorization a
