@@ -18,7 +18,7 @@ export interface Action {
 /** What each actor does, and how often. */
 const MOVES: Record<Actor, Record<string, number>> = {
   worker: {
-    go: 24,
+    go: 32,
     job: 12,
     dispatch: 4,
     claim: 3,
