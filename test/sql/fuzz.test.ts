@@ -124,7 +124,7 @@ test.each([
           },
         ),
       ),
-      { numRuns: scaled(12, 4) },
+      { numRuns: scaled(8, 4) },
     );
   },
 );
