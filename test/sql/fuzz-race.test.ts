@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import postgres from 'postgres';
 import { test } from 'vitest';
-import { type Action, anyAction, type Memory, perform } from '../helpers/fuzz/actions.ts';
+import { type Action, anyAction, type Memory, perform, prepare } from '../helpers/fuzz/actions.ts';
 import { crowded, logTransitions, violations } from '../helpers/fuzz/invariants.ts';
 import { comeToRest } from '../helpers/fuzz/rest.ts';
 import { assertProperty } from '../helpers/fuzz/run.ts';
@@ -71,16 +71,6 @@ async function watch(world: World, byHand: boolean, log: Log, isOver: () => bool
   }
 }
 
-/** Csrs of both tenants that are accepted and wait for their turn. */
-async function prepare(world: World, worker: FuzzWorker): Promise<void> {
-  const memory: Memory = { asked: new Map() };
-  for (let a = 0; a < 24; a++) {
-    await perform(world, worker, memory, { what: 'insert', a, b: a, c: a % 8 });
-  }
-  await perform(world, worker, memory, { what: 'dispatch', a: 0, b: 0, c: 0 });
-  await perform(world, worker, memory, { what: 'go', a: 0, b: 0, c: 0 });
-}
-
 async function run({ workers, others, losesJobs }: Race, byHand: boolean): Promise<void> {
   const world = await makeWorld({ byHand, dawdle: true, places: { ca: 5, other: 3 } });
   try {
@@ -90,7 +80,7 @@ async function run({ workers, others, losesJobs }: Race, byHand: boolean): Promi
     const memory: Memory = { asked: new Map() };
     const log: Log = { told: [], problems: [] };
     let isOver = false;
-    await prepare(world, idle);
+    await prepare(world, idle, 24);
     const watching = watch(world, byHand, log, () => isOver);
     await Promise.all([
       ...workers.map((actions, i) =>

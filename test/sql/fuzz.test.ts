@@ -1,9 +1,9 @@
 import * as fc from 'fast-check';
 import { test } from 'vitest';
-import { type Action, anyAction, type Memory, perform } from '../helpers/fuzz/actions.ts';
+import { type Action, anyAction, type Memory, perform, prepare } from '../helpers/fuzz/actions.ts';
 import { crowded, fingerprint, logTransitions, violations } from '../helpers/fuzz/invariants.ts';
 import { comeToRest } from '../helpers/fuzz/rest.ts';
-import { assertProperty, replay } from '../helpers/fuzz/run.ts';
+import { assertProperty, replay, shrinkingForAMinute } from '../helpers/fuzz/run.ts';
 import { type FuzzWorker, leases, makeWorker } from '../helpers/fuzz/worker.ts';
 import { makeWorld, type World } from '../helpers/fuzz/world.ts';
 import { scaled } from '../helpers/scale.ts';
@@ -107,21 +107,24 @@ test.each([
           ...(replayPath === undefined ? {} : { replayPath }),
         }),
         fc.boolean(),
-        async (commands, losesJobs) => {
-          const world = await makeWorld({ byHand, dawdle: false, places: { ca: 2, other: 1 } });
-          try {
-            await logTransitions(world.sql);
-            const workers = [await makeWorker(world, 'anna'), await makeWorker(world, 'ben')];
-            const memory: Memory = { asked: new Map() };
-            const real: Real = { world, workers, memory, byHand };
-            await fc.asyncModelRun(() => ({ model: { leases: new Map() }, real }), commands);
-            await comeToRest(world, workers, memory, { losesJobs });
-          } finally {
-            await world.database.drop();
-          }
-        },
+        shrinkingForAMinute(
+          async (commands: Iterable<fc.AsyncCommand<Model, Real>>, losesJobs: boolean) => {
+            const world = await makeWorld({ byHand, dawdle: false, places: { ca: 2, other: 1 } });
+            try {
+              await logTransitions(world.sql);
+              const workers = [await makeWorker(world, 'anna'), await makeWorker(world, 'ben')];
+              const memory: Memory = { asked: new Map() };
+              const real: Real = { world, workers, memory, byHand };
+              for (const worker of workers.slice(0, 1)) await prepare(world, worker, 6);
+              await fc.asyncModelRun(() => ({ model: { leases: new Map() }, real }), commands);
+              await comeToRest(world, workers, memory, { losesJobs });
+            } finally {
+              await world.database.drop();
+            }
+          },
+        ),
       ),
-      { numRuns: scaled(12, 4) },
+      { numRuns: scaled(8, 4) },
     );
   },
 );

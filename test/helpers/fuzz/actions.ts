@@ -18,12 +18,12 @@ export interface Action {
 /** What each actor does, and how often. */
 const MOVES: Record<Actor, Record<string, number>> = {
   worker: {
-    go: 24,
+    go: 32,
     job: 12,
     dispatch: 4,
     claim: 3,
     attend: 2,
-    echo: 2,
+    echo: 6,
     reconcile: 2,
     release: 1,
     forget: 1,
@@ -268,4 +268,14 @@ async function pick(world: World, kind: string, nth: number): Promise<number> {
     [nth],
   );
   return row?.id ?? 0;
+}
+
+/** Csrs of both tenants that are accepted and wait for their turn. */
+export async function prepare(world: World, worker: FuzzWorker, count: number): Promise<void> {
+  const memory: Memory = { asked: new Map() };
+  for (let a = 0; a < count; a++) {
+    await perform(world, worker, memory, { what: 'insert', a, b: a, c: a % 8 });
+  }
+  await perform(world, worker, memory, { what: 'dispatch', a: 0, b: 0, c: 1 });
+  await perform(world, worker, memory, { what: 'go', a: 0, b: 0, c: 0 });
 }

@@ -40,3 +40,22 @@ export function replay(): { seed?: number; path?: string; commands?: string } {
     ...(commands === undefined ? {} : { commands }),
   };
 }
+
+/** How long a failure is made smaller. */
+const SHRINK_MS = 60_000;
+
+/** A run for a property; a minute after the first failure all further tries to shrink it pass at once. */
+export function shrinkingForAMinute<A extends unknown[]>(
+  run: (...args: A) => Promise<void>,
+): (...args: A) => Promise<void> {
+  let failedAt: number | undefined;
+  return async (...args) => {
+    if (failedAt !== undefined && performance.now() - failedAt > SHRINK_MS) return;
+    try {
+      await run(...args);
+    } catch (error) {
+      failedAt ??= performance.now();
+      throw error;
+    }
+  };
+}

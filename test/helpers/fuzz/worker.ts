@@ -67,7 +67,7 @@ export function hold(worker: FuzzWorker, claims: Claim[]): void {
   for (const claim of claims) worker.held.push({ claim });
 }
 
-/** Performs the step of a claim and commits what came of it, success below 65. Says what was done. */
+/** Performs the step of a claim and commits what came of it, success below 80. Says what was done. */
 export async function commit(
   world: World,
   worker: FuzzWorker,
@@ -86,7 +86,7 @@ export async function commit(
     await steps.release(claim);
     return `release ${row}: no step`;
   }
-  if (draw.b >= 65) {
+  if (draw.b >= 80) {
     const failure = failureOf(claim, draw);
     return next(
       `step_failed ${claim.step} ${failure.class}`,
