@@ -71,6 +71,8 @@ export async function startCluster(options: {
       const name = `bench_${randomBytes(4).toString('hex')}`;
       await admin`create database ${admin(name)} template ${admin(TEMPLATE)}`;
       const sql = connect({ databaseUrl: urlOf(name), name: 'bench', max: 2 });
+      // Else it would be held as a copy of the template.
+      await sql`update acme_private.installation set database_name = ${name}`;
       const asApp = connect({ databaseUrl: urlOf(name, app), name: 'bench', max: 1 });
       return {
         name,

@@ -164,14 +164,15 @@ begin
     -- Its jobs first: what is enqueued below then takes the same job again rather than a second one.
     perform worker_schema.force_unlock_workers(array[w.pool_id]);
   end if;
-  foreach v_id in array v_orders loop
-    perform acme_private.enqueue('order', v_id);
+  -- In the order of reconcile: a job's key is a lock.
+  foreach v_id in array v_accounts loop
+    perform acme_private.enqueue('account', v_id);
   end loop;
   foreach v_id in array v_authorizations loop
     perform acme_private.enqueue('authorization', v_id);
   end loop;
-  foreach v_id in array v_accounts loop
-    perform acme_private.enqueue('account', v_id);
+  foreach v_id in array v_orders loop
+    perform acme_private.enqueue('order', v_id);
   end loop;
   perform acme_private.wake_dispatch();
   -- Unlocking tells nobody; this is how graphile-worker's workers hear of jobs.
