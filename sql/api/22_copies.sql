@@ -3,7 +3,7 @@
 --
 -- Nothing is remembered between calls: what is, is compared with what was set up at each gate through
 -- which work comes to a worker (claim, dispatch, attend, pass_on). A flag would be copied with the
--- database, and a worker that reconnects may find itself on a copy. One look costs 0.025 ms, most of it
+-- database, and a worker that reconnects may find itself on a copy. One look costs 0.03 ms, half of it
 -- for pg_control_system(), which everybody may call and which reads a file of 8 kB.
 
 -- May this worker have work? An unknown worker, or one of an earlier version, has no environment to compare.
