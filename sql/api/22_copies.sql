@@ -108,9 +108,10 @@ begin
     execute 'select acme_private.raise_epoch()';
   end if;
   perform acme_private.note('database_adopted', null, p_detail => jsonb_build_object('was', v_was, 'is', v_is));
-  -- Whatever was woken while the database was held found nothing to do.
+  -- Whatever was woken while the database was held found nothing to do. The caller has reconcile() wake the
+  -- rest in a transaction of its own: raise_epoch() keeps commits of workers waiting until this one ends,
+  -- and reconcile() waits for what they hold.
   perform acme_private.wake_dispatch();
-  perform acme_private.reconcile();
   return jsonb_build_object('was', v_was, 'is', v_is);
 end
 $$;
