@@ -3,7 +3,7 @@
 --
 -- Nothing is remembered between calls: what is, is compared with what was set up at each gate through
 -- which work comes to a worker (claim, dispatch, attend, pass_on). A flag would be copied with the
--- database, and a worker that reconnects may find itself on a copy. One look costs 0.025 ms, most of it
+-- database, and a worker that reconnects may find itself on a copy. One look costs 0.03 ms, half of it
 -- for pg_control_system(), which everybody may call and which reads a file of 8 kB.
 
 -- May this worker have work? An unknown worker, or one of an earlier version, has no environment to compare.
@@ -108,9 +108,10 @@ begin
     execute 'select acme_private.raise_epoch()';
   end if;
   perform acme_private.note('database_adopted', null, p_detail => jsonb_build_object('was', v_was, 'is', v_is));
-  -- Whatever was woken while the database was held found nothing to do.
+  -- Whatever was woken while the database was held found nothing to do. The caller has reconcile() wake the
+  -- rest in a transaction of its own: raise_epoch() keeps commits of workers waiting until this one ends,
+  -- and reconcile() waits for what they hold.
   perform acme_private.wake_dispatch();
-  perform acme_private.reconcile();
   return jsonb_build_object('was', v_was, 'is', v_is);
 end
 $$;

@@ -79,7 +79,7 @@ export async function adoptDatabase(options: {
     max: 1,
   });
   try {
-    return await sql.begin(async (tx) => {
+    const adopted = await sql.begin(async (tx) => {
       const [there] = await tx<{ isThere: boolean }[]>`
         select exists (
           select from pg_proc p
@@ -97,7 +97,17 @@ export async function adoptDatabase(options: {
         select acme_private.adopt_database(${options.environment ?? null}) as adopted`;
       return row?.adopted ?? undefined;
     });
+    if (adopted !== undefined) await wakeAll(sql);
+    return adopted;
   } finally {
     await sql.end({ timeout: 5 });
   }
+}
+
+/** What was under way in the original; else the workers' own reconcile finds it within a minute. */
+async function wakeAll(sql: Sql): Promise<void> {
+  await sql.begin(async (tx) => {
+    await tx`set local role acme_owner`;
+    await tx`select acme_private.reconcile()`;
+  });
 }
