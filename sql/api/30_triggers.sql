@@ -264,6 +264,27 @@ $$;
 create or replace trigger _500_update after update on acme.account
   for each row execute function acme_private.tg_account__update();
 
+-- What a foreign key of csr_state and others would do, but for the lock that each new row of theirs would
+-- take on the account (sql/migrations/000005_growth.sql). A dispatcher that gives csrs to an account locks
+-- it, so none is missed.
+create or replace function acme_private.tg_account__delete() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from acme.account where id = old.id for update;
+  if exists (select from acme_private.csr_state s where s.account_id = old.id)
+     or exists (select from acme_private."order" o where o.account_id = old.id)
+     or exists (select from acme_private.authorization a where a.account_id = old.id) then
+    raise exception 'The account % has csrs or orders and cannot be deleted.', old.name
+      using errcode = 'foreign_key_violation',
+            hint = 'acme.pause(''account'', name, reason) ends its use; csrs that were ordered with it keep it.';
+  end if;
+  return old;
+end
+$$;
+create or replace trigger _100_delete before delete on acme.account
+  for each row execute function acme_private.tg_account__delete();
+
 create or replace function acme_private.tg_account__version() returns trigger
 language plpgsql volatile
 as $$

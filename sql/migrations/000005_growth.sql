@@ -3,11 +3,19 @@
 
 -- Checked by a query and a row lock for each new row; and again when a row is updated twice in one
 -- transaction, so that an application that had its own row of acme.csr locked, or was deleting it, held
--- up the dispatcher. That a csr_state goes with its csr is what a trigger sees to (sql/api/30_triggers.sql). That a server stays while it is needed follows from its accounts:
--- each csr_state and each order names an account of it, and accounts restrict both.
+-- up the dispatcher. That a csr_state goes with its csr is what a trigger sees to (sql/api/30_triggers.sql).
 alter table acme_private.csr_state drop constraint csr_state_csr_id_fkey;
+
+-- Each certificate locked the row of its account three times over, and all that were under way at once
+-- the same row: PostgreSQL keeps the list of those who do, and writes it anew for each. A trigger keeps
+-- an account that is needed (sql/api/30_triggers.sql), and an account keeps its server.
+alter table acme_private.csr_state drop constraint csr_state_account_id_fkey;
 alter table acme_private.csr_state drop constraint csr_state_server_id_fkey;
+alter table acme_private."order" drop constraint order_account_id_fkey;
 alter table acme_private."order" drop constraint order_server_id_fkey;
+alter table acme_private.authorization drop constraint authorization_account_id_fkey;
+-- For those keys alone, and written anew with each change of a csr's state.
+drop index acme_private.csr_state_account_idx;
 
 -- For the foreign key, when a solver is renamed or deleted.
 create index csr_solver_idx on acme.csr (solver) where solver is not null;
