@@ -73,9 +73,9 @@ end;
 comment on function acme.changes(text, int) is
   'The events after a cursor (each row has its own; '''' is the beginning), at most max, in an order in which none is ever skipped. An event comes once every transaction that began to write before its own has ended.';
 
--- To be called in the transaction that takes a restored database into use, before anything else in it: it
--- waits until every transaction that has written an event has ended, and keeps others waiting until the
--- commit. The number is taken from the clock, so that two restores of one backup do not get the same.
+-- To be called in the transaction that takes a restored database into use (adopt_database), before it
+-- writes an event or locks what writers of events lock: it waits until every transaction that has written
+-- one has ended, and keeps others waiting until the commit. The number is taken from the clock, so that two restores of one backup do not get the same.
 create or replace function acme_private.raise_epoch() returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -386,6 +386,15 @@ test('what is to be published or removed by hand for over a day', async () => {
   ]);
 });
 
+test('nothing is stuck in a database that is held as a copy', async () => {
+  const id = await inState('issued');
+  await set('csr_state', `csr_id = ${id}`, { renew_at: ago(10) });
+  await shop.sql`update acme_private.installation set database_name = 'original'`;
+  expect(await look()).toEqual([]);
+  await shop.sql`update acme_private.installation set database_name = current_database()`;
+  expect(await look()).toMatchObject([{ id, reason_code: 'renewal_not_begun' }]);
+});
+
 test('jobs that the queue gave up; of what comes again each minute only the last run', async () => {
   const { sql } = shop;
   await sql`
