@@ -137,9 +137,12 @@ $$;
 -- specific. null: none can.
 -- http-01 proves no wildcard (RFC 8555 §8.3).
 create or replace function acme_private.solver_for(p_solver text, p_identifier text) returns acme.solver
-language sql stable
+language plpgsql stable
 as $$
-  select s.*
+declare
+  v_solver acme.solver;
+begin
+  select s.* into v_solver
     from acme.solver s
    cross join lateral (
      select max(case when n = '*' then 0 else length(n) end) as specific
@@ -150,7 +153,9 @@ as $$
      and (p_solver is not null or fit.specific is not null)
      and not (s.challenge_type = 'http-01' and p_identifier like '*.%')
    order by fit.specific desc, s.id
-   limit 1
+   limit 1;
+  return v_solver;
+end
 $$;
 
 -- One line of the audit trail; those that an application waits for are also announced.

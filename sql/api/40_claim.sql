@@ -50,7 +50,7 @@ begin
       'url', a.url,
       -- which challenge types its orders' solvers can publish, by the name when it is known
       'solver', (select c.solver from acme_private.order_authorization oa
-                   join acme_private."order" o on o.id = oa.order_id and o.is_live
+                   join acme_private."order" o on o.id = oa.order_id and o.finished_at is null
                    join acme.csr c on c.id = o.csr_id
                   where oa.authorization_id = a.id order by o.id limit 1),
       'challenge', (select jsonb_build_object('url', c.url, 'type', c.type, 'token', c.token, 'is_published', r.state = 'published')
@@ -176,14 +176,15 @@ $$;
 comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
 
 -- The live orders of an authorization, before it is locked itself (the lock order: csr states, orders,
--- authorizations, records).
+-- authorizations, records). They are told by finished_at, as wherever an authorization's orders are looked
+-- for: by is_live PostgreSQL would read the small index of all live orders, and what died in it.
 create or replace function acme_private.lock_orders(p_authorization bigint) returns void
 language plpgsql volatile
 as $$
 begin
   perform from acme_private."order" o
     join acme_private.order_authorization oa on oa.order_id = o.id
-   where oa.authorization_id = p_authorization and o.is_live
+   where oa.authorization_id = p_authorization and o.finished_at is null
    order by o.id
      for update of o;
 end
@@ -212,7 +213,7 @@ begin
   if not exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'))
      and not exists (select from acme_private."order" o
                        join acme_private.order_authorization oa on oa.order_id = o.id
-                      where oa.authorization_id = p_authorization and o.is_live and o.is_parked) then
+                      where oa.authorization_id = p_authorization and o.finished_at is null and o.is_parked) then
     return;
   end if;
   update acme_private."order" o

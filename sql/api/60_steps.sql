@@ -214,7 +214,7 @@ begin
     a.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
     jsonb_build_object('identifier', v_name, 'type', v_offer ->> 'type', 'solver', v_solver.name))
     from acme_private.order_authorization oa
-    join acme_private."order" o on o.id = oa.order_id and o.is_live
+    join acme_private."order" o on o.id = oa.order_id and o.finished_at is null
    where oa.authorization_id = p_authorization;
   return jsonb_build_object('challenge', jsonb_build_object(
     'url', v_offer ->> 'url', 'type', v_offer ->> 'type', 'token', v_offer ->> 'token', 'is_published', v_is_published));
@@ -275,7 +275,7 @@ begin
     select x.id, x.csr_id, x.tenant, x.state, x.lease_token
       from acme_private."order" x
       join acme_private.order_authorization oa on oa.order_id = x.id
-     where oa.authorization_id = p_authorization and x.is_live
+     where oa.authorization_id = p_authorization and x.finished_at is null
      order by x.id
   loop
     perform acme_private.note('authorization_valid', o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,

@@ -60,7 +60,8 @@ export async function openSession(
       databaseUrl,
       isPooled: listenUrl !== undefined,
       name: 'pgacme worker',
-      max: Math.min(concurrency, 10) + 1,
+      // More would wait for the same cores and locks: 4 issue faster than 10 (docs/performance.md).
+      max: Math.min(concurrency, 4) + 1,
       onNotice: (line) => log.warn(line),
     });
     closing.push(() => sql.end({ timeout: 5 }));

@@ -105,7 +105,7 @@ async function connections(
   // docs/operations.md, Workers: steps, the queue, the responder, and the lock.
   const most = facts.workers
     .filter(({ state }) => state === 'running')
-    .reduce((sum, { concurrency }) => sum + Math.min(concurrency, 10) + 1 + concurrency + 2 + 3, 0);
+    .reduce((sum, { concurrency }) => sum + Math.min(concurrency, 4) + 1 + concurrency + 2 + 3, 0);
   if (most + is.others <= is.room) return [];
   return [
     warning(
