@@ -1,8 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { expect } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
-import { type AcmeRecord, finalizations, ordersMade } from '../helpers/recording-proxy/index.ts';
 import type { PgacmeProcess } from '../helpers/process.ts';
+import { type AcmeRecord, finalizations, ordersMade } from '../helpers/recording-proxy/index.ts';
 import type { World } from '../helpers/world.ts';
 import type { CrashWorld } from './crash-world.ts';
 
