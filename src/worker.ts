@@ -46,7 +46,7 @@ const LONGEST_PAUSE_MS = 30_000;
  * database. It outlives a restart of PostgreSQL: when it loses its lock, it drops what it was doing
  * and starts anew as soon as it can. Where the database is of another version, it waits.
  *
- * @throws PgacmeError ERR_NOT_MIGRATED; ERR_SECRET_KEY; and the driver's error when there is no database.
+ * @throws PgacmeError ERR_NOT_MIGRATED; ERR_POOLER; ERR_SECRET_KEY; and the driver's error when there is no database.
  */
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { databaseUrl, listenUrl, log = makeLogger('info') } = options;

@@ -27,9 +27,10 @@ begin
     raise exception 'Another session holds the lock of worker %; it is taken by workers only.', v_worker
       using errcode = 'lock_not_available', hint = 'Find it in pg_locks by its objid, and end it.';
   end if;
-  if p_replaces is not null then
-    perform acme_private.bury(v_worker, p_replaces);
-  end if;
+  -- A standby that was promoted may not know of that row, and have given its id to somebody else, or now.
+  perform acme_private.bury(v_worker, w.id)
+     from acme_private.worker w
+    where w.id = p_replaces and w.id <> v_worker and w.host = p_host and w.pid = p_pid;
   return v_worker;
 end
 $$;

@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import postgres from 'postgres';
 import { connect, type Sql } from './connect.ts';
 import { primaryOf } from './hosts.ts';
 import { plan } from './plan.ts';
@@ -23,6 +25,13 @@ export interface Migrated {
 
 /** Longer than a session of an application should hold a lock. */
 export const LOCK_TIMEOUT = '30s';
+/**
+ * How long one try waits for a table: shorter than PostgreSQL's deadlock_timeout (1 s), so that of two
+ * sessions in each other's way it is never a worker or an application that has to give up.
+ */
+const TRY_TIMEOUT = '800ms';
+/** How long it tries. */
+const TRY_MS = 30_000;
 
 /**
  * Brings the database to this version: roles, schemas, tables, functions, grants, and the queue's
@@ -47,7 +56,10 @@ export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
     // Held by this one connection until it ends: over the queue's own transactions, too.
     await sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, false)`;
     await sql`select pg_advisory_lock(hashtextextended('pgacme.migrate', 0))`;
-    const { applied, workerSchema, held } = await applyFiles(sql, options, log);
+    const { applied, workerSchema, held, lines } = await undisturbed(log, () =>
+      applyFiles(sql, options),
+    );
+    for (const line of lines) log(line);
     await installQueue(databaseUrl, workerSchema);
     if (held !== null) log(held);
     return { applied };
@@ -59,25 +71,46 @@ export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
 function applyFiles(
   sql: Sql,
   options: MigrateOptions,
-  log: (line: string) => void,
-): Promise<{ applied: string[]; workerSchema: string; held: string | null }> {
+): Promise<{ applied: string[]; workerSchema: string; held: string | null; lines: string[] }> {
   return sql.begin(async (tx) => {
     await tx`set local check_function_bodies = off`;
+    await tx`select set_config('lock_timeout', ${TRY_TIMEOUT}, true)`;
     const standing = await prepare(tx, options);
     const parts = await plan(tx, standing, options.environment);
     await tx`set local role acme_owner`;
     const applied: string[] = [];
+    const lines: string[] = [];
     for (const part of parts) {
       await tx.unsafe(part.sql);
       if (part.name === undefined) continue;
       applied.push(part.name);
-      log(part.log);
+      lines.push(part.log);
     }
     // The environment is the workers', and may be set for them alone.
     const [hold] = await tx<
       { held: string | null }[]
     >`select acme_private.hold_sentence(null) as held`;
     await tx`reset role`;
-    return { applied, workerSchema: standing.workerSchema, held: hold?.held ?? null };
+    return { applied, workerSchema: standing.workerSchema, held: hold?.held ?? null, lines };
   });
+}
+
+/**
+ * Workers and applications go on meanwhile, and lock tables in whatever order: a try that is in somebody's
+ * way, or somebody in its way, is rolled back, which lets all of them pass, and made again.
+ */
+async function undisturbed<T>(log: (line: string) => void, work: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      // lock_not_available, deadlock_detected
+      const isInUse =
+        error instanceof postgres.PostgresError && ['55P03', '40P01'].includes(error.code);
+      if (!isInUse || performance.now() - startedAt > TRY_MS) throw error;
+      if (attempt === 1) log('tables are in use; it is tried again, for up to 30 s');
+      await delay(100 + Math.random() * 400);
+    }
+  }
 }

@@ -85,6 +85,8 @@ export async function startQueue(
           // One worker must not hoard what others could do; completing in batches costs no latency at 0.
           localQueue: { size: concurrency },
           completeJobBatchDelay: 0,
+          // Not in a batch, nobody waits for it: where the connection is gone, its rejection ends the process.
+          failJobBatchDelay: 0,
         },
       },
     });

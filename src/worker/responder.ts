@@ -1,12 +1,14 @@
 import type { Logger } from 'pino';
 import type { Listen } from '../config.ts';
-import { connect } from '../db/connect.ts';
+import { connect, type Sql } from '../db/connect.ts';
+import { primaryOf } from '../db/hosts.ts';
 import { type Http01Responder, startHttp01 } from '../solver/http01.ts';
 import type { Published } from '../solver/published.ts';
 
 /**
  * http-01 on a pool of its own, so that strangers' requests never wait with or delay the work. It goes
- * on while the worker has lost its lock: what is published is in the database.
+ * on while the worker has lost its lock: what is published is in the database. It asks the primary, since
+ * a standby may not have the answer yet.
  */
 export async function startResponder(
   listen: Listen,
@@ -14,34 +16,54 @@ export async function startResponder(
   published: Published,
   log: Logger,
 ): Promise<Http01Responder> {
-  const sql = connect({
-    databaseUrl: database.url,
-    isPooled: database.isPooled,
-    name: 'pgacme http-01',
-    max: 2,
+  const pools = new Pools(database);
+  const responder = await startHttp01({
+    ...listen,
+    lookUp: async (token) => published.get(token) ?? pools.answer(token),
+    onError: (error) => log.warn({ err: error }, 'http-01 look-up failed'),
   });
-  try {
-    const responder = await startHttp01({
-      ...listen,
-      lookUp: async (token) => {
-        const here = published.get(token);
-        if (here !== undefined) return here;
-        const [row] = await sql<
-          { value: string | null }[]
-        >`select acme.http01_response(${token}) as value`;
-        return row?.value ?? null;
-      },
-      onError: (error) => log.warn({ err: error }, 'http-01 look-up failed'),
-    });
-    return {
-      ...responder,
-      async stop() {
-        await responder.stop();
-        await sql.end({ timeout: 2 });
-      },
-    };
-  } catch (error) {
-    await sql.end({ timeout: 2 });
-    throw error;
+  return {
+    ...responder,
+    async stop() {
+      await responder.stop();
+      await pools.end();
+    },
+  };
+}
+
+/** The pool at the primary; another one after a look-up failed, since that host may be none any more. */
+class Pools {
+  readonly #database: { url: string | undefined; isPooled: boolean };
+  #pool: Promise<Sql> | undefined;
+
+  constructor(database: { url: string | undefined; isPooled: boolean }) {
+    this.#database = database;
+  }
+
+  async answer(token: string): Promise<string | null> {
+    const pool = (this.#pool ??= this.#open());
+    try {
+      const sql = await pool;
+      const [row] = await sql<{ value: string | null }[]>`
+        select acme.http01_response(${token}) as value`;
+      return row?.value ?? null;
+    } catch (error) {
+      if (this.#pool === pool) {
+        this.#pool = undefined;
+        // Others may still wait for its answers.
+        void pool.then((sql) => sql.end({ timeout: 5 })).catch(() => undefined);
+      }
+      throw error;
+    }
+  }
+
+  async end(): Promise<void> {
+    const sql = await this.#pool?.catch(() => undefined);
+    await sql?.end({ timeout: 2 });
+  }
+
+  async #open(): Promise<Sql> {
+    const { url, isPooled } = this.#database;
+    return connect({ databaseUrl: await primaryOf(url), isPooled, name: 'pgacme http-01', max: 2 });
   }
 }

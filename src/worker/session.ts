@@ -2,7 +2,9 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { connect } from '../db/connect.ts';
 import { primaryOf } from '../db/hosts.ts';
+import { isTransactionPooler } from '../db/pooler.ts';
 import { Steps } from '../db/steps.ts';
+import { PgacmeError } from '../errors.ts';
 import type { SealingKey } from '../seal.ts';
 import type { Published } from '../solver/published.ts';
 import { Accounts } from '../tasks/accounts.ts';
@@ -51,6 +53,12 @@ export async function openSession(
   const { listenUrl, secret, concurrency, deadAfterMs, published, log } = options;
   const databaseUrl = await primaryOf(options.databaseUrl);
   const direct = listenUrl === undefined ? databaseUrl : await primaryOf(listenUrl);
+  if (await isTransactionPooler(direct)) {
+    throw new PgacmeError(
+      'ERR_POOLER',
+      `${listenUrl === undefined ? 'DATABASE_URL' : 'PGACME_LISTEN_URL'} leads through a pooler in transaction mode, where LISTEN and the lock of a worker do not last. Set PGACME_LISTEN_URL to a URL of the same database that leads to PostgreSQL itself.`,
+    );
+  }
   const closing: (() => Promise<unknown>)[] = [];
   const closeAll = async () => {
     for (const close of closing.splice(0).reverse()) await close().catch(() => undefined);

@@ -24,11 +24,11 @@ interface SignedIn {
   die(): Promise<void>;
 }
 
-async function signIn(replaces: number | null = null): Promise<SignedIn> {
+async function signIn(replaces: number | null = null, pid = 1): Promise<SignedIn> {
   const session = postgres(url, { max: 1, onnotice: () => undefined });
   sessions.push(session);
   const [row] = await session<{ id: string; pid: number }[]>`
-    select acme_private.worker_begin('here', 1, 'test', 1, ${replaces}) as id, pg_backend_pid() as pid`;
+    select acme_private.worker_begin('here', ${pid}, 'test', 1, ${replaces}) as id, pg_backend_pid() as pid`;
   const id = Number(row?.id);
   return {
     id,
@@ -155,6 +155,15 @@ test('a worker that was buried is told so, and signs in anew under another id', 
   expect(await first.beat()).toMatchObject({ is_known: false });
   expect(again.id).not.toBe(first.id);
   await Promise.all([first.die(), again.die()]);
+});
+
+test('a worker whose old id is another one by now, after a fail-over that lost its row, buries nobody', async () => {
+  const other = await signIn();
+  const order = await orderHeldBy(other);
+  const later = await signIn(other.id, 2);
+  expect(await isHeld(order)).toBe(true);
+  expect(await other.beat()).toMatchObject({ is_known: true });
+  await Promise.all([other.die(), later.die()]);
 });
 
 test('a worker of contract 0.1, which has no lock, is left to its leases', async () => {

@@ -7,6 +7,7 @@ import { dumpContract } from '../helpers/contract.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { pgacmeRefusal } from '../helpers/refusal.ts';
+import { until } from '../helpers/until.ts';
 
 /** A database of this run without pgacme. */
 async function emptyDatabase(): Promise<FreshDatabase> {
@@ -51,6 +52,32 @@ test('functions, views and grants are made anew when their files have changed, a
   await sql`drop view acme.worker_status`;
   expect((await migrate({ databaseUrl: url })).applied).toEqual(['api']);
   expect(await dumpContract(sql)).toBe(contract);
+});
+
+test('a session that locks tables in another order is not in its way for long, and is never the one to give up', async () => {
+  const { sql, url } = await freshDatabase();
+  await sql`update acme_private.migration set sha256 = 'of an earlier version' where name = 'api'`;
+  const lines: string[] = [];
+  let migrated: Promise<unknown> | undefined;
+  await sql.begin(async (tx) => {
+    await tx`lock table acme_private.account_state in row exclusive mode`;
+    migrated = migrate({ databaseUrl: url, log: (line) => lines.push(line) });
+    await until(
+      () =>
+        sql`
+        select from pg_locks
+         where relation = 'acme_private.account_state'::regclass and not granted`.then(
+          (rows) => rows.length > 0,
+        ),
+      { what: 'the migrate waits for the table', timeoutMs: 30_000, everyMs: 5 },
+    );
+    // One that it has locked before: each would wait for the other.
+    await tx`lock table acme_private.csr_state in row exclusive mode`;
+    await until(() => lines.includes('tables are in use; it is tried again, for up to 30 s'), {
+      what: 'the migrate has given up its try',
+    });
+  });
+  expect(await migrated).toEqual({ applied: ['api'] });
 });
 
 test('several at once are safe: one does the work, the others find it done', async () => {

@@ -1,4 +1,5 @@
 import { connect, type Sql } from '../../db/connect.ts';
+import { isTransactionPooler } from '../../db/pooler.ts';
 import { databaseSentence } from '../database-error.ts';
 import { type Check, type Finding, ok, problem } from './finding.ts';
 
@@ -56,29 +57,4 @@ async function identityOf(sql: Sql): Promise<string | undefined> {
       from pg_control_system() s, pg_database d
      where d.datname = current_database()`;
   return row?.identity;
-}
-
-/**
- * In transaction mode a connection has a backend of its own only as long as a transaction lasts. So
- * another one takes the backend that this one used last, and keeps it.
- */
-async function isTransactionPooler(databaseUrl: string | undefined): Promise<boolean> {
-  const options = { databaseUrl, name: 'pgacme doctor', max: 1, isPooled: true };
-  const [one, other] = [connect(options), connect(options)];
-  try {
-    const before = await backendOf(one);
-    // Both are connected before the transaction begins, so that it gets what is free then.
-    await backendOf(other);
-    return await other.begin(async (tx) => {
-      const held = await backendOf(tx);
-      return held === before || (await backendOf(one)) !== before;
-    });
-  } finally {
-    await Promise.all([one.end({ timeout: 2 }), other.end({ timeout: 2 })]);
-  }
-}
-
-async function backendOf(sql: Pick<Sql, 'unsafe'>): Promise<number | undefined> {
-  const [row] = await sql.unsafe<{ pid: number }[]>('select pg_backend_pid() as pid');
-  return row?.pid;
 }
