@@ -30,7 +30,9 @@ export default tseslint.config(
     plugins: { 'simple-import-sort': simpleImportSort },
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ['*.js', '.ci/*.mjs', '.ci/parts/*.mjs', 'docker/*.mjs'] },
+        projectService: {
+          allowDefaultProject: ['*.js', '.ci/*.mjs', '.ci/parts/*.mjs', 'docker/*.mjs'],
+        },
         tsconfigRootDir: import.meta.dirname,
       },
     },

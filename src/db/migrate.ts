@@ -31,7 +31,7 @@ export const LOCK_TIMEOUT = '30s';
  */
 const TRY_TIMEOUT = '800ms';
 /** How long it tries. */
-const TRY_MS = 30_000;
+const TRY_MS = 120_000;
 
 /**
  * Brings the database to this version: roles, schemas, tables, functions, grants, and the queue's
@@ -109,7 +109,7 @@ async function undisturbed<T>(log: (line: string) => void, work: () => Promise<T
       const isInUse =
         error instanceof postgres.PostgresError && ['55P03', '40P01'].includes(error.code);
       if (!isInUse || performance.now() - startedAt > TRY_MS) throw error;
-      if (attempt === 1) log('tables are in use; it is tried again, for up to 30 s');
+      if (attempt === 1) log('tables are in use; it is tried again, for up to 2 minutes');
       await delay(100 + Math.random() * 400);
     }
   }

@@ -185,6 +185,8 @@ test('workers: one that fell silent is named, and csrs that nobody works on are 
     'Workers: problem: None runs, and 1 csrs wait for one. Start one: pgacme worker',
   ]);
   const silent = of('warning', lines).join('\n');
-  expect(silent).toMatch(/Worker \d+ \(alpha, process 4711\) has given no sign of life for 3\d\d s\./);
+  expect(silent).toMatch(
+    /Worker \d+ \(alpha, process 4711\) has given no sign of life for 3\d\d s\./,
+  );
   expect(silent).toContain('Account main is new: no worker has registered it yet.');
 });
