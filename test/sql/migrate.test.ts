@@ -73,7 +73,7 @@ test('a session that locks tables in another order is not in its way for long, a
     );
     // One that it has locked before: each would wait for the other.
     await tx`lock table acme_private.csr_state in row exclusive mode`;
-    await until(() => lines.includes('tables are in use; it is tried again, for up to 30 s'), {
+    await until(() => lines.includes('tables are in use; it is tried again, for up to 2 minutes'), {
       what: 'the migrate has given up its try',
     });
   });
