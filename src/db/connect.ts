@@ -13,6 +13,12 @@ export interface ConnectOptions {
   max: number;
   /** The URL leads through a transaction pooler: nothing may be left in a session, prepared statements neither. */
   isPooled?: boolean;
+  /**
+   * Of a process that is to outlive its connections. The driver asks each new connection for the types of
+   * arrays, in a promise that nobody looks at: broken meanwhile, it ends the process. So it does not ask;
+   * arrays then are text, `{1,2}`.
+   */
+  isLasting?: boolean;
   /** Notices and warnings of the server, a line each. */
   onNotice?: (line: string) => void;
 }
@@ -22,11 +28,12 @@ export interface ConnectOptions {
  * database that is away; the first query does.
  */
 export function connect(options: ConnectOptions): Sql {
-  const { databaseUrl, name, max, isPooled = false, onNotice } = options;
+  const { databaseUrl, name, max, isPooled = false, isLasting = false, onNotice } = options;
   const settings: postgres.Options<Record<string, never>> = {
     max,
     connection: { application_name: name },
     prepare: !isPooled,
+    fetch_types: !isLasting,
     connect_timeout: 10,
     // Times are compared and scheduled by the database's clock only, so no type parsing is set up here.
     onnotice: (notice) =>

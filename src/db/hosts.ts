@@ -22,7 +22,7 @@ export async function primaryOf(url: string | undefined): Promise<string | undef
   if (hosts.length === 1) return hosts[0];
   let last = new Error('Every host of DATABASE_URL is a standby; promote one.');
   for (const host of hosts) {
-    const sql = connect({ databaseUrl: host, name: 'pgacme', max: 1 });
+    const sql = connect({ databaseUrl: host, name: 'pgacme', max: 1, isLasting: true });
     try {
       const [row] = await sql<{ isStandby: boolean }[]>`select pg_is_in_recovery() as "isStandby"`;
       if (row?.isStandby === false) return host;

@@ -6,7 +6,7 @@ import { connect, type Sql } from './connect.ts';
  * and keeps it.
  */
 export async function isTransactionPooler(databaseUrl: string | undefined): Promise<boolean> {
-  const options = { databaseUrl, name: 'pgacme', max: 1, isPooled: true };
+  const options = { databaseUrl, name: 'pgacme', max: 1, isPooled: true, isLasting: true };
   const [one, other] = [connect(options), connect(options)];
   try {
     const before = await backendOf(one);

@@ -173,7 +173,7 @@ export class Steps {
       'order_cancelled',
       this.#sql`
         select acme_private.order_cancelled(
-          ${this.worker}, ${claim.id}, ${claim.lease}, ${deactivated}, ${take}) as value`,
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${`{${deactivated.join()}}`}, ${take}) as value`,
     );
   }
 

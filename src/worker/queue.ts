@@ -9,6 +9,7 @@ import {
 } from 'graphile-worker';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { handBack } from './hand-back.ts';
 
 /** How to run the queue. */
 export interface QueueOptions {
@@ -51,6 +52,7 @@ export async function startQueue(
   const events: WorkerEvents = new EventEmitter();
   let poolId = '';
   events.on('pool:create', ({ workerPool }) => (poolId = workerPool.id));
+  const jobs = handBack(events, { pool, schema, log });
   let open = () => undefined as void;
   const opened = new Promise<void>((resolve) => (open = resolve));
   try {
@@ -101,6 +103,7 @@ export async function startQueue(
         await runner.stop().catch(() => undefined);
         // It may still be writing what became of its last jobs.
         await ended;
+        await jobs.settled();
         await pool.end();
       },
     };

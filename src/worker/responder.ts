@@ -64,6 +64,12 @@ class Pools {
 
   async #open(): Promise<Sql> {
     const { url, isPooled } = this.#database;
-    return connect({ databaseUrl: await primaryOf(url), isPooled, name: 'pgacme http-01', max: 2 });
+    return connect({
+      databaseUrl: await primaryOf(url),
+      isPooled,
+      isLasting: true,
+      name: 'pgacme http-01',
+      max: 2,
+    });
   }
 }

@@ -67,6 +67,7 @@ export async function openSession(
     const sql = connect({
       databaseUrl,
       isPooled: listenUrl !== undefined,
+      isLasting: true,
       name: 'pgacme worker',
       // More would wait for the same cores and locks: 4 issue faster than 10 (docs/performance.md).
       max: Math.min(concurrency, 4) + 1,

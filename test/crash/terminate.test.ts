@@ -1,0 +1,81 @@
+import { randomInt } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { scaled } from '../helpers/scale.ts';
+import { until } from '../helpers/until.ts';
+import { freshName } from '../helpers/world.ts';
+import {
+  expectOneCertificateEach,
+  finalizedFor,
+  type Inserted,
+  insertWithKey,
+  whileItRuns,
+} from './certificates.ts';
+import { type CrashWorld, crashWorlds } from './crash-world.ts';
+
+const newWorld = crashWorlds();
+
+test("all of the workers' connections are terminated at random moments: one certificate for each csr, and no worker's process ends", async () => {
+  const world = await newWorld();
+  const csrs: Inserted[] = [];
+  const count = scaled(40, 20);
+  for (let i = 0; i < count; i++) csrs.push(await insertWithKey(world, [freshName()]));
+  const workers = [world.spawn(), world.spawn()];
+  // One that finds no database at its very start says so and ends.
+  for (const worker of workers) await worker.waitForLine(/"msg":"worker started"/, 60_000);
+  const terror = new Terror(world);
+  try {
+    const all = until(
+      async () => {
+        const rows = await world.sql`select from acme.csr_status where state = 'issued'`;
+        if (rows.length === count) return true;
+        throw new Error(`${rows.length} are issued`);
+      },
+      { what: 'all are issued', timeoutMs: 300_000, everyMs: 200 },
+    );
+    await Promise.all(workers.map((worker) => whileItRuns(worker, all)));
+  } finally {
+    await terror.end();
+  }
+  await expectOneCertificateEach(world, csrs);
+  for (const { names } of csrs) expect(finalizedFor(world, names), names.join()).toBe(1);
+  expect(terror.ended).toBeGreaterThan(0);
+  process.stdout.write(
+    `terminate: ${count} certificates, ${terror.times} times, ${terror.ended} connections\n`,
+  );
+  for (const worker of workers) {
+    expect(await worker.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+  }
+}, 600_000);
+
+/** Ends every connection of pgacme's from time to time, until it is told to stop. */
+class Terror {
+  readonly #world: CrashWorld;
+  readonly #done: Promise<void>;
+  #isEnding = false;
+  times = 0;
+  ended = 0;
+
+  constructor(world: CrashWorld) {
+    this.#world = world;
+    this.#done = this.#go();
+  }
+
+  async #go(): Promise<void> {
+    while (!this.#isEnding) {
+      // At random moments, which is what this is about; nothing waits for a moment to come.
+      await delay(randomInt(100, 2500));
+      const rows = await this.#world.sql`
+        select pg_terminate_backend(pid)
+          from pg_stat_activity
+         where datname = current_database() and application_name like 'pgacme%'`;
+      this.times += 1;
+      this.ended += rows.length;
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    await this.#done;
+  }
+}
