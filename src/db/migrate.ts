@@ -30,6 +30,8 @@ export const LOCK_TIMEOUT = '30s';
  * sessions in each other's way it is never a worker or an application that has to give up.
  */
 const TRY_TIMEOUT = '800ms';
+/** How long it waits for each table at the start. */
+const LOCK_TABLES_TIMEOUT = '100ms';
 /** How long it tries. */
 const TRY_MS = 120_000;
 
@@ -78,6 +80,7 @@ function applyFiles(
     const standing = await prepare(tx, options);
     const parts = await plan(tx, standing, options.environment);
     await tx`set local role acme_owner`;
+    if (parts.some(({ name }) => name !== undefined)) await lockTables(tx);
     const applied: string[] = [];
     const lines: string[] = [];
     for (const part of parts) {
@@ -96,6 +99,22 @@ function applyFiles(
 }
 
 /**
+ * All tables at once and before anything else: a migration that took them one after the other would have
+ * one that a worker waits for, and want one that the worker has. Short, since others wait behind it.
+ */
+async function lockTables(tx: postgres.TransactionSql): Promise<void> {
+  const [row] = await tx<{ tables: string | null }[]>`
+    select string_agg(format('%I.%I', n.nspname, c.relname), ', ' order by n.nspname, c.relname) as tables
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname in ('acme', 'acme_private') and c.relkind = 'r'`;
+  if (typeof row?.tables !== 'string') return;
+  await tx`select set_config('lock_timeout', ${LOCK_TABLES_TIMEOUT}, true)`;
+  await tx.unsafe(`lock table ${row.tables} in access exclusive mode`);
+  await tx`select set_config('lock_timeout', ${TRY_TIMEOUT}, true)`;
+}
+
+/**
  * Workers and applications go on meanwhile, and lock tables in whatever order: a try that is in somebody's
  * way, or somebody in its way, is rolled back, which lets all of them pass, and made again.
  */
@@ -110,7 +129,7 @@ async function undisturbed<T>(log: (line: string) => void, work: () => Promise<T
         error instanceof postgres.PostgresError && ['55P03', '40P01'].includes(error.code);
       if (!isInUse || performance.now() - startedAt > TRY_MS) throw error;
       if (attempt === 1) log('tables are in use; it is tried again, for up to 2 minutes');
-      await delay(100 + Math.random() * 400);
+      await delay(20 + Math.random() * 200);
     }
   }
 }
