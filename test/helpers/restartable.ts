@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import postgres from 'postgres';
 import { afterAll } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { type LocalPostgres, startPostgres } from '../../src/local/postgres.ts';
-import type { FreshDatabase, Login } from './postgres.ts';
+import { databaseOn } from './own-database.ts';
+import type { FreshDatabase } from './postgres.ts';
 import { testFolder } from './sweep.ts';
 import { until } from './until.ts';
 
@@ -26,43 +25,10 @@ export async function restartablePostgres(
     ...(bin === undefined || bin === '' ? {} : { postgresBin: bin }),
   };
   let server: LocalPostgres = await startPostgres(options);
-  const pools: postgres.Sql[] = [];
-  afterAll(async () => {
-    await Promise.all(pools.map((pool) => pool.end({ timeout: 1 })));
-    await server.stop();
-  });
-  const { url } = server;
-  await migrate({ databaseUrl: url });
-  const connect = (to: string, max: number) => {
-    const pool = postgres(to, { max, onnotice: () => undefined });
-    pools.push(pool);
-    return pool;
-  };
-  const sql = connect(url, 4);
-  const logins = new Map<string, Promise<Login>>();
-  const makeLogin = async (role: string, name: string): Promise<Login> => {
-    const password = randomBytes(8).toString('hex');
-    await sql`create role ${sql(name)} login password ${sql.unsafe(`'${password}'`)} in role ${sql(role)}`;
-    const own = new URL(url);
-    own.username = name;
-    own.password = password;
-    return { role: name, url: own.href };
-  };
-  const database: FreshDatabase = {
-    name: 'postgres',
-    url,
-    sql,
-    login(role, { login = role } = {}) {
-      const name = `login_${login}`;
-      const made = logins.get(name) ?? makeLogin(role, name);
-      logins.set(name, made);
-      return made;
-    },
-    async as(role, given = {}) {
-      return connect((await database.login(role, given)).url, given.max ?? 2);
-    },
-    drop: () => Promise.resolve(),
-  };
+  afterAll(() => server.stop());
+  const { host, password } = new URL(server.url);
+  const database = await databaseOn({ hosts: host, password });
+  await migrate({ databaseUrl: database.url });
   return {
     database,
     async crash() {
