@@ -64,13 +64,18 @@ class Storm {
   }
 
   async #rage(): Promise<void> {
+    let started: Promise<unknown> = Promise.resolve();
     while (!this.#ending) {
       // At random moments, which is what this is about; nothing waits for a moment to come.
       await delay(randomInt(300, 1500));
+      // On a slow machine workers would else die faster than they start. While PostgreSQL is away none does.
+      await started;
       const victim = randomInt(this.#workers.length);
       await this.#workers[victim]?.kill('SIGKILL');
-      this.#workers[victim] = this.#world.spawn();
+      const next = this.#world.spawn();
+      this.#workers[victim] = next;
       this.kills += 1;
+      started = next.waitForLine(/worker started/).catch(() => undefined);
     }
   }
 
