@@ -7,9 +7,10 @@ import {
   type TaskList,
   type WorkerEvents,
 } from 'graphile-worker';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { handBack } from './hand-back.ts';
+import { QueuePool } from './queue-pool.ts';
 
 /** How to run the queue. */
 export interface QueueOptions {
@@ -37,7 +38,7 @@ export async function startQueue(
   { databaseUrl, schema, concurrency, log }: QueueOptions,
   tasks: (tidy: () => Promise<void>) => TaskList,
 ): Promise<Queue> {
-  const pool = new pg.Pool({
+  const pool = new QueuePool({
     ...(databaseUrl === undefined ? {} : { connectionString: databaseUrl }),
     // Opened on demand; with a local queue and batched completion few ever are.
     max: concurrency + 2,

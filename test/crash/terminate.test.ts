@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, inject, test } from 'vitest';
+import { QueuePool } from '../../src/worker/queue-pool.ts';
 import { scaled } from '../helpers/scale.ts';
 import { until } from '../helpers/until.ts';
 import { freshName } from '../helpers/world.ts';
@@ -51,7 +52,7 @@ test("all of the workers' connections are terminated at random moments: one cert
   }
 }, 600_000);
 
-/** Ends every connection of pgacme's from time to time, until it is told to stop. */
+/** Ends every connection of pgacme's, again and again. */
 class Terror {
   readonly #world: CrashWorld;
   readonly #done: Promise<void>;
@@ -65,7 +66,8 @@ class Terror {
   }
 
   async #go(): Promise<void> {
-    while (!this.#isEnding) {
+    // Not for ever: where each step is slower than this, nothing would ever be done.
+    while (!this.#isEnding && this.times < 25) {
       // At random moments, which is what this is about; nothing waits for a moment to come.
       await delay(randomInt(100, 2500));
       const rows = await this.#world.sql`
@@ -82,3 +84,21 @@ class Terror {
     await this.#done;
   }
 }
+
+test('a connection of the queue that is given back twice, as by its listener when it breaks, is given back once', async () => {
+  const pool = new QueuePool({ connectionString: inject('postgresUrl'), max: 1 });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      pool.connect((error, _client, release) => {
+        if (error !== undefined) return reject(error);
+        release();
+        release();
+        resolve();
+      });
+    });
+    expect([pool.totalCount, pool.idleCount]).toEqual([1, 1]);
+    expect((await pool.query<{ one: number }>('select 1 as one')).rows).toEqual([{ one: 1 }]);
+  } finally {
+    await pool.end();
+  }
+});
