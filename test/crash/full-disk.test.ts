@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
-import { afterAll, expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { startPostgres } from '../../src/local/postgres.ts';
 import { databaseOn } from '../helpers/own-database.ts';
@@ -110,7 +110,7 @@ async function postgresOn(disk: SmallDisk) {
     ...(bin === undefined || bin === '' ? {} : { postgresBin: bin }),
   };
   let server = await startPostgres(options);
-  afterAll(() => server.stop());
+  onTestFinished(() => server.stop());
   const { port } = server;
   const password = (await readFile(join(options.dir, 'password'), 'utf8')).trim();
   return {

@@ -1,6 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { startPostgres } from '../../src/local/postgres.ts';
 import { run } from '../../src/local/run.ts';
@@ -212,7 +212,7 @@ async function serverAddress() {
     settings: { fsync: 'off', full_page_writes: 'off' },
     ...(bin === undefined || bin === '' ? {} : { postgresBin: bin }),
   });
-  afterAll(async () => {
+  onTestFinished(async () => {
     await server.stop();
     await rm(dir, { recursive: true, force: true });
   });

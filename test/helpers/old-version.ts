@@ -1,7 +1,7 @@
 import { rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { lastLine, run } from '../../src/local/run.ts';
 import { testFolder } from './sweep.ts';
 
@@ -17,7 +17,7 @@ export async function oldVersion(commit: string): Promise<{ cli: string } | { re
     return { reason: `the commit ${commit} is not in this checkout (${lastLine(known)})` };
   }
   const dir = await testFolder('old-version');
-  afterAll(() => rm(dir, { recursive: true, force: true }));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
   const archive = join(dir, 'archive.tar');
   await succeed('git', ['-C', ROOT, 'archive', '--format=tar', '-o', archive, commit]);
   await succeed('tar', ['-xf', archive, '-C', dir]);

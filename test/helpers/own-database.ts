@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
-import { afterAll } from 'vitest';
+import { onTestFinished } from 'vitest';
 import type { FreshDatabase, Login } from './postgres.ts';
 
 /** Where a database is, and who may do everything there. */
@@ -29,7 +29,7 @@ export async function databaseOn({ hosts, password }: ServerAddress): Promise<Fr
     pools.push(pool);
     return pool;
   };
-  afterAll(async () => {
+  onTestFinished(async () => {
     await Promise.all(pools.map((pool) => pool.end({ timeout: 1 })));
   });
   const administrator = open(urlOf('postgres', password, 'postgres'), 1);

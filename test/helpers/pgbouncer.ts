@@ -1,6 +1,6 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { dropsTo, postgresUser } from '../../src/local/os-user.ts';
 import { type OwnedProcess, startOwned } from '../../src/local/owned-process.ts';
 import { freePort } from '../../src/local/ports.ts';
@@ -70,7 +70,10 @@ ignore_startup_parameters = extra_float_digits
     return bouncer;
   };
   let running = await start();
-  afterAll(() => running.stop());
+  onTestFinished(async () => {
+    await running.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
   const through = new URL(url);
   through.port = String(port);
   return {

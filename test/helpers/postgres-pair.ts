@@ -1,7 +1,7 @@
 import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
-import { afterAll } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { type LocalPostgres, startPostgres } from '../../src/local/postgres.ts';
 import { lastLine, run } from '../../src/local/run.ts';
 import { familyOf } from '../cli/family.ts';
@@ -31,7 +31,7 @@ const WAIT_MS = 120_000;
 const STANDBY = 'standby';
 
 /**
- * Starts both for this test file, of the same programs as the run's. The standby begins as a copy of the
+ * Starts both for this test, of the same programs as the run's. The standby begins as a copy of the
  * primary's files, taken while that one was stopped, which needs no pg_basebackup. `isSynchronous`: a
  * commit waits for the standby, unless it asked not to wait for the disk either.
  */
@@ -45,7 +45,7 @@ export async function startPostgresPair(options: {
   const first = { dir: await testFolder('primary'), persistent: true, settings, ...programs };
   const second = { dir: await testFolder(STANDBY), persistent: true, settings, ...programs };
   const servers: LocalPostgres[] = [];
-  afterAll(async () => {
+  onTestFinished(async () => {
     await Promise.all(servers.map((server) => server.stop()));
     await Promise.all([first, second].map(({ dir }) => rm(dir, { recursive: true, force: true })));
   });
@@ -74,7 +74,9 @@ export async function startPostgresPair(options: {
   );
   const [atStandby, atPrimary] = pools;
   if (atStandby === undefined || atPrimary === undefined) throw new Error('There are two servers.');
-  afterAll(() => Promise.all(pools.map((pool) => pool.end({ timeout: 1 }))));
+  onTestFinished(async () => {
+    await Promise.all(pools.map((pool) => pool.end({ timeout: 1 })));
+  });
   await until(
     async () => {
       const [row] = await atPrimary<{ sync_state: string }[]>`

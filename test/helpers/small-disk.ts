@@ -1,6 +1,6 @@
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { lastLine, run } from '../../src/local/run.ts';
 import { testFolder } from './sweep.ts';
 
@@ -13,7 +13,7 @@ export interface SmallDisk {
   makeRoom(): Promise<void>;
 }
 
-/** Mounts a tmpfs for this test file; the reason where that is not permitted. */
+/** Mounts a tmpfs for this test; the reason where that is not permitted. */
 export async function smallDisk(megabytes: number): Promise<SmallDisk | string> {
   const dir = await testFolder('disk');
   const options = `size=${megabytes}m,mode=0755`;
@@ -22,7 +22,7 @@ export async function smallDisk(megabytes: number): Promise<SmallDisk | string> 
     await rm(dir, { recursive: true, force: true });
     return `a tmpfs cannot be mounted here (${lastLine(mounted)})`;
   }
-  afterAll(async () => {
+  onTestFinished(async () => {
     await run('umount', ['--lazy', dir]);
     await rm(dir, { recursive: true, force: true });
   });
