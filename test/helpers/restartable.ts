@@ -1,4 +1,4 @@
-import { afterAll } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { type LocalPostgres, startPostgres } from '../../src/local/postgres.ts';
 import { databaseOn } from './own-database.ts';
@@ -13,7 +13,7 @@ export interface Restartable {
   crash(): Promise<void>;
 }
 
-/** Starts one for this test file, of the same programs as the run's; `settings`: PostgreSQL's. */
+/** Starts one for this test, of the same programs as the run's; `settings`: PostgreSQL's. */
 export async function restartablePostgres(
   settings: Record<string, string> = {},
 ): Promise<Restartable> {
@@ -25,7 +25,8 @@ export async function restartablePostgres(
     ...(bin === undefined || bin === '' ? {} : { postgresBin: bin }),
   };
   let server: LocalPostgres = await startPostgres(options);
-  afterAll(() => server.stop());
+  // A hook for the file that is added in a test is never run.
+  onTestFinished(() => server.stop());
   const { host, password } = new URL(server.url);
   const database = await databaseOn({ hosts: host, password });
   await migrate({ databaseUrl: database.url });
