@@ -425,15 +425,20 @@ begin
 end
 $$;
 
--- An order that ends passes its place on, but cannot see a csr queued at that very moment: a dispatcher
--- that leaves a server full comes back.
-create or replace function acme_private.come_back(p_servers bigint[]) returns void
+-- What makes room (an order's end, a registered account, an ended pause) wakes a dispatcher, which cannot
+-- see a csr queued at that very moment: one that leaves a server full, or a csr where it has just queued
+-- it, comes back.
+create or replace function acme_private.come_back(p_servers bigint[], p_queued bigint[]) returns void
 language plpgsql volatile
 as $$
 begin
-  if exists (select from unnest(p_servers) s (id) where acme_private.room(s.id) <= 0)
-     -- One that waits will do, it finds the same queue; and add_job costs ten times this look.
-     and not exists (select from worker_schema.jobs j where j.key = 'pgacme:dispatch:soon' and j.locked_at is null and j.attempts = 0) then
+  if (exists (select from unnest(p_servers) s (id) where acme_private.room(s.id) <= 0)
+      or exists (select from acme_private.csr_state q
+                  where q.csr_id = any (p_queued) and q.state in ('queued', 'renewing') and q.order_id is null))
+     -- One that waits will do, unless it may run before this is committed; add_job costs ten times this look.
+     and not exists (select from worker_schema.jobs j
+                      where j.key = 'pgacme:dispatch:soon' and j.locked_at is null and j.attempts = 0
+                        and j.run_at > clock_timestamp() + interval '500 milliseconds') then
     perform acme_private.dispatch_at(acme_private.clock() + interval '1 second', 'soon');
   end if;
 end
@@ -490,7 +495,8 @@ begin
       case when jsonb_array_length(v_received -> 'rows') > 0 then 0 else p_take - jsonb_array_length(v_claims) end);
     v_servers := v_servers || v_server;
   end loop;
-  perform acme_private.come_back(v_servers);
+  perform acme_private.come_back(v_servers, array(
+    select (v ->> 'csr_id')::bigint from jsonb_array_elements(p_verdicts) v));
   return jsonb_build_object('received', v_received, 'claims', v_claims);
 end
 $$;
@@ -525,7 +531,7 @@ begin
   select * into s from acme_private.csr_state where csr_id = p_csr;
   if s.state in ('queued', 'renewing') and s.order_id is null then
     v_claims := acme_private.admit(p_worker, s.server_id, p_take);
-    perform acme_private.come_back(array[s.server_id]);
+    perform acme_private.come_back(array[s.server_id], array[p_csr]);
     return v_claims;
   elsif s.state = 'received' then
     perform acme_private.wake_dispatch();

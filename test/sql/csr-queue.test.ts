@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { putInState } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { scaled } from '../helpers/scale.ts';
@@ -127,4 +127,31 @@ test('a worker that stops takes no more CSRs to judge, and leaves a wake-up for 
   expect(turn.rows).toEqual([]);
   expect((await shop.jobs()).map(({ task }) => task)).toEqual(['dispatch']);
   expect(await shop.status(id)).toMatchObject({ state: 'received' });
+});
+
+test('an account registered while a csr is being queued finds a dispatcher that comes back', async () => {
+  const shop = await openShop();
+  const { database, sql } = shop;
+  const id = await shop.insert();
+  const [{ lease }] = await sql<[{ lease: string }]>`
+    select acme_private.dispatch(null, null, '[]', 1) #>> '{received,lease}' as lease`;
+  const verdict = {
+    csr_id: Number(id),
+    identifiers: ['a.example.org'],
+    domains: ['example.org'],
+    spki: '00',
+    reasons: [],
+  };
+  await shop.clearJobs();
+  const worker = await database.as('acme_worker', { max: 1 });
+  await worker.begin(async (tx) => {
+    await tx`select acme_private.dispatch(null, ${lease}, ${tx.json([verdict])}, 1)`;
+    // What the registration wakes looks too early.
+    await registerDefaultAccount(sql);
+    await sql`select acme_private.dispatch(null, null, '[]', 1)`;
+  });
+  expect(await shop.status(id)).toMatchObject({ state: 'queued' });
+  expect(await shop.jobs()).toMatchObject([{ task: 'dispatch', key: 'pgacme:dispatch:soon' }]);
+  await sql`select acme_private.dispatch(null, null, '[]', 1)`;
+  expect(await shop.status(id)).toMatchObject({ state: 'ordering' });
 });
