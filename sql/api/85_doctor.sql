@@ -33,7 +33,9 @@ begin
     'states', (
       select coalesce(jsonb_object_agg(c.state, c.count), '{}')
         from (select s.state, count(*) from acme_private.csr_state s where s.state <> 'issued' group by s.state) c),
-    'stuck', v_stuck);
+    'stuck', v_stuck,
+    'hold', acme_private.hold_sentence(null),
+    'environment', (select i.environment from acme_private.installation i));
 end
 $$;
 comment on function acme_private.doctor() is 'What pgacme doctor looks at.';

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Listen } from '../config.ts';
 import { connect, type Sql } from '../db/connect.ts';
@@ -31,9 +32,17 @@ export async function startResponder(
   };
 }
 
+/**
+ * How long a look-up is tried anew. A CA that hears 503 fails the validation, and one more is a minute
+ * away; CAs wait ten seconds for an answer, and a PostgreSQL that crashed is back in less.
+ */
+const PATIENCE_MS = 5000;
+const PAUSE_MS = 250;
+
 /** The pool at the primary; another one after a look-up failed, since that host may be none any more. */
 class Pools {
   readonly #database: { url: string | undefined; isPooled: boolean };
+  readonly #ending = new AbortController();
   #pool: Promise<Sql> | undefined;
 
   constructor(database: { url: string | undefined; isPooled: boolean }) {
@@ -41,6 +50,18 @@ class Pools {
   }
 
   async answer(token: string): Promise<string | null> {
+    const askedAt = performance.now();
+    for (;;) {
+      try {
+        return await this.#ask(token);
+      } catch (error) {
+        if (performance.now() - askedAt > PATIENCE_MS) throw error;
+      }
+      await sleep(PAUSE_MS, undefined, { signal: this.#ending.signal });
+    }
+  }
+
+  async #ask(token: string): Promise<string | null> {
     const pool = (this.#pool ??= this.#open());
     try {
       const sql = await pool;
@@ -58,6 +79,7 @@ class Pools {
   }
 
   async end(): Promise<void> {
+    this.#ending.abort();
     const sql = await this.#pool?.catch(() => undefined);
     await sql?.end({ timeout: 2 });
   }

@@ -18,6 +18,13 @@ export interface Cluster {
   connect(url: string): postgres.Sql;
 }
 
+const ends: (() => Promise<void>)[] = [];
+
+// Of the file: a hook that is added in a test is never run.
+afterAll(async () => {
+  await Promise.all(ends.map((end) => end()));
+});
+
 /** Starts one, of the same programs as the run's unless others are given; it ends after the test file. */
 export async function ownCluster({
   bin = process.env['PGACME_TEST_PG_BIN'],
@@ -35,7 +42,7 @@ export async function ownCluster({
     pools.push(pool);
     return pool;
   };
-  afterAll(async () => {
+  ends.push(async () => {
     await Promise.all(pools.map((pool) => pool.end({ timeout: 1 })));
     await server.stop();
   });

@@ -36,10 +36,14 @@ beforeAll(async () => {
   await sql`vacuum analyze`;
 });
 
-/** That none of the plans reads a big table whole, and each only so many blocks. */
+/**
+ * That none of the plans reads a big table whole, and each only so many blocks. What calls a function comes
+ * last, and is left out: its blocks are those of all statements in it and of the catalogue to plan them,
+ * which is read anew whenever autovacuum has been at one of the tables.
+ */
 function expectBounded(plans: Plan[], blocks: number): void {
   expect(plans.length).toBeGreaterThan(0);
-  for (const plan of plans) {
+  for (const plan of plans.slice(0, Math.max(plans.length - 1, 1))) {
     expect(
       plan.scanned.filter((table) => BIG.includes(table)),
       plan.query,
@@ -86,7 +90,7 @@ test('the sweep reads what is due, and nothing else', async () => {
     await sql`select acme_private.reconcile()`;
   });
   expect(plans.length).toBeGreaterThan(8);
-  expectBounded(plans, 500);
+  expectBounded(plans, 100);
 });
 
 test('judging and admitting read by index, however many csrs are done', async () => {

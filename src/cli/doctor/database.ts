@@ -1,3 +1,4 @@
+import { printable } from '../../acme/text.ts';
 import { type Check, type Finding, ok, type Patient, problem, warning } from './finding.ts';
 
 /** The server: its version, whether it takes writes, and settings that hurt. */
@@ -27,11 +28,29 @@ export const databaseCheck: Check = {
             ),
           ]
         : []),
+      ...held(facts, config.environment),
       ...(await settings(sql)),
       ...(await connections(sql, facts)),
     ];
   },
 };
+
+/** Whether a worker with this environment would get work, or the database counts as a copy. */
+function held(facts: Patient['facts'], environment: string | undefined): Finding[] {
+  if (facts === undefined) return [];
+  if (facts.hold !== null) return [problem(facts.hold)];
+  if (facts.environment === (environment ?? null)) {
+    return [ok('It is the database that was set up, no copy.')];
+  }
+  const is = environment === undefined ? 'not set' : printable(environment, 100);
+  const was =
+    facts.environment === null ? 'without one' : `with ${printable(facts.environment, 100)}`;
+  return [
+    problem(
+      `PGACME_ENVIRONMENT is ${is} here, and the database was set up ${was}: a worker from here gets no work. Set it to that; or, if this is a copy to go on with, run pgacme adopt-database.`,
+    ),
+  ];
+}
 
 function version({ number, version: text }: { number: number; version: string }): Finding {
   const major = Math.floor(number / 10_000);

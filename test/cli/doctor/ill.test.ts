@@ -68,6 +68,19 @@ test('an address that is free, and one that is no address of this machine', asyn
   expect(problems(away).join()).toContain('(192.0.2.1:8080) is no address of this machine');
 });
 
+test('a copy of the database, and a worker of another environment', async () => {
+  const database = await freshDatabase();
+  const env = await envOf(database);
+  const staging = problems(await findings({ ...env, PGACME_ENVIRONMENT: 'staging' }));
+  expect(staging.join()).toContain(
+    'PostgreSQL: problem: PGACME_ENVIRONMENT is staging here, and the database was set up without one: a worker from here gets no work.',
+  );
+  await database.sql`update acme_private.installation set database_name = 'original'`;
+  expect(problems(await findings(env)).join()).toMatch(
+    /PostgreSQL: problem: The database is held as a copy: it was set up under the name original .*adopt-database/,
+  );
+});
+
 test('migrations, functions and the queue are held against the files of this version', async () => {
   const database = await freshDatabase();
   const { sql } = database;
