@@ -84,13 +84,19 @@ $$;
 -- The first line of every function that workers call and that changes states: what follows is woken
 -- by the function itself. is_async: lost by a crash of PostgreSQL, all of it is found and done again.
 -- Workers wait for each other only, and shortly; what lasts longer is tried again as a job. (Set here
--- and not by the connection, since a pooler does not pass such settings on.)
+-- and not by the connection, since a pooler does not pass such settings on.) Every statement of theirs
+-- finds its rows by a key or in an index's order, and is planned like that whatever the statistics say:
+-- they are of another time for tables that a burst fills, and a plan that was made for ten rows reads and
+-- sorts ten thousand until autovacuum comes by.
 create or replace function acme_private.begin_work(is_async boolean) returns void
 language plpgsql volatile
 as $$
 begin
-  perform set_config('acme_private.quiet', 'on', true);
-  perform set_config('lock_timeout', '10s', true);
+  perform set_config('acme_private.quiet', 'on', true), set_config('lock_timeout', '10s', true),
+          set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+          set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+          -- What cannot be done otherwise counts as very dear up to PostgreSQL 17, and would be compiled.
+          set_config('jit', 'off', true);
   if is_async then
     perform set_config('synchronous_commit', 'off', true);
   end if;

@@ -487,8 +487,9 @@ begin
     select s.id
       from acme.server s
      where s.paused_at is null
-       and exists (select from acme_private.csr_state q
-                    where q.server_id = s.id and q.state in ('queued', 'renewing') and q.order_id is null)
+       -- (as a join, which exists would be, all of the queue might be read)
+       and (select true from acme_private.csr_state q
+             where q.server_id = s.id and q.state in ('queued', 'renewing') and q.order_id is null limit 1)
      order by s.id
   loop
     v_claims := v_claims || acme_private.admit(p_worker, v_server,

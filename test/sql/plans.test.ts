@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type Plan, plansOf } from '../helpers/plans.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
+import { openShop } from '../helpers/shop.ts';
 
 // With tens of thousands of csrs nothing that runs for one of them reads a table from end to end. The
 // plans are looked at, never the time.
@@ -142,6 +144,42 @@ test('judging and admitting read by index, however many csrs are done', async ()
     6000,
   );
 }, 120_000);
+
+test('a session that planned for a few csrs admits one of thousands by reading that one', async () => {
+  const shop = await openShop();
+  await registerDefaultAccount(shop.sql);
+  const queue = async (count: number) => {
+    const pems = Array.from({ length: count }, () => pemShapedLikeCsr(100));
+    await shop.app`insert into acme.csr (pem) select unnest(${pems}::text[])`;
+    await shop.sql.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`;
+      await tx`
+        update acme_private.csr_state s
+           set state = 'queued', queued_at = now(), account_id = a.id, server_id = v.id, spki_sha256 = sha256('key'),
+               identifiers = array['csr-' || csr_id], identifiers_key = acme_private.identifiers_key(array['csr-' || csr_id])
+          from acme.account a join acme.server v on v.name = a.server
+         where s.state = 'received'`;
+      await tx`
+        insert into acme_private.identifier_claim (name, registered_domain, tenant)
+        select 'csr-' || csr_id, 'example.org', tenant from acme_private.csr_state on conflict do nothing`;
+    });
+  };
+  const orders = async () => (await shop.sql`select from acme_private."order"`).length;
+  await queue(20);
+  const plans = await plansOf(shop.database.url, undefined, async (worker, forget) => {
+    for (let n = 1; n <= 10; n++) {
+      await shop.sql`update acme.server set max_orders_in_flight = ${n}`;
+      await worker`select acme_private.dispatch(null, null, '[]', 1)`;
+    }
+    await queue(6000);
+    expect(await orders()).toBe(10);
+    forget();
+    await shop.sql`update acme.server set max_orders_in_flight = 11`;
+    await worker`select acme_private.dispatch(null, null, '[]', 1)`;
+  });
+  expect(await orders()).toBe(11);
+  expectBounded(plans, 200);
+});
 
 test('what a deleted csr takes along is found by index', async () => {
   const plans = await plansOf(
