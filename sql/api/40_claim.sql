@@ -38,6 +38,17 @@ begin
 end
 $$;
 
+-- The orders that ever needed an authorization. As an array, so that they are read by their key: a join
+-- may begin with the orders instead, all of them or (by is_live rather than finished_at) all that were live
+-- of late.
+create or replace function acme_private.orders_of(p_authorization bigint) returns bigint[]
+language plpgsql stable
+as $$
+begin
+  return array(select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_authorization);
+end
+$$;
+
 create or replace function acme_private.authorization_claim(p_authorization bigint) returns jsonb
 language plpgsql volatile
 as $$
@@ -49,10 +60,9 @@ begin
       'account_id', a.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'url', a.url,
       -- which challenge types its orders' solvers can publish, by the name when it is known
-      'solver', (select c.solver from acme_private.order_authorization oa
-                   join acme_private."order" o on o.id = oa.order_id and o.finished_at is null
+      'solver', (select c.solver from acme_private."order" o
                    join acme.csr c on c.id = o.csr_id
-                  where oa.authorization_id = a.id order by o.id limit 1),
+                  where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null order by o.id limit 1),
       'challenge', (select jsonb_build_object('url', c.url, 'type', c.type, 'token', c.token, 'is_published', r.state = 'published')
                       from acme_private.challenge c
                       join acme_private.record r on r.challenge_id = c.id
@@ -147,9 +157,8 @@ begin
          and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
          and not acme_private.waits_for_publication(a.id)
          and exists (
-           select from acme_private.order_authorization oa
-             join acme_private."order" o on o.id = oa.order_id
-            where oa.authorization_id = a.id and o.is_live)
+           select from acme_private."order" o
+            where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null)
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.authorization_claim(p_id) end;
       if v_claim is not null then
@@ -176,17 +185,15 @@ $$;
 comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
 
 -- The live orders of an authorization, before it is locked itself (the lock order: csr states, orders,
--- authorizations, records). They are told by finished_at, as wherever an authorization's orders are looked
--- for: by is_live PostgreSQL would read the small index of all live orders, and what died in it.
+-- authorizations, records).
 create or replace function acme_private.lock_orders(p_authorization bigint) returns void
 language plpgsql volatile
 as $$
 begin
   perform from acme_private."order" o
-    join acme_private.order_authorization oa on oa.order_id = o.id
-   where oa.authorization_id = p_authorization and o.finished_at is null
+   where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null
    order by o.id
-     for update of o;
+     for update;
 end
 $$;
 
@@ -212,8 +219,7 @@ begin
   -- Nearly always nothing is published by hand, which an empty index tells.
   if not exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'))
      and not exists (select from acme_private."order" o
-                       join acme_private.order_authorization oa on oa.order_id = o.id
-                      where oa.authorization_id = p_authorization and o.finished_at is null and o.is_parked) then
+                      where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null and o.is_parked) then
     return;
   end if;
   update acme_private."order" o

@@ -213,9 +213,8 @@ begin
   perform acme_private.note(case when v_is_published then 'challenge_published' else 'challenge_to_publish' end,
     a.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
     jsonb_build_object('identifier', v_name, 'type', v_offer ->> 'type', 'solver', v_solver.name))
-    from acme_private.order_authorization oa
-    join acme_private."order" o on o.id = oa.order_id and o.finished_at is null
-   where oa.authorization_id = p_authorization;
+    from acme_private."order" o
+   where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null;
   return jsonb_build_object('challenge', jsonb_build_object(
     'url', v_offer ->> 'url', 'type', v_offer ->> 'type', 'token', v_offer ->> 'token', 'is_published', v_is_published));
 end
@@ -274,8 +273,7 @@ begin
   for o in
     select x.id, x.csr_id, x.tenant, x.state, x.lease_token
       from acme_private."order" x
-      join acme_private.order_authorization oa on oa.order_id = x.id
-     where oa.authorization_id = p_authorization and x.finished_at is null
+     where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null
      order by x.id
   loop
     perform acme_private.note('authorization_valid', o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
@@ -426,9 +424,8 @@ begin
     from acme_private.order_authorization oa
    where oa.order_id = p_order
      and not exists (
-       select from acme_private.order_authorization other
-         join acme_private."order" x on x.id = other.order_id
-        where other.authorization_id = oa.authorization_id and x.is_live and x.id <> p_order);
+       select from acme_private."order" x
+        where x.id = any (acme_private.orders_of(oa.authorization_id)) and x.finished_at is null and x.id <> p_order);
 end
 $$;
 
@@ -441,9 +438,8 @@ as $$
     join acme_private.authorization a on a.id = oa.authorization_id
    where oa.order_id = p_order and a.state = 'pending'
      and not exists (
-       select from acme_private.order_authorization other
-         join acme_private."order" x on x.id = other.order_id
-        where other.authorization_id = a.id and x.is_live and x.id <> p_order)
+       select from acme_private."order" x
+        where x.id = any (acme_private.orders_of(a.id)) and x.finished_at is null and x.id <> p_order)
 $$;
 comment on function acme_private.abandoned_authorizations(bigint) is
   'The pending authorizations of an order that no other order under way refers to.';
@@ -487,9 +483,8 @@ begin
      set state = 'deactivated', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
    where a.id = any (p_deactivated) and a.state = 'pending'
      and not exists (
-       select from acme_private.order_authorization other
-         join acme_private."order" x on x.id = other.order_id
-        where other.authorization_id = a.id and x.is_live and x.id <> p_order);
+       select from acme_private."order" x
+        where x.id = any (acme_private.orders_of(a.id)) and x.finished_at is null and x.id <> p_order);
   perform acme_private.end_cancelled(o);
   return acme_private.pass_on(p_worker, o, p_take);
 end

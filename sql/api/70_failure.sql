@@ -162,8 +162,7 @@ begin
   perform acme_private.begin_work(false);
   -- The lock order: csr states, orders, then the row itself.
   if v_ends_order then
-    v_orders := case p_kind when 'order' then array[p_id] else array(
-      select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_id) end;
+    v_orders := case p_kind when 'order' then array[p_id] else acme_private.orders_of(p_id) end;
     perform from acme_private.csr_state x
      where x.csr_id in (select y.csr_id from acme_private."order" y where y.is_live and y.id = any (v_orders))
      order by x.csr_id

@@ -181,6 +181,29 @@ test('a session that planned for a few csrs admits one of thousands by reading t
   expectBounded(plans, 200);
 });
 
+test('a session that planned for no order finds those of an authorization among thousands', async () => {
+  const shop = await openShop();
+  const look = async (worker: postgres.Sql) => {
+    for (let n = 1; n <= 10; n++) {
+      await worker`select acme_private.begin_work(true), acme_private.lock_orders(1000), acme_private.park(1000)`;
+    }
+  };
+  const plans = await plansOf(shop.database.url, undefined, async (worker, forget) => {
+    await look(worker);
+    await shop.sql.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`;
+      await tx`
+        insert into acme_private."order" (csr_id, tenant, server_id, account_id, identifiers, identifiers_key, state, url, finalize_url, certificate_url, finished_at)
+        select n, 'shop', 1, 1, array['a'], 'a', 'issued', 'https://ca.example.org/' || n, '', '', now() from generate_series(1, 6000) n`;
+      await tx`insert into acme_private.order_authorization select id, id from acme_private."order"`;
+    });
+    forget();
+    await look(worker);
+  });
+  expect(plans.length).toBeGreaterThan(30);
+  expectBounded(plans, 60);
+});
+
 test('what a deleted csr takes along is found by index', async () => {
   const plans = await plansOf(
     database.url,
