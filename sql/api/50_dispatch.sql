@@ -164,7 +164,7 @@ declare
 begin
   -- Its rows first: whoever took them up when the lease had run out may be waiting for the lock below.
   perform from acme_private.csr_state
-   where csr_id in (select (r ->> 'csr_id')::bigint from jsonb_array_elements(p_verdicts) r)
+   where csr_id = any (array(select (r ->> 'csr_id')::bigint from jsonb_array_elements(p_verdicts) r))
      and lease_token = p_lease
    order by csr_id
      for no key update;
@@ -431,15 +431,18 @@ $$;
 create or replace function acme_private.come_back(p_servers bigint[], p_queued bigint[]) returns void
 language plpgsql volatile
 as $$
+declare
+  -- Half a second or more from now, on the full second: one job for all that come back then. None is put
+  -- off, and none may run before this is committed.
+  v_wait interval := date_trunc('second', clock_timestamp() + interval '1.5 seconds') - now();
+  v_occasion text := 'soon:' || extract(epoch from now() + v_wait)::bigint;
 begin
   if (exists (select from unnest(p_servers) s (id) where acme_private.room(s.id) <= 0)
       or exists (select from acme_private.csr_state q
                   where q.csr_id = any (p_queued) and q.state in ('queued', 'renewing') and q.order_id is null))
-     -- One that waits will do, unless it may run before this is committed; add_job costs ten times this look.
-     and not exists (select from worker_schema.jobs j
-                      where j.key = 'pgacme:dispatch:soon' and j.locked_at is null and j.attempts = 0
-                        and j.run_at > clock_timestamp() + interval '500 milliseconds') then
-    perform acme_private.dispatch_at(acme_private.clock() + interval '1 second', 'soon');
+     -- add_job costs ten times this look
+     and not exists (select from worker_schema.jobs j where j.key = 'pgacme:dispatch:' || v_occasion) then
+    perform acme_private.dispatch_at(acme_private.clock() + v_wait, v_occasion);
   end if;
 end
 $$;

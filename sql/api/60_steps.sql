@@ -252,9 +252,13 @@ declare
   v_claims jsonb := '[]';
 begin
   -- Without a challenge of ours nothing of its orders may be durable yet, and they are finalized next.
-  perform acme_private.begin_work(exists (
+  perform acme_private.begin_work(false);
+  if exists (
     select from acme_private.challenge c
-     where c.authorization_id = p_authorization and c.state in ('pending', 'processing')));
+     where c.authorization_id = p_authorization and c.state in ('pending', 'processing')
+  ) then
+    perform acme_private.begin_work(true);
+  end if;
   -- Orders first, so that the last two authorizations of one cannot miss each other.
   perform acme_private.lock_orders(p_authorization);
   update acme_private.authorization
@@ -405,7 +409,12 @@ begin
     elsif acme_private.room(o.server_id) > 0 then
       v_order := acme_private.admit_next(p_worker, o.server_id, o.account_id, o.tenant);
     end if;
-    return case when v_order is null then '[]' else jsonb_build_array(acme_private.order_claim(v_order, true)) end;
+    if v_order is null then
+      -- Its own csr may be in the queue again.
+      perform acme_private.come_back('{}', array[o.csr_id]);
+      return '[]';
+    end if;
+    return jsonb_build_array(acme_private.order_claim(v_order, true));
   end if;
   if exists (select from acme_private.csr_state q
               where q.server_id = o.server_id and q.state in ('queued', 'renewing') and q.order_id is null) then

@@ -146,10 +146,7 @@ declare
   v_text text := p_outcome ->> 'text';
   v_problem jsonb := nullif(p_outcome -> 'problem', 'null');
   v_after interval := make_interval(secs => (p_outcome ->> 'retry_after_ms')::numeric / 1000);
-  -- A limit met before there is anything at the server gives the place back.
-  v_ends_order boolean := p_kind <> 'account' and v_class not in ('waiting', 'trouble')
-    and (v_class <> 'limited' or p_kind = 'order' and exists (
-      select from acme_private."order" y where y.id = p_id and y.url is null));
+  v_ends_order boolean;
   v_orders bigint[];
   v_server bigint;
   v_account bigint;
@@ -157,17 +154,23 @@ declare
   v_identifier text;
   v_due timestamptz;
   o acme_private."order";
+  v_ended acme_private."order"[] := '{}';
   v_claims jsonb := '[]';
 begin
   perform acme_private.begin_work(false);
+  -- A limit met before there is anything at the server gives the place back.
+  v_ends_order := p_kind <> 'account' and v_class not in ('waiting', 'trouble')
+    and (v_class <> 'limited' or p_kind = 'order' and exists (
+      select from acme_private."order" y where y.id = p_id and y.url is null));
   -- The lock order: csr states, orders, then the row itself.
   if v_ends_order then
     v_orders := case p_kind when 'order' then array[p_id] else acme_private.orders_of(p_id) end;
     perform from acme_private.csr_state x
-     where x.csr_id in (select y.csr_id from acme_private."order" y where y.is_live and y.id = any (v_orders))
+     where x.csr_id = any (array(
+       select y.csr_id from acme_private."order" y where y.finished_at is null and y.id = any (v_orders)))
      order by x.csr_id
        for no key update;
-    perform from acme_private."order" y where y.is_live and y.id = any (v_orders) order by y.id for update;
+    perform from acme_private."order" y where y.finished_at is null and y.id = any (v_orders) order by y.id for update;
   end if;
   case p_kind
     when 'order' then
@@ -254,11 +257,14 @@ begin
   for o in
     select y.*
       from acme_private."order" y
-     where y.is_live and y.id = any (v_orders)
+     where y.finished_at is null and y.id = any (v_orders)
      order by y.id
   loop
     perform acme_private.end_order(p_worker, o, v_class, v_code, v_text, v_problem,
                                    case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end);
+    v_ended := v_ended || o;
+  end loop;
+  foreach o in array v_ended loop
     v_claims := v_claims || acme_private.pass_on(p_worker, o, p_take - jsonb_array_length(v_claims));
   end loop;
   return v_claims;

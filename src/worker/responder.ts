@@ -43,6 +43,7 @@ const PAUSE_MS = 250;
 class Pools {
   readonly #database: { url: string | undefined; isPooled: boolean };
   readonly #ending = new AbortController();
+  #pause: Promise<void> | undefined;
   #pool: Promise<Sql> | undefined;
 
   constructor(database: { url: string | undefined; isPooled: boolean }) {
@@ -57,7 +58,11 @@ class Pools {
       } catch (error) {
         if (performance.now() - askedAt > PATIENCE_MS) throw error;
       }
-      await sleep(PAUSE_MS, undefined, { signal: this.#ending.signal });
+      // One pause for all, so that they come back on one new pool.
+      this.#pause ??= sleep(PAUSE_MS, undefined, { signal: this.#ending.signal }).finally(() => {
+        this.#pause = undefined;
+      });
+      await this.#pause;
     }
   }
 

@@ -129,7 +129,7 @@ test('a dispatcher that comes back to a full server keeps nobody from its lock',
   await neverCross(
     (tx) => tx`select from acme_private.lock where name = 'dispatch' for update`,
     dispatch,
-    (tx) => tx`select acme_private.dispatch_at(acme_private.clock(), 'soon')`,
+    (tx) => tx`select acme_private.come_back(array(select id from acme.server), '{}')`,
   );
 });
 

@@ -5,7 +5,7 @@ import { registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type Plan, plansOf } from '../helpers/plans.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
-import { openShop } from '../helpers/shop.ts';
+import { openShop, type Shop } from '../helpers/shop.ts';
 
 // With tens of thousands of csrs nothing that runs for one of them reads a table from end to end. The
 // plans are looked at, never the time.
@@ -39,13 +39,16 @@ beforeAll(async () => {
 });
 
 /**
- * That none of the plans reads a big table whole, and each only so many blocks. What calls a function comes
- * last, and is left out: its blocks are those of all statements in it and of the catalogue to plan them,
+ * That none of the plans reads a big table whole, and each only so many blocks. A mere call of a function is
+ * left out: its blocks are those of all statements in it, which are here, and of the catalogue to plan them,
  * which is read anew whenever autovacuum has been at one of the tables.
  */
 function expectBounded(plans: Plan[], blocks: number): void {
-  expect(plans.length).toBeGreaterThan(0);
-  for (const plan of plans.slice(0, Math.max(plans.length - 1, 1))) {
+  const statements = plans.filter(
+    ({ query }) => !/^\s*select\s+acme(_private)?\.\w+\([^;]*\)(\s+as \w+)?\s*$/i.test(query),
+  );
+  expect(statements.length).toBeGreaterThan(0);
+  for (const plan of statements) {
     expect(
       plan.scanned.filter((table) => BIG.includes(table)),
       plan.query,
@@ -145,8 +148,17 @@ test('judging and admitting read by index, however many csrs are done', async ()
   );
 }, 120_000);
 
+/** So that no ANALYZE comes in between; a young table has no statistics. */
+async function withoutAutovacuum({ sql }: Shop): Promise<void> {
+  for (const table of ['csr_state', 'order', 'order_authorization', 'identifier_claim']) {
+    await sql`alter table ${sql(`acme_private.${table}`)} set (autovacuum_enabled = off)`;
+  }
+  await sql`alter table acme.csr set (autovacuum_enabled = off)`;
+}
+
 test('a session that planned for a few csrs admits one of thousands by reading that one', async () => {
   const shop = await openShop();
+  await withoutAutovacuum(shop);
   await registerDefaultAccount(shop.sql);
   const queue = async (count: number) => {
     const pems = Array.from({ length: count }, () => pemShapedLikeCsr(100));
@@ -181,8 +193,38 @@ test('a session that planned for a few csrs admits one of thousands by reading t
   expectBounded(plans, 200);
 });
 
+test('a session that planned for a few csrs judges a hundred of thousands by reading those', async () => {
+  const shop = await openShop();
+  await withoutAutovacuum(shop);
+  const receive = async (count: number) => {
+    const pems = Array.from({ length: count }, () => pemShapedLikeCsr(100));
+    await shop.app`insert into acme.csr (pem) select unnest(${pems}::text[])`;
+  };
+  const plans = await plansOf(shop.database.url, undefined, async (worker, forget) => {
+    let turn: { lease: string | null; rows: { csr_id: number }[] } = { lease: null, rows: [] };
+    for (let n = 1; n <= 12; n++) {
+      await receive(n < 10 ? 1 : 3000);
+      forget();
+      const verdicts = turn.rows.map(({ csr_id }) => ({
+        csr_id,
+        identifiers: [`new-${String(csr_id)}.example.org`],
+        domains: ['example.org'],
+        spki: 'ab'.repeat(32),
+        reasons: [],
+      }));
+      const [row] = await worker<{ turn: { received: typeof turn } }[]>`
+        select acme_private.dispatch(null, ${turn.lease}, ${worker.json(verdicts)}, 1) as turn`;
+      if (row !== undefined) turn = row.turn.received;
+    }
+  });
+  expect(plans.length).toBeGreaterThan(500);
+  // A hundred rows at once; whatever runs for one is far below that.
+  expectBounded(plans, 6000);
+});
+
 test('a session that planned for no order finds those of an authorization among thousands', async () => {
   const shop = await openShop();
+  await withoutAutovacuum(shop);
   const look = async (worker: postgres.Sql) => {
     for (let n = 1; n <= 10; n++) {
       await worker`select acme_private.begin_work(true), acme_private.lock_orders(1000), acme_private.park(1000)`;

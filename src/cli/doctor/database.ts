@@ -37,8 +37,8 @@ export const databaseCheck: Check = {
 
 /** Whether a worker with this environment would get work, or the database counts as a copy. */
 function held(facts: Patient['facts'], environment: string | undefined): Finding[] {
-  if (facts === undefined) return [];
-  if (facts.hold !== null) return [problem(facts.hold)];
+  if (facts?.hold === undefined || facts.environment === undefined) return [];
+  if (facts.hold !== null) return [problem(printable(facts.hold, 500))];
   if (facts.environment === (environment ?? null)) {
     return [ok('It is the database that was set up, no copy.')];
   }

@@ -37,10 +37,10 @@ export interface Facts {
   states: Record<string, number>;
   /** null: the database has no view of stuck rows. */
   stuck: number | null;
-  /** Why the database is held as a copy, whatever the worker's environment. */
-  hold: string | null;
+  /** Why the database is held as a copy, whatever the worker's environment; absent: an older version's. */
+  hold?: string | null;
   /** The PGACME_ENVIRONMENT that it was set up with. */
-  environment: string | null;
+  environment?: string | null;
 }
 
 /** Reads them; throws what PostgreSQL says where there is no such function, or not for this login. */
