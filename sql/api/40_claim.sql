@@ -49,6 +49,18 @@ begin
 end
 $$;
 
+-- Is an order under way that needs this authorization, besides p_order?
+create or replace function acme_private.is_needed(p_authorization bigint, p_order bigint default null) returns boolean
+language plpgsql stable
+as $$
+begin
+  return exists (
+    select from acme_private."order" o
+     where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null
+       and o.id is distinct from p_order);
+end
+$$;
+
 create or replace function acme_private.authorization_claim(p_authorization bigint) returns jsonb
 language plpgsql volatile
 as $$
@@ -156,9 +168,7 @@ begin
          and (a.lease_token is null or a.lease_until < v_now)
          and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
          and not acme_private.waits_for_publication(a.id)
-         and exists (
-           select from acme_private."order" o
-            where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null)
+         and acme_private.is_needed(a.id)
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.authorization_claim(p_id) end;
       if v_claim is not null then

@@ -251,8 +251,8 @@ declare
   o record;
   v_claims jsonb := '[]';
 begin
-  -- Without a challenge of ours nothing of its orders may be durable yet, and they are finalized next.
   perform acme_private.begin_work(false);
+  -- Without a challenge of ours nothing of its orders may be durable yet, and they are finalized next.
   if exists (
     select from acme_private.challenge c
      where c.authorization_id = p_authorization and c.state in ('pending', 'processing')
@@ -410,7 +410,7 @@ begin
       v_order := acme_private.admit_next(p_worker, o.server_id, o.account_id, o.tenant);
     end if;
     if v_order is null then
-      -- Its own csr may be in the queue again.
+      -- Its own csr may be in the queue again, and whoever opened its account or server meanwhile cannot see it.
       perform acme_private.come_back('{}', array[o.csr_id]);
       return '[]';
     end if;
@@ -432,9 +432,7 @@ begin
   perform acme_private.unpublish(oa.authorization_id)
     from acme_private.order_authorization oa
    where oa.order_id = p_order
-     and not exists (
-       select from acme_private."order" x
-        where x.id = any (acme_private.orders_of(oa.authorization_id)) and x.finished_at is null and x.id <> p_order);
+     and not acme_private.is_needed(oa.authorization_id, p_order);
 end
 $$;
 
@@ -446,9 +444,7 @@ as $$
     from acme_private.order_authorization oa
     join acme_private.authorization a on a.id = oa.authorization_id
    where oa.order_id = p_order and a.state = 'pending'
-     and not exists (
-       select from acme_private."order" x
-        where x.id = any (acme_private.orders_of(a.id)) and x.finished_at is null and x.id <> p_order)
+     and not acme_private.is_needed(a.id, p_order)
 $$;
 comment on function acme_private.abandoned_authorizations(bigint) is
   'The pending authorizations of an order that no other order under way refers to.';
@@ -491,9 +487,7 @@ begin
   update acme_private.authorization a
      set state = 'deactivated', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
    where a.id = any (p_deactivated) and a.state = 'pending'
-     and not exists (
-       select from acme_private."order" x
-        where x.id = any (acme_private.orders_of(a.id)) and x.finished_at is null and x.id <> p_order);
+     and not acme_private.is_needed(a.id, p_order);
   perform acme_private.end_cancelled(o);
   return acme_private.pass_on(p_worker, o, p_take);
 end

@@ -63,18 +63,14 @@ begin
      set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
    where a.state = 'pending' and (a.lease_token is null or a.lease_until < v_now)
      and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
-     and not exists (
-       select from acme_private."order" o
-        where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null);
+     and not acme_private.is_needed(a.id);
 
   -- Records by hand that no order needs any more, passed over because someone held them.
   perform acme_private.unpublish(c.authorization_id)
      from acme_private.record x
      join acme_private.challenge c on c.id = x.challenge_id
     where x.state in ('intended', 'published') and x.updated_at < v_late
-      and not exists (
-        select from acme_private."order" o
-         where o.id = any (acme_private.orders_of(c.authorization_id)) and o.finished_at is null);
+      and not acme_private.is_needed(c.authorization_id);
 
   -- Due retries and renewals, up to 10,000 a minute.
   with due as (
@@ -115,8 +111,7 @@ begin
     union all
     select 'authorization', a.id from acme_private.authorization a
      where a.state = 'pending' and a.lease_until < v_now
-       and exists (select from acme_private."order" o
-                    where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null)
+       and acme_private.is_needed(a.id)
     union all
     select 'account', a.account_id from acme_private.account_state a where a.lease_until < v_now
     -- Wake-ups that got lost: due, held by nobody.
@@ -130,8 +125,7 @@ begin
     select 'authorization', a.id from acme_private.authorization a
      where a.state = 'pending' and a.lease_token is null and not acme_private.waits_for_publication(a.id)
        and coalesce(a.next_attempt_at, a.updated_at) < v_late
-       and exists (select from acme_private."order" o
-                    where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null)
+       and acme_private.is_needed(a.id)
     union all
     select 'account', a.account_id from acme_private.account_state a
       join acme.account c on c.id = a.account_id

@@ -1,13 +1,19 @@
 import type postgres from 'postgres';
+import type { Verdict } from '../../src/db/step-types.ts';
 
 /**
- * Puts a csr into a state with what belongs to it (names, order, certificate), without a worker and
- * without the triggers: as if workers had brought it there. Its name is made from its id.
+ * Puts csrs into a state with what belongs to each (names, order, certificate), without a worker and
+ * without the triggers: as if workers had brought them there. The name of each is made from its id.
  */
-export async function putInState(sql: postgres.Sql, csr: string, state: string): Promise<void> {
+export async function putInState(
+  sql: postgres.Sql,
+  csr: string | readonly string[],
+  state: string,
+): Promise<void> {
+  const csrs = typeof csr === 'string' ? [csr] : [...csr];
   await sql.begin(async (tx) => {
     await tx`set local session_replication_role = replica`;
-    const name = `csr-${csr}.example.org`;
+    const name = tx`'csr-' || csr_id || '.example.org'`;
     await tx`
       update acme_private.csr_state s
          set identifiers = array[${name}], identifiers_key = acme_private.identifiers_key(array[${name}]),
@@ -15,33 +21,33 @@ export async function putInState(sql: postgres.Sql, csr: string, state: string):
              queued_at = case when ${state} in ('queued', 'renewing') then now() end
         from acme.account a
         join acme.server v on v.name = a.server
-       where s.csr_id = ${csr} and a.is_default`;
+       where s.csr_id = any (${csrs}::bigint[]) and a.is_default`;
     await tx`
       insert into acme_private.identifier_claim (name, registered_domain, tenant)
-      select ${name}, 'example.org', tenant from acme.csr where id = ${csr}
+      select ${name}, 'example.org', tenant from acme_private.csr_state where csr_id = any (${csrs}::bigint[])
       on conflict do nothing`;
-    if (state === 'ordering') await makeOrder(tx, csr);
-    if (state === 'issued' || state === 'renewing') await makeCertificate(tx, csr);
-    await tx`update acme_private.csr_state set state = ${state} where csr_id = ${csr}`;
+    if (state === 'ordering') await makeOrder(tx, csrs);
+    if (state === 'issued' || state === 'renewing') await makeCertificate(tx, csrs);
+    await tx`update acme_private.csr_state set state = ${state} where csr_id = any (${csrs}::bigint[])`;
   });
 }
 
-async function makeOrder(tx: postgres.TransactionSql, csr: string): Promise<void> {
+async function makeOrder(tx: postgres.TransactionSql, csrs: string[]): Promise<void> {
   await tx`
     with made as (
       insert into acme_private."order" (csr_id, tenant, server_id, account_id, identifiers, identifiers_key)
       select csr_id, tenant, server_id, account_id, identifiers, identifiers_key
         from acme_private.csr_state
-       where csr_id = ${csr}
-      returning id
+       where csr_id = any (${csrs}::bigint[])
+      returning id, csr_id
     )
     update acme_private.csr_state s
        set order_id = made.id
       from made
-     where s.csr_id = ${csr}`;
+     where s.csr_id = made.csr_id`;
 }
 
-async function makeCertificate(tx: postgres.TransactionSql, csr: string): Promise<void> {
+async function makeCertificate(tx: postgres.TransactionSql, csrs: string[]): Promise<void> {
   await tx`
     with made as (
       insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer,
@@ -49,13 +55,24 @@ async function makeCertificate(tx: postgres.TransactionSql, csr: string): Promis
       select csr_id, tenant, 0, identifiers, 'leaf', 'leaf and chain', '', 'CN=Test CA', '01', now() - interval '1 day',
              now() + interval '89 days', spki_sha256, sha256('certificate')
         from acme_private.csr_state
-       where csr_id = ${csr}
-      returning id
+       where csr_id = any (${csrs}::bigint[])
+      returning id, csr_id
     )
     update acme_private.csr_state s
        set certificate_id = made.id, renew_at = now() + interval '60 days'
       from made
-     where s.csr_id = ${csr}`;
+     where s.csr_id = made.csr_id`;
+}
+
+/** What a worker found that accepts a csr, for this one name below example.org. */
+export function accepted(csr: string | number, name = `csr-${csr}.example.org`): Verdict {
+  return {
+    csr_id: Number(csr),
+    identifiers: [name],
+    domains: ['example.org'],
+    spki: 'ab'.repeat(32),
+    reasons: [],
+  };
 }
 
 /** Makes the default account registered, as if a worker had done it. */

@@ -154,8 +154,9 @@ test('a row says what an edge needs: csr, ref, certificate, tenant, detail', asy
   const id = await shop.insert({ ref: 'www' });
   await shop.sql`select acme_private.note('issued', tenant, id, 7, 1, 9, 3, '{"serial": "01"}') from acme.csr where id = ${id}`;
   const { role } = await shop.database.login('acme_app');
-  const [row] = await shop.app<[{ cursor: string; at: Date }]>`select * from acme.changes()`;
-  const { cursor, at, ...rest } = row;
+  const look = async () =>
+    (await shop.app<{ cursor: string; at: Date }[]>`select * from acme.changes()`).at(0);
+  const { cursor, at, ...rest } = await until(look, { what: 'the event comes', timeoutMs: 20_000 });
   expect(cursor).toMatch(/^1\.\d+\.\d+$/);
   expect(at).toBeInstanceOf(Date);
   expect(rest).toEqual({

@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { scaled } from '../helpers/scale.ts';
@@ -135,17 +135,10 @@ test('an account registered while a csr is being queued finds a dispatcher that 
   const id = await shop.insert();
   const [{ lease }] = await sql<[{ lease: string }]>`
     select acme_private.dispatch(null, null, '[]', 1) #>> '{received,lease}' as lease`;
-  const verdict = {
-    csr_id: Number(id),
-    identifiers: ['a.example.org'],
-    domains: ['example.org'],
-    spki: '00',
-    reasons: [],
-  };
   await shop.clearJobs();
   const worker = await database.as('acme_worker', { max: 1 });
   await worker.begin(async (tx) => {
-    await tx`select acme_private.dispatch(null, ${lease}, ${tx.json([verdict])}, 1)`;
+    await tx`select acme_private.dispatch(null, ${lease}, ${tx.json([accepted(id)] as never)}, 1)`;
     // What the registration wakes looks too early.
     await registerDefaultAccount(sql);
     await sql`select acme_private.dispatch(null, null, '[]', 1)`;

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 import { until } from '../helpers/until.ts';
 
@@ -86,15 +86,8 @@ test('an application that has its own csr locked holds up nobody', async () => {
   await app.begin(async (tx) => {
     await tx`select from acme.csr where id = ${id} for update`;
     await worker`set lock_timeout = '2s'`;
-    const verdict = {
-      csr_id: Number(id),
-      identifiers: ['a.example.org'],
-      domains: ['example.org'],
-      spki: '00',
-      reasons: [],
-    };
     await worker`
-      select acme_private.dispatch(null, ${turn.received.lease}, ${worker.json([verdict])}, 0)`;
+      select acme_private.dispatch(null, ${turn.received.lease}, ${worker.json([accepted(id)] as never)}, 0)`;
   });
   expect(await shop.status(id)).toMatchObject({ state: 'ordering' });
 });

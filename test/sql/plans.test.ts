@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type Plan, plansOf } from '../helpers/plans.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
@@ -119,14 +119,10 @@ test('judging and admitting read by index, however many csrs are done', async ()
         await worker`
           select acme_private.dispatch(null, ${lease}, ${worker.json(verdicts as never)}, 1) as turn`;
       lease = row?.turn.received.lease ?? null;
-      verdicts = (row?.turn.received.rows ?? []).map(({ csr_id }) => ({
-        csr_id,
-        // Where the fill's names are.
-        identifiers: [`new-${String(csr_id)}.example.org`],
-        domains: ['example.org'],
-        spki: 'ab'.repeat(32),
-        reasons: [],
-      }));
+      // Where the fill's names are.
+      verdicts = (row?.turn.received.rows ?? []).map(({ csr_id }) =>
+        accepted(csr_id, `new-${String(csr_id)}.example.org`),
+      );
     } while (verdicts.length > 0);
   });
   const [row] = await sql<[{ queued: number; ordering: number }]>`
@@ -156,26 +152,19 @@ async function withoutAutovacuum({ sql }: Shop): Promise<void> {
   await sql`alter table acme.csr set (autovacuum_enabled = off)`;
 }
 
+/** Inserts that many CSRs at once; their ids. */
+async function receive({ app }: Shop, count: number): Promise<string[]> {
+  const pems = Array.from({ length: count }, () => pemShapedLikeCsr(100));
+  const rows = await app<{ id: string }[]>`
+    insert into acme.csr (pem) select unnest(${pems}::text[]) returning id`;
+  return rows.map(({ id }) => id);
+}
+
 test('a session that planned for a few csrs admits one of thousands by reading that one', async () => {
   const shop = await openShop();
   await withoutAutovacuum(shop);
   await registerDefaultAccount(shop.sql);
-  const queue = async (count: number) => {
-    const pems = Array.from({ length: count }, () => pemShapedLikeCsr(100));
-    await shop.app`insert into acme.csr (pem) select unnest(${pems}::text[])`;
-    await shop.sql.begin(async (tx) => {
-      await tx`set local session_replication_role = replica`;
-      await tx`
-        update acme_private.csr_state s
-           set state = 'queued', queued_at = now(), account_id = a.id, server_id = v.id, spki_sha256 = sha256('key'),
-               identifiers = array['csr-' || csr_id], identifiers_key = acme_private.identifiers_key(array['csr-' || csr_id])
-          from acme.account a join acme.server v on v.name = a.server
-         where s.state = 'received'`;
-      await tx`
-        insert into acme_private.identifier_claim (name, registered_domain, tenant)
-        select 'csr-' || csr_id, 'example.org', tenant from acme_private.csr_state on conflict do nothing`;
-    });
-  };
+  const queue = async (count: number) => putInState(shop.sql, await receive(shop, count), 'queued');
   const orders = async () => (await shop.sql`select from acme_private."order"`).length;
   await queue(20);
   const plans = await plansOf(shop.database.url, undefined, async (worker, forget) => {
@@ -184,6 +173,8 @@ test('a session that planned for a few csrs admits one of thousands by reading t
       await worker`select acme_private.dispatch(null, null, '[]', 1)`;
     }
     await queue(6000);
+    // What that left dead in the index of received ones is passed over once, by whoever comes first.
+    await shop.sql`select from acme_private.csr_state where state = 'received' order by csr_id limit 1`;
     expect(await orders()).toBe(10);
     forget();
     await shop.sql`update acme.server set max_orders_in_flight = 11`;
@@ -196,22 +187,12 @@ test('a session that planned for a few csrs admits one of thousands by reading t
 test('a session that planned for a few csrs judges a hundred of thousands by reading those', async () => {
   const shop = await openShop();
   await withoutAutovacuum(shop);
-  const receive = async (count: number) => {
-    const pems = Array.from({ length: count }, () => pemShapedLikeCsr(100));
-    await shop.app`insert into acme.csr (pem) select unnest(${pems}::text[])`;
-  };
   const plans = await plansOf(shop.database.url, undefined, async (worker, forget) => {
     let turn: { lease: string | null; rows: { csr_id: number }[] } = { lease: null, rows: [] };
     for (let n = 1; n <= 12; n++) {
-      await receive(n < 10 ? 1 : 3000);
+      await receive(shop, n < 10 ? 1 : 3000);
       forget();
-      const verdicts = turn.rows.map(({ csr_id }) => ({
-        csr_id,
-        identifiers: [`new-${String(csr_id)}.example.org`],
-        domains: ['example.org'],
-        spki: 'ab'.repeat(32),
-        reasons: [],
-      }));
+      const verdicts = turn.rows.map(({ csr_id }) => accepted(csr_id)) as never;
       const [row] = await worker<{ turn: { received: typeof turn } }[]>`
         select acme_private.dispatch(null, ${turn.lease}, ${worker.json(verdicts)}, 1) as turn`;
       if (row !== undefined) turn = row.turn.received;
