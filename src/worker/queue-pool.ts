@@ -12,6 +12,8 @@ export class QueuePool extends pg.Pool {
   override connect(callback?: Connected): Promise<pg.PoolClient> | undefined {
     if (callback === undefined) return super.connect();
     super.connect((error, client, release) => {
+      // With an error comes nothing to give back: a pool that has ended passes no `release` at all.
+      if (client === undefined) return callback(error, client, release);
       let isReleased = false;
       callback(error, client, (why) => {
         if (isReleased) return;

@@ -102,3 +102,16 @@ test('a connection of the queue that is given back twice, as by its listener whe
     await pool.end();
   }
 });
+
+test('a listener of the queue that asks for a connection once its pool has ended hears so, and may give back what never came', async () => {
+  const pool = new QueuePool({ connectionString: inject('postgresUrl'), max: 1 });
+  await pool.end();
+  const heard = new Promise<string>((resolve) => {
+    pool.connect((error, client, release?: () => void) => {
+      // As graphile-worker does it where it was stopped in the meantime.
+      release?.();
+      resolve(client === undefined ? String(error) : 'a connection');
+    });
+  });
+  expect(await heard).toMatch(/after calling end on the pool/);
+});

@@ -33,52 +33,60 @@ const directories: Record<string, { fault: Fault; text: RegExp }> = {
   },
 };
 
+// Each has a CA and a database of its own, and waits more than it works: they run side by side.
 for (const [name, { fault, text }] of Object.entries(directories)) {
-  test(`a directory that answers ${name} is said so, and loses nothing`, async () => {
-    const { ca, ...world } = await faultyWorld();
-    const struck = ca.on('directory', { ...fault, times: Infinity });
+  test.concurrent(
+    `a directory that answers ${name} is said so, and loses nothing`,
+    async ({ onTestFinished }) => {
+      const { ca, ...world } = await faultyWorld({}, onTestFinished);
+      const struck = ca.on('directory', { ...fault, times: Infinity });
+      await world.worker();
+      const id = await world.insert({ names: [freshName()] });
+      const row = await until(
+        async () => {
+          const [status] = await world.sql<
+            { reason: string | null; next_attempt_at: Date | null; state: string }[]
+          >`
+          select state, reason, next_attempt_at from acme.account_status where reason_code = 'remote_trouble'`;
+          return status;
+        },
+        { what: 'the account says what is wrong' },
+      );
+      expect(row.reason).toMatch(text);
+
+      expect(row.reason).not.toMatch(/[\u0000-\u001f\u007f]/);
+      expect(row.next_attempt_at).toBeInstanceOf(Date);
+      expect(await world.status(id)).toMatchObject({
+        state: expect.stringMatching(/received|queued/) as string,
+      });
+      await noCrashLoop(ca);
+      struck.remove();
+      await world.reach(id, 'issued', 30_000);
+    },
+  );
+}
+
+test.concurrent(
+  'a directory that never answers is given up in time, said so, and the CSR issued later',
+  async ({ onTestFinished }) => {
+    const { ca, ...world } = await faultyWorld({}, onTestFinished);
+    const struck = ca.on('directory', { nothing: true, times: Infinity });
     await world.worker();
     const id = await world.insert({ names: [freshName()] });
     const row = await until(
       async () => {
-        const [status] = await world.sql<
-          { reason: string | null; next_attempt_at: Date | null; state: string }[]
-        >`
-          select state, reason, next_attempt_at from acme.account_status where reason_code = 'remote_trouble'`;
+        const [status] = await world.sql<{ reason: string }[]>`
+        select reason from acme.account_status where reason_code = 'remote_trouble'`;
         return status;
       },
-      { what: 'the account says what is wrong' },
+      { what: 'the account says what is wrong', timeoutMs: 45_000 },
     );
-    expect(row.reason).toMatch(text);
-
-    expect(row.reason).not.toMatch(/[\u0000-\u001f\u007f]/);
-    expect(row.next_attempt_at).toBeInstanceOf(Date);
-    expect(await world.status(id)).toMatchObject({
-      state: expect.stringMatching(/received|queued/) as string,
-    });
-    await noCrashLoop(ca);
+    expect(row.reason).toMatch(/within \d+ ms/);
     struck.remove();
     await world.reach(id, 'issued', 30_000);
-  });
-}
-
-test('a directory that never answers is given up in time, said so, and the CSR issued later', async () => {
-  const { ca, ...world } = await faultyWorld();
-  const struck = ca.on('directory', { nothing: true, times: Infinity });
-  await world.worker();
-  const id = await world.insert({ names: [freshName()] });
-  const row = await until(
-    async () => {
-      const [status] = await world.sql<{ reason: string }[]>`
-        select reason from acme.account_status where reason_code = 'remote_trouble'`;
-      return status;
-    },
-    { what: 'the account says what is wrong', timeoutMs: 45_000 },
-  );
-  expect(row.reason).toMatch(/within \d+ ms/);
-  struck.remove();
-  await world.reach(id, 'issued', 30_000);
-}, 90_000);
+  },
+  90_000,
+);
 
 /** What an order may answer later on. */
 const answers: Record<
@@ -118,22 +126,26 @@ const answers: Record<
 };
 
 for (const [name, { resource, fault }] of Object.entries(answers)) {
-  test(`${name} is trouble with a reason, and the next answer is taken`, async () => {
-    const { ca, ...world } = await faultyWorld();
-    const struck = ca.on(resource, { ...fault, times: 1 });
-    await world.worker();
-    const id = await world.insert({ names: [freshName()] });
-    const row = await world.reach(id, ['retrying', 'issued'], 20_000);
-    if (row.state === 'retrying') {
-      expect(row.reason).toMatch(/\w{4}/);
-      expect(row.next_attempt_at).toBeInstanceOf(Date);
-    }
-    await world.sql`select acme.retry(${id})`;
-    await world.reach(id, 'issued', 20_000);
-    expect(struck.hits).toBe(1);
-    const rows = await world.sql`select from acme.event where csr_id = ${id} and event = 'issued'`;
-    expect(rows).toHaveLength(1);
-  });
+  test.concurrent(
+    `${name} is trouble with a reason, and the next answer is taken`,
+    async ({ onTestFinished }) => {
+      const { ca, ...world } = await faultyWorld({}, onTestFinished);
+      const struck = ca.on(resource, { ...fault, times: 1 });
+      await world.worker();
+      const id = await world.insert({ names: [freshName()] });
+      const row = await world.reach(id, ['retrying', 'issued'], 20_000);
+      if (row.state === 'retrying') {
+        expect(row.reason).toMatch(/\w{4}/);
+        expect(row.next_attempt_at).toBeInstanceOf(Date);
+      }
+      await world.sql`select acme.retry(${id})`;
+      await world.reach(id, 'issued', 20_000);
+      expect(struck.hits).toBe(1);
+      const rows =
+        await world.sql`select from acme.event where csr_id = ${id} and event = 'issued'`;
+      expect(rows).toHaveLength(1);
+    },
+  );
 }
 
 /** Between one try and the next there is time: a bad answer is not asked for again and again. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type postgres from 'postgres';
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { freePort } from '../../src/local/ports.ts';
 import { makeLogger } from '../../src/log.ts';
 import { startWorker, type Worker, type WorkerOptions } from '../../src/worker.ts';
@@ -51,16 +51,7 @@ export interface Ca {
   httpPort: number;
 }
 
-const workers = new Set<Worker>();
-const servers = new Set<AcmeServer>();
-
-afterEach(async () => {
-  // The CA first: a worker finishes the request under way, which one that never answers would delay.
-  await Promise.all([...servers].map((server) => server.stop()));
-  await Promise.all([...workers].map((worker) => worker.stop()));
-  servers.clear();
-  workers.clear();
-});
+type AtEnd = (end: () => Promise<void>) => void;
 
 /** A fresh database whose default account is at this file's Pebble. */
 export async function pebbleWorld(
@@ -70,19 +61,34 @@ export async function pebbleWorld(
   return { ...(await worldWith(pebble)), pebble };
 }
 
-/** A fresh database whose default account is at a CA of its own that does what the test tells it. */
+/**
+ * A fresh database whose default account is at a CA of its own that does what the test tells it.
+ * A test that runs beside others of its file gives its own `onTestFinished`.
+ */
 export async function faultyWorld(
   options: Partial<AcmeServerOptions> = {},
+  atEnd: AtEnd = onTestFinished,
 ): Promise<World & { ca: AcmeServer }> {
   const httpPort = await freePort();
   const ca = await startAcmeServer({ httpPort, options });
-  servers.add(ca);
-  return { ...(await worldWith({ directoryUrl: ca.directoryUrl, caPem: ca.caPem, httpPort })), ca };
+  const at = { directoryUrl: ca.directoryUrl, caPem: ca.caPem, httpPort };
+  const world = await worldWith(at, undefined, atEnd);
+  // What is said last is done first: a worker finishes the request under way, which a CA that never answers delays.
+  atEnd(() => ca.stop());
+  return { ...world, ca };
 }
 
 /** A fresh database (or the given one) whose default account is at this CA. */
-export async function worldWith(ca: Ca, given?: FreshDatabase): Promise<World> {
+export async function worldWith(
+  ca: Ca,
+  given?: FreshDatabase,
+  atEnd: AtEnd = onTestFinished,
+): Promise<World> {
   const database = given ?? (await freshDatabase());
+  const workers = new Set<Worker>();
+  atEnd(async () => {
+    await Promise.all([...workers].map((worker) => worker.stop()));
+  });
   const { sql } = database;
   const secretKey = randomBytes(32).toString('base64');
   await sql`
