@@ -51,19 +51,21 @@ export interface Ca {
   httpPort: number;
 }
 
+/** What to do when a world's test is over; by default vitest's `onTestFinished`. */
 type AtEnd = (end: () => Promise<void>) => void;
 
 /** A fresh database whose default account is at this file's Pebble. */
 export async function pebbleWorld(
   options: TestPebbleOptions = {},
+  atEnd: AtEnd = onTestFinished,
 ): Promise<World & { pebble: TestPebble }> {
   const pebble = await pebbleForTests(options);
-  return { ...(await worldWith(pebble)), pebble };
+  return { ...(await worldWith(pebble, undefined, atEnd)), pebble };
 }
 
 /**
  * A fresh database whose default account is at a CA of its own that does what the test tells it.
- * A test that runs beside others of its file gives its own `onTestFinished`.
+ * A test that runs beside others of its file gives the `onTestFinished` of its context.
  */
 export async function faultyWorld(
   options: Partial<AcmeServerOptions> = {},

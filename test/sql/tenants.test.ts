@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
 import { until } from '../helpers/until.ts';
 import { freshName, pebbleWorld, type World } from '../helpers/world.ts';
@@ -19,8 +19,11 @@ let a: postgres.Sql;
 let b: postgres.Sql;
 let theirs: Theirs;
 
+const ends: (() => Promise<void>)[] = [];
+afterAll(() => Promise.all(ends.map((end) => end())));
+
 beforeAll(async () => {
-  world = await pebbleWorld();
+  world = await pebbleWorld({}, (end) => ends.push(end));
   await world.sql`insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{by-hand.example.net}')`;
   // Workers do all their work as a member of acme_worker, and may do nothing that needs more.
   const login = await world.database.login('acme_worker');
