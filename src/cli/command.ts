@@ -8,12 +8,17 @@ export type ExitCode = 0 | 1 | 2;
 export interface Invocation {
   /** The flags that were given, without their dashes. */
   flags: ReadonlySet<string>;
+  /** The options that were given, without their dashes, with their values. */
+  options: ReadonlyMap<string, string>;
+  /** What was given besides, as many as the command takes at most. */
+  args: readonly string[];
   env: NodeJS.ProcessEnv;
   output: Output;
 }
 
 /** One word of the command line: how it is used, and what it does. */
 export interface Command {
+  /** One word, or two: the first is that of a group (`account export`). */
   name: string;
   /** A line for the overview. */
   summary: string;
@@ -21,6 +26,10 @@ export interface Command {
   help: string;
   /** Flags of its own and what they do. */
   flags: Readonly<Record<string, string>>;
+  /** Options of its own that have a value (`FILE`), and what they are for. */
+  options?: Readonly<Record<string, { value: string; text: string; isRequired?: boolean }>>;
+  /** What it takes besides, in this order: `NAME`, or `[NAME]` where it can do without. */
+  args?: readonly string[];
   /** The role that a login has to be a member of; undefined: it has its own database. */
   role?: 'acme_owner' | 'acme_worker' | 'acme_reader';
   run(invocation: Invocation): Promise<ExitCode>;

@@ -1,8 +1,8 @@
-import { parseArgs } from 'node:util';
 import { version } from '../version.ts';
 import { type Command, type ExitCode, UsageError } from './command.ts';
 import { commands } from './commands.ts';
 import type { Output } from './output.ts';
+import { readArguments } from './read-arguments.ts';
 import { reportError } from './report-error.ts';
 import { commonFlags, help, overview, usageLine } from './usage.ts';
 
@@ -15,44 +15,62 @@ export async function main(
   let command: Command | undefined;
   try {
     const at = args.findIndex((arg) => !arg.startsWith('-'));
-    const before = readFlags(
-      at === -1 ? args : args.slice(0, at),
-      [...Object.keys(commonFlags), 'version'],
-      undefined,
-    );
+    const { words, rest } = split(args, at);
+    const before = flagsBefore(at === -1 ? args : args.slice(0, at));
     if (before.has('version')) {
       output.line(version);
       return 0;
     }
-    const name = at === -1 ? undefined : args[at];
-    if (name === undefined || name === 'help') return showHelp(args[at + 1], before, output, name);
-    command = find(name);
-    const flags = readFlags(
-      args.slice(at + 1),
-      [...Object.keys(command.flags), ...Object.keys(commonFlags)],
-      command,
-    );
-    if (flags.has('help') || before.has('help')) {
+    const wantsHelp = before.has('help') || rest.includes('--help') || rest.includes('-h');
+    if (words.length === 0 || words[0] === 'help') {
+      return showHelp(words.slice(1), words[0] === 'help' || wantsHelp, output);
+    }
+    const group = groupOf(words);
+    if (group.length > 0) return showGroup(words.join(' '), group, wantsHelp, output);
+    command = find(words);
+    if (wantsHelp) {
       output.line(help(command));
       return 0;
     }
-    return await command.run({ flags, env, output });
+    const given = readArguments(command, rest);
+    return await command.run({ ...given, env, output });
   } catch (error) {
     return reportError(error, { command, env, output, isVerbose: args.includes('--verbose') });
   }
 }
 
-function showHelp(
-  about: string | undefined,
-  before: ReadonlySet<string>,
-  output: Output,
-  asked: string | undefined,
-): ExitCode {
-  if (asked !== undefined && about !== undefined && about !== '--help') {
-    output.line(help(find(about)));
+/** The words that name a command, one or two of them, and what follows. */
+function split(args: readonly string[], at: number): { words: string[]; rest: readonly string[] } {
+  if (at === -1) return { words: [], rest: [] };
+  const first = args[at] ?? '';
+  const second = args[at + 1];
+  const isPair = first === 'help' || commands.some(({ name }) => name.startsWith(`${first} `));
+  if (!isPair || second === undefined || second.startsWith('-')) {
+    return { words: [first], rest: args.slice(at + 1) };
+  }
+  const third = args[at + 2];
+  if (first === 'help' && third !== undefined && !third.startsWith('-')) {
+    return { words: [first, second, third], rest: args.slice(at + 3) };
+  }
+  return { words: [first, second], rest: args.slice(at + 2) };
+}
+
+function flagsBefore(args: readonly string[]): ReadonlySet<string> {
+  const known = [...Object.keys(commonFlags), 'version'];
+  const unknown = args.find((arg) => arg !== '-h' && !known.includes(arg.replace(/^--/, '')));
+  if (unknown !== undefined) {
+    throw new UsageError(`pgacme does not understand ${JSON.stringify(unknown)}.`, usageLine());
+  }
+  return new Set(args.map((arg) => (arg === '-h' ? 'help' : arg.slice(2))));
+}
+
+function showHelp(about: readonly string[], isAsked: boolean, output: Output): ExitCode {
+  if (about.length > 0) {
+    const group = groupOf(about);
+    output.line(group.length > 0 ? overview(group) : help(find(about)));
     return 0;
   }
-  if (asked === undefined && !before.has('help')) {
+  if (!isAsked) {
     output.error(overview(commands));
     return 2;
   }
@@ -60,33 +78,32 @@ function showHelp(
   return 0;
 }
 
-function find(name: string): Command {
+/** `pgacme account` alone: what there is. */
+function showGroup(
+  word: string,
+  group: readonly Command[],
+  isAsked: boolean,
+  output: Output,
+): ExitCode {
+  if (!isAsked) {
+    throw new UsageError(
+      `pgacme ${word} needs one of: ${group.map(({ name }) => name.slice(word.length + 1)).join(', ')}.`,
+      usageLine(),
+    );
+  }
+  output.line(overview(group));
+  return 0;
+}
+
+/** The commands whose name begins with this one word; none where it is a command itself. */
+function groupOf(words: readonly string[]): readonly Command[] {
+  if (words.length !== 1) return [];
+  return commands.filter(({ name }) => name.startsWith(`${words[0] ?? ''} `));
+}
+
+function find(words: readonly string[]): Command {
+  const name = words.join(' ');
   const command = commands.find((each) => each.name === name);
   if (command !== undefined) return command;
   throw new UsageError(`There is no command ${JSON.stringify(name)}.`, usageLine());
-}
-
-function readFlags(
-  args: readonly string[],
-  known: readonly string[],
-  command: Command | undefined,
-): ReadonlySet<string> {
-  const options = Object.fromEntries(
-    known.map(
-      (name) => [name, { type: 'boolean', ...(name === 'help' ? { short: 'h' } : {}) }] as const,
-    ),
-  );
-  try {
-    const { values } = parseArgs({ args: [...args], options, strict: true });
-    return new Set(Object.keys(values));
-  } catch (error) {
-    const whose = command === undefined ? 'pgacme' : `pgacme ${command.name}`;
-    throw new UsageError(`${whose} does not understand ${offender(error)}.`, usageLine(command));
-  }
-}
-
-/** The argument that parseArgs stumbled over: its messages quote it first. */
-function offender(error: unknown): string {
-  const quoted = /'([^']*)'/.exec(error instanceof Error ? error.message : '')?.[1];
-  return quoted === undefined ? 'its arguments' : JSON.stringify(quoted);
 }

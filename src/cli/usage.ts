@@ -11,8 +11,12 @@ export const commonFlags: Readonly<Record<string, string>> = {
 /** The one line that says how pgacme, or one of its commands, is called. */
 export function usageLine(command?: Command): string {
   if (command === undefined) return 'Usage: pgacme COMMAND [OPTION]... (pgacme --help lists them)';
+  const args = (command.args ?? []).map((arg) => ` ${arg}`);
+  const options = Object.entries(command.options ?? {}).map(([name, { value, isRequired }]) =>
+    isRequired === true ? ` --${name} ${value}` : ` [--${name} ${value}]`,
+  );
   const flags = Object.keys(command.flags).map((flag) => ` [--${flag}]`);
-  return `Usage: pgacme ${command.name}${flags.join('')} [--verbose]`;
+  return `Usage: pgacme ${[command.name, ...args, ...options, ...flags].join('')} [--verbose]`;
 }
 
 /** What `pgacme --help` prints. */
@@ -35,11 +39,18 @@ Examples:
 
 /** What `pgacme COMMAND --help` prints. */
 export function help(command: Command): string {
-  const flags = Object.entries({ ...command.flags, ...commonFlags });
+  const options = Object.entries(command.options ?? {}).map(([name, { value, text }]) => [
+    `--${name} ${value}`,
+    text,
+  ]);
+  const flags = Object.entries({ ...command.flags, ...commonFlags }).map(([flag, text]) => [
+    `--${flag}`,
+    text,
+  ]);
   return `${usageLine(command)}
 
 ${command.help}
 
 Options:
-${table(flags.map(([flag, text]) => [`--${flag}`, text])).join('\n')}`;
+${table([...options, ...flags]).join('\n')}`;
 }
