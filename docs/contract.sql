@@ -13,6 +13,13 @@ create table acme.account (
   pause_reason text,
   version bigint not null default 1,
   created_at timestamp with time zone not null default now(),
+  eab_kid text,
+  eab_hmac text,
+  terms_request bigint,
+  verify_request bigint,
+  roll_over_request bigint,
+  deactivate_request bigint,
+  constraint account_eab_kid_is_short CHECK (((length(eab_kid) >= 1) AND (length(eab_kid) <= 500))),
   constraint account_key_algorithm_is_known CHECK ((key_algorithm = ANY (ARRAY['ES256'::text, 'ES384'::text, 'RS256'::text]))),
   constraint account_name_is_plain CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,252}$'::text)),
   constraint account_name_key UNIQUE (name),
@@ -29,9 +36,15 @@ comment on column acme.account.key_algorithm is 'The kind of account key that a 
 comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
 comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';
-comment on column acme.account.version is 'Counts the changes of terms_agreed and contact.';
+comment on column acme.account.version is 'Counts the changes of this row that the server is told.';
 comment on column acme.account.created_at is 'When it was inserted.';
-grant delete, insert (name, server, contact, terms_agreed, key_algorithm, is_default), select, update (contact, terms_agreed, is_default, paused_at, pause_reason) on acme.account to acme_admin;
+comment on column acme.account.eab_kid is 'The key identifier of an external account binding, from the CA (RFC 8555 §7.3.4).';
+comment on column acme.account.eab_hmac is 'The key of the external account binding, sealed by pgacme seal. Only on its way in: it is kept elsewhere, and null when read.';
+comment on column acme.account.terms_request is 'The version at which acme.agree_terms was called last.';
+comment on column acme.account.verify_request is 'The version at which acme.verify_account was called last.';
+comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';
+comment on column acme.account.deactivate_request is 'The version at which acme.deactivate_account was called; it cannot be taken back.';
+grant delete, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac), select, update (contact, terms_agreed, is_default, paused_at, pause_reason, eab_kid, eab_hmac, terms_request, verify_request, roll_over_request, deactivate_request) on acme.account to acme_admin;
 grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
 grant select on acme.account to acme_reader;
 
@@ -54,6 +67,7 @@ create table acme.csr (
   inserted_xid xid8 not null default pg_current_xact_id(),
   touched_xid xid8,
   created_at timestamp with time zone not null default now(),
+  cancel_reason text,
   constraint csr_account_fkey FOREIGN KEY (account) REFERENCES acme.account(name) ON UPDATE CASCADE ON DELETE RESTRICT,
   constraint csr_labels_is_object CHECK ((jsonb_typeof(labels) = 'object'::text)),
   constraint csr_pkey PRIMARY KEY (id),
@@ -81,6 +95,8 @@ comment on column acme.csr.cancel_request is 'The version at which acme.cancel w
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';
+comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an application asked for it.';
+grant update (cancel_reason) on acme.csr to acme_admin;
 grant insert (ref, pem, account, profile, solver, renewal, priority, labels), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 alter table acme.csr enable row level security;
@@ -166,7 +182,11 @@ create view acme.account_status (
   terms_url text,
   is_default boolean,
   registered_at timestamp with time zone,
-  updated_at timestamp with time zone
+  updated_at timestamp with time zone,
+  thumbprint text,
+  eab_kid text,
+  verified_at timestamp with time zone,
+  has_pending_change boolean
 ) with (security_invoker=true);
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
 grant select on acme.account_status to acme_admin;
@@ -413,6 +433,10 @@ comment on view acme.worker_status is 'The workers: running, stopped in good ord
 grant select on acme.worker_status to acme_admin;
 grant select on acme.worker_status to acme_reader;
 
+create function acme.agree_terms(account text) returns void volatile security invoker;
+comment on function acme.agree_terms(text) is 'Says that a person agreed to the terms of service at account_status.terms_url, and did what the server asked for; the server is told, and waiting csrs go on.';
+grant execute on function acme.agree_terms(text) to acme_admin;
+
 create function acme.cancel(csr bigint) returns void volatile security invoker;
 comment on function acme.cancel(bigint) is 'Stops ordering and renewing for this csr. An order that is already finalized is still stored first. The certificate stays readable.';
 grant execute on function acme.cancel(bigint) to acme_app;
@@ -436,6 +460,10 @@ grant execute on function acme.changes(text,integer) to acme_app, acme_reader;
 create function acme.csr_problem(pem text) returns text immutable security invoker;
 comment on function acme.csr_problem(text) is 'Says in a sentence why a PEM text would be refused as a CSR at INSERT; null if it would not. A worker judges the rest.';
 grant execute on function acme.csr_problem(text) to acme_app, acme_reader, acme_responder, acme_worker;
+
+create function acme.deactivate_account(account text) returns void volatile security invoker;
+comment on function acme.deactivate_account(text) is 'Ends the account at the server, for good (RFC 8555 §7.3.6). Its csrs are cancelled; certificates stay valid and readable.';
+grant execute on function acme.deactivate_account(text) to acme_admin;
 
 create function acme.explain(csr bigint) returns text stable security invoker;
 comment on function acme.explain(bigint) is 'Tells in plain words where a csr stands, why, what happens next and when, and what was done so far.';
@@ -465,6 +493,14 @@ create function acme.retry(csr bigint) returns void volatile security invoker;
 comment on function acme.retry(bigint) is 'Tries again now instead of at next_attempt_at; also for a csr that is rejected, failed or needs a person. Limits still hold.';
 grant execute on function acme.retry(bigint) to acme_app;
 
+create function acme.roll_over_key(account text) returns void volatile security invoker;
+comment on function acme.roll_over_key(text) is 'Gives the account a new key (RFC 8555 §7.3.5), once its orders under way have ended; it gets no new ones until then. account_status tells how far it is.';
+grant execute on function acme.roll_over_key(text) to acme_admin;
+
+create function acme.verify_account(account text) returns void volatile security invoker;
+comment on function acme.verify_account(text) is 'Has the server look up the account by its key (RFC 8555 §7.3.1) and compares the URL; account_status.verified_at and reason tell.';
+grant execute on function acme.verify_account(text) to acme_admin;
+
 create function acme.version() returns text immutable security invoker;
 comment on function acme.version() is 'The version of this SQL contract. A worker serves the version that it was built for, and waits while the database has another one.';
 grant execute on function acme.version() to acme_app, acme_reader, acme_responder, acme_worker;
@@ -475,9 +511,9 @@ grant execute on function acme.wait(bigint,interval) to acme_app;
 
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_admin;
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint) on acme_private.account_state to acme_admin;
 grant select (account_id, server_id, state, reason_code, reason) on acme_private.account_state to acme_app;
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_reader;
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint) on acme_private.account_state to acme_reader;
 
 grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_app;
 grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_reader;
@@ -550,9 +586,15 @@ grant select on acme_private.worker to acme_admin;
 grant select on acme_private.worker to acme_reader;
 
 grant execute on function acme_private.abandoned_authorizations(bigint) to acme_worker;
+grant execute on function acme_private.account_deactivated(bigint,bigint,uuid,text) to acme_worker;
 grant execute on function acme_private.account_for_worker(bigint) to acme_worker;
 grant execute on function acme_private.account_key_stored(bigint,bigint,uuid,text,text,bytea) to acme_worker;
+grant execute on function acme_private.account_pending_key(bigint,bigint,uuid,text,text,bytea) to acme_worker;
 grant execute on function acme_private.account_registered(bigint,bigint,uuid,text,text,text) to acme_worker;
+grant execute on function acme_private.account_roll_over_refused(bigint,bigint,uuid,jsonb) to acme_worker;
+grant execute on function acme_private.account_rolled_over(bigint,bigint,uuid) to acme_worker;
+grant execute on function acme_private.account_updated(bigint,bigint,uuid,jsonb) to acme_worker;
+grant execute on function acme_private.ask_account(text,text) to acme_admin;
 grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
 grant execute on function acme_private.authorization_proved(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.certificate_stored(bigint,bigint,uuid,jsonb,integer) to acme_worker;
@@ -569,12 +611,14 @@ grant execute on function acme_private.has_idle_places(bigint) to acme_app, acme
 grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.is_judging() to acme_app, acme_reader;
 grant execute on function acme_private.late() to acme_app, acme_reader;
+grant execute on function acme_private.log_position() to acme_worker;
 grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
 grant execute on function acme_private.reconcile() to acme_worker;
 grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
+grant execute on function acme_private.standbys_behind(text) to acme_worker;
 grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.unseen_requests() to acme_app, acme_reader;
 grant execute on function acme_private.worker_beat(bigint,text,interval) to acme_worker;

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { PgacmeError } from './errors.ts';
+import { isSealingKey, splitKeys } from './seal.ts';
 
 /** Where a built-in responder listens. */
 export interface Listen {
@@ -13,7 +14,7 @@ export interface Config {
   databaseUrl: string | undefined;
   /** A direct URL where `databaseUrl` leads through a transaction pooler; undefined: it does not. */
   listenUrl: string | undefined;
-  /** Base64 of 32 bytes; seals account keys. */
+  /** Base64 of 32 bytes; seals account keys. Several: the first one seals, all of them open. */
   secretKey: string | undefined;
   concurrency: number;
   http01Listen: Listen | undefined;
@@ -87,7 +88,7 @@ function secretKey(env: NodeJS.ProcessEnv, problems: string[]): string | undefin
     }
   }
   if (value === undefined || value.trim() === '') return undefined;
-  if (Buffer.from(value.trim(), 'base64').length !== 32) {
+  if (!splitKeys(value).every(isSealingKey)) {
     problems.push(
       'PGACME_SECRET_KEY must be 32 bytes in base64; make one with: openssl rand -base64 32',
     );

@@ -2,7 +2,8 @@ import type { Logger } from 'pino';
 import type { Listen } from './config.ts';
 import { PgacmeError } from './errors.ts';
 import { makeLogger } from './log.ts';
-import { sealingKey } from './seal.ts';
+import { type AccountKeys, sealedAccountKeys } from './account-keys.ts';
+import { sealingKeys } from './seal.ts';
 import { Published } from './solver/published.ts';
 import { startResponder } from './worker/responder.ts';
 import { openSession, type Session, type SessionOptions } from './worker/session.ts';
@@ -16,8 +17,13 @@ export interface WorkerOptions {
   databaseUrl?: string | undefined;
   /** A direct URL of the same database, where `databaseUrl` leads through a transaction pooler. */
   listenUrl?: string | undefined;
-  /** 32 bytes in base64: seals account keys. All workers of a database have the same. */
+  /**
+   * 32 bytes in base64: seals account keys. All workers of a database have the same. Several, separated
+   * by white space or commas, while it is being changed: the first one seals, all of them open.
+   */
   secretKey: string;
+  /** Where account keys live; by default in the database, sealed by `secretKey`. */
+  accountKeys?: AccountKeys;
   /** Jobs at once; default 10. */
   concurrency?: number;
   /** Where to answer http-01; undefined: nowhere. */
@@ -50,10 +56,12 @@ const LONGEST_PAUSE_MS = 30_000;
  */
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { databaseUrl, listenUrl, log = makeLogger('info') } = options;
+  const secret = await sealingKeys(options.secretKey);
   const session: SessionOptions = {
     databaseUrl,
     listenUrl,
-    secret: await sealingKey(options.secretKey),
+    secret,
+    accountKeys: options.accountKeys ?? sealedAccountKeys(secret),
     environment: options.environment,
     concurrency: options.concurrency ?? 10,
     deadAfterMs: options.deadAfterMs ?? 5000,

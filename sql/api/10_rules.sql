@@ -15,7 +15,7 @@ comment on function acme_private.current_tenant() is
 
 create or replace function acme.version() returns text
 language sql immutable
-as $$ select '0.2' $$;
+as $$ select '0.3' $$;
 comment on function acme.version() is
   'The version of this SQL contract. A worker serves the version that it was built for, and waits while the database has another one.';
 

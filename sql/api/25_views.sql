@@ -152,7 +152,8 @@ select s.csr_id as id,
              when 'waiting_for_worker' then 'No worker has looked at it yet. If this lasts, look at acme.worker_status: is one running?'
              when 'server_paused' then format('The server %s is paused: %s', srv.name, srv.pause_reason)
              when 'account_paused' then format('The account %s is paused: %s', acc.name, acc.pause_reason)
-             when 'account_not_ready' then format('The account %s is %s%s', acc.name, ast.state, coalesce(': ' || ast.reason, ' and not registered yet.'))
+             when 'account_not_ready' then format('The account %s is %s%s', acc.name, ast.state,
+               coalesce(': ' || ast.reason, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
              when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)
              when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
              when 'limited' then coalesce(l.reason, o.reason, a.reason, s.reason)
@@ -166,11 +167,15 @@ comment on view acme.csr_status is
 
 create or replace view acme.account_status with (security_invoker = true) as
 select a.id, a.name, a.server,
-       case when a.paused_at is not null then 'paused' else s.state end as state,
-       case when a.paused_at is not null then 'account_paused' else s.reason_code end as reason_code,
-       case when a.paused_at is not null then a.pause_reason else s.reason end as reason,
+       case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then 'paused'
+            -- (one that is valid goes on meanwhile)
+            when s.next_attempt_at = 'infinity' and s.state <> 'valid' then 'needs_person'
+            else s.state end as state,
+       case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then 'account_paused' else s.reason_code end as reason_code,
+       case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then a.pause_reason else s.reason end as reason,
        nullif(s.next_attempt_at, 'infinity') as next_attempt_at, s.attempts, s.last_problem, s.url, a.contact, a.terms_agreed, s.terms_url,
-       a.is_default, s.registered_at, s.updated_at
+       a.is_default, s.registered_at, s.updated_at, s.thumbprint, a.eab_kid, s.verified_at,
+       a.version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false) as has_pending_change
   from acme.account a
   join acme_private.account_state s on s.account_id = a.id;
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
@@ -232,7 +237,14 @@ comment on column acme.account.server is 'The server where it is registered, by 
 comment on column acme.account.contact is 'Contact URLs, for example {mailto:ops@example.org}.';
 comment on column acme.account.terms_agreed is 'True once a person agreed to the server''s terms of service.';
 comment on column acme.account.key_algorithm is 'The kind of account key that a worker makes (RFC 7518 §3.1).';
-comment on column acme.account.version is 'Counts the changes of terms_agreed and contact.';
+comment on column acme.account.version is 'Counts the changes of this row that the server is told.';
+comment on column acme.account.eab_kid is 'The key identifier of an external account binding, from the CA (RFC 8555 §7.3.4).';
+comment on column acme.account.eab_hmac is
+  'The key of the external account binding, sealed by pgacme seal. Only on its way in: it is kept elsewhere, and null when read.';
+comment on column acme.account.terms_request is 'The version at which acme.agree_terms was called last.';
+comment on column acme.account.verify_request is 'The version at which acme.verify_account was called last.';
+comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';
+comment on column acme.account.deactivate_request is 'The version at which acme.deactivate_account was called; it cannot be taken back.';
 comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
 comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';
@@ -261,6 +273,7 @@ comment on column acme.csr.retry_request is 'The version at which acme.retry was
 comment on column acme.csr.renew_request is 'The version at which acme.renew was called last.';
 comment on column acme.csr.renew_reason is 'What acme.renew was told.';
 comment on column acme.csr.cancel_request is 'The version at which acme.cancel was called first; it cannot be taken back.';
+comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an application asked for it.';
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';

@@ -88,22 +88,6 @@ begin
 end
 $$;
 
-create or replace function acme_private.account_claim(p_account bigint) returns jsonb
-language plpgsql volatile
-as $$
-begin
-  return (
-    select jsonb_build_object(
-      'kind', 'account', 'id', s.account_id, 'lease', s.lease_token,
-      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'register',
-      'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
-      'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url)
-      from acme_private.account_state s
-      join acme.account a on a.id = s.account_id
-     where s.account_id = p_account);
-end
-$$;
-
 -- Changes whenever what a worker remembers of an account or its server no longer holds.
 create or replace function acme_private.account_version(p_account bigint) returns text
 language plpgsql stable
@@ -124,12 +108,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'id', a.id, 'name', a.name, 'version', acme_private.account_version(a.id), 'url', s.url, 'jwe', k.jwe,
+    'pending_jwe', p.jwe, 'eab_kid', a.eab_kid, 'eab_jwe', e.jwe,
     'server', jsonb_build_object('id', v.id, 'name', v.name, 'directory_url', v.directory_url,
       'ca_bundle', v.ca_bundle, 'allowed_hosts', v.allowed_hosts, 'version', v.version))
     from acme.account a
     join acme_private.account_state s on s.account_id = a.id
     join acme.server v on v.id = s.server_id
-    left join acme_private.account_key k on k.account_id = a.id
+    left join acme_private.account_key k on k.account_id = a.id and k.state = 'current'
+    left join acme_private.account_key p on p.account_id = a.id and p.state = 'pending'
+    left join acme_private.account_eab e on e.account_id = a.id
    where a.id = p_account
 $$;
 comment on function acme_private.account_for_worker(bigint) is 'What a worker needs to speak for an account.';
@@ -175,11 +162,17 @@ begin
         perform acme_private.park(p_id);
       end if;
     when 'account' then
+      -- While somebody holds it, what is asked for waits.
+      if exists (select from acme_private.account_state a
+                  where a.account_id = p_id and a.lease_token is not null and a.lease_until >= v_now)
+         or not acme_private.heed_account(p_worker, p_id) then
+        return null;
+      end if;
       update acme_private.account_state a
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
              lease_worker = p_worker, claims = a.claims + 1, seen_version = c.version
         from acme.account c
-       where a.account_id = p_id and c.id = a.account_id and a.state in ('new', 'registering')
+       where a.account_id = p_id and c.id = a.account_id and acme_private.account_work(p_id) is not null
          and (a.lease_token is null or a.lease_until < v_now)
          and (a.next_attempt_at is null or a.next_attempt_at <= v_now or c.version > a.seen_version)
       returning a.claims into v_claims;

@@ -33,7 +33,7 @@ begin
   end if;
   -- First the reminders, then the row they are of: one that comes between them stays.
   delete from acme_private.request where csr_id = p_csr;
-  select r.version, r.retry_request, r.renew_request, r.renew_reason, r.cancel_request, r.renewal, r.priority
+  select r.version, r.retry_request, r.renew_request, r.renew_reason, r.cancel_request, r.cancel_reason, r.renewal, r.priority
     into c from acme.csr r where r.id = p_csr;
   update acme_private.csr_state
      set seen_version = c.version, priority = c.priority,
@@ -46,7 +46,7 @@ begin
   if c.cancel_request is not null then
     if s.state not in ('cancelled', 'rejected') then
       update acme_private.csr_state
-         set state = 'cancelled', reason_code = 'cancelled', reason = 'It was cancelled on request.',
+         set state = 'cancelled', reason_code = 'cancelled', reason = coalesce(c.cancel_reason, 'It was cancelled on request.'),
              next_attempt_at = null, renew_at = null, queued_at = null, updated_at = v_now
        where csr_id = p_csr;
       perform acme_private.note('cancelled', s.tenant, p_csr);

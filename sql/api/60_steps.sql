@@ -2,55 +2,6 @@
 -- this worker goes on with, at most p_take; jobs wake workers for the rest. p_take = 0: the worker stops.
 -- A lease that is gone gives '[]': someone else has the row, and looks at the server before it acts.
 
--- RFC 8555 §7.3: the key is stored before it is used, so that a crash cannot make two accounts.
-create or replace function acme_private.account_key_stored(
-  p_worker bigint, p_account bigint, p_lease uuid, p_jwe text, p_thumbprint text, p_spki bytea
-) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform acme_private.begin_work(false);
-  update acme_private.account_state
-     set state = 'registering', lease_until = acme_private.clock() + acme_private.lease_time(),
-         version = version + 1, updated_at = acme_private.clock()
-   where account_id = p_account and lease_token = p_lease;
-  if not found then
-    return false;
-  end if;
-  insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256)
-  values (p_account, p_jwe, p_thumbprint, p_spki);
-  perform acme_private.note('account_key_made', null, null, null, p_account, null, p_worker,
-                            jsonb_build_object('thumbprint', p_thumbprint));
-  return true;
-end
-$$;
-comment on function acme_private.account_key_stored(bigint, bigint, uuid, text, text, bytea) is
-  'Stores a new account key, sealed, before newAccount. False: the lease is gone, do not send.';
-
-create or replace function acme_private.account_registered(
-  p_worker bigint, p_account bigint, p_lease uuid, p_url text, p_status text, p_terms_url text
-) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform acme_private.begin_work(false);
-  update acme_private.account_state
-     set state = p_status, url = p_url, terms_url = p_terms_url, version = version + 1,
-         registered_at = acme_private.clock(), updated_at = acme_private.clock(), next_attempt_at = null, attempts = 0,
-         reason_code = case when p_status <> 'valid' then 'account_' || p_status end,
-         reason = case when p_status <> 'valid' then format('The server says that this account is %s. Insert another account.', p_status) end,
-         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
-   where account_id = p_account and lease_token = p_lease;
-  if found then
-    perform acme_private.note('account_registered', null, null, null, p_account, null, p_worker,
-                              jsonb_build_object('url', p_url, 'status', p_status));
-    perform acme_private.dispatch_at(acme_private.clock(), 'now');
-  end if;
-end
-$$;
-comment on function acme_private.account_registered(bigint, bigint, uuid, text, text, text) is
-  'Stores the account URL (RFC 8555 §7.3) and lets the waiting csrs go.';
-
 -- The server made (or handed back) an order. facts: {url, status, finalize_url, certificate_url, expires_at, authorizations}.
 create or replace function acme_private.order_created(
   p_worker bigint, p_order bigint, p_lease uuid, p_facts jsonb, p_take int
@@ -457,7 +408,8 @@ begin
   perform acme_private.clean_up(o.id);
   update acme_private."order"
      set state = 'cancelled', finished_at = acme_private.clock(), lease_token = null, lease_until = null, lease_worker = null,
-         claims = 0, next_attempt_at = null, reason_code = 'cancelled', reason = 'It was cancelled on request.'
+         claims = 0, next_attempt_at = null, reason_code = 'cancelled',
+         reason = coalesce((select c.cancel_reason from acme.csr c where c.id = o.csr_id), 'It was cancelled on request.')
    where id = o.id;
   update acme_private.csr_state
      set order_id = null, state = case when state = 'ordering' then 'queued' else state end

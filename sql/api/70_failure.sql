@@ -62,6 +62,7 @@ $$;
 --   refused      new try by the csr's own ladder
 --   gone         new order at once; if that does not help, by the csr's ladder
 --   account_lost new order as soon as the account is registered again
+--   account_held new order as soon as a person did what the server asks of the account
 --   limited      new order when the server takes them again; nothing was made at the server
 --   person       waits for acme.retry() after a person acted
 --   permanent    failed: the same request can never succeed
@@ -103,7 +104,7 @@ begin
     when p_class in ('validation', 'refused') or p_class = 'gone' and s.attempts > 0 then
       v_state := 'retrying';
       v_due := v_now + acme_private.ladder(s.attempts + 1);
-    when p_class in ('gone', 'account_lost', 'limited') then
+    when p_class in ('gone', 'account_lost', 'account_held', 'limited') then
       null;
     when p_class = 'person' then
       v_state := 'needs_person';
@@ -115,7 +116,7 @@ begin
          -- It keeps its turn where the try was none.
          queued_at = case when v_state in ('queued', 'renewing')
                           then case when p_class = 'gone' then v_now else o.created_at end end,
-         attempts = s.attempts + case when p_class in ('account_lost', 'limited') then 0 else 1 end,
+         attempts = s.attempts + case when p_class in ('account_lost', 'account_held', 'limited') then 0 else 1 end,
          next_attempt_at = v_due, updated_at = v_now,
          reason_code = case when v_state in ('queued', 'renewing') then null else p_code end,
          reason = case when v_state in ('queued', 'renewing') then null else p_text end,
@@ -189,8 +190,19 @@ begin
     return v_claims;
   end if;
 
+  -- It spoke for the account as that is no more (its key was rolled over, it was registered anew): what the
+  -- server said of it says nothing. The next claim reads the account again.
+  if p_kind <> 'account' and v_class in ('refused', 'person', 'permanent', 'account_lost', 'account_held')
+     and p_outcome ->> 'account_version' <> acme_private.account_version(v_account)
+     and v_problem ->> 'type' ~ '(unauthorized|malformed|accountDoesNotExist|userActionRequired)$' then
+    v_class := 'trouble';
+    v_code := 'account_changed';
+    v_text := 'Its account has changed meanwhile; it is read again.';
+    v_after := interval '0';
+  end if;
+
   if v_class = 'waiting' then
-    perform acme_private.put_off(p_kind, p_id, v_now + coalesce(v_after, interval '3 seconds'), 0, 'waiting_for_server', v_text, null);
+    perform acme_private.put_off(p_kind, p_id, v_now + coalesce(v_after, interval '3 seconds'), 0, coalesce(v_code, 'waiting_for_server'), v_text, null);
     return v_claims;
   elsif v_class = 'trouble' then
     perform acme_private.put_off(p_kind, p_id, v_now + least(coalesce(v_after, acme_private.backoff(v_attempts)), interval '1 day'),
@@ -210,11 +222,24 @@ begin
     end if;
   end if;
 
+  if v_class = 'account_lost' then
+    perform acme_private.lose_account(p_worker, v_account, p_outcome ->> 'account_version', v_problem);
+  elsif v_class = 'account_held' and p_kind <> 'account' then
+    perform acme_private.hold_account(p_worker, v_account, p_outcome);
+  end if;
   if p_kind = 'account' then
-    if v_class = 'person' then
+    if v_class = 'account_lost' then
+      update acme_private.account_state
+         set lease_token = null, lease_until = null, lease_worker = null, claims = 0
+       where account_id = p_id;
+      return v_claims;
+    elsif v_class in ('person', 'account_held') then
       v_due := 'infinity';
     else
       v_due := v_now + acme_private.ladder(v_attempts + 1);
+    end if;
+    if p_outcome ->> 'terms_url' is not null then
+      update acme_private.account_state set terms_url = p_outcome ->> 'terms_url' where account_id = p_id;
     end if;
     perform acme_private.put_off('account', p_id, v_due, v_attempts + 1, v_code, v_text, v_problem);
     perform acme_private.note('account_needs_attention', null, null, null, p_id, null, p_worker,
@@ -222,26 +247,6 @@ begin
     return v_claims;
   end if;
 
-  if v_class = 'account_lost' then
-    -- Only once: whoever used the account before it was registered again comes late.
-    update acme_private.account_state
-       set state = 'registering', url = null, version = version + 1, next_attempt_at = null, updated_at = v_now,
-           reason_code = 'account_lost', reason = 'The server no longer knew this account; it is registered again with the same key.'
-     where account_id = v_account and state = 'valid'
-       and acme_private.account_version(v_account) = p_outcome ->> 'account_version';
-    if found then
-      -- A server that registers and then does not know what it registered is not asked in a circle.
-      update acme_private.account_state
-         set next_attempt_at = v_now + interval '1 minute'
-       where account_id = v_account
-         and exists (select from acme_private.event e
-                      where e.account_id = v_account and e.csr_id is null and e.event = 'account_lost'
-                        and e.at > now() - interval '1 minute');
-      perform acme_private.note('account_lost', null, null, null, v_account, null, p_worker, jsonb_build_object('problem', v_problem));
-      perform acme_private.enqueue('account', v_account, (
-        select a.next_attempt_at from acme_private.account_state a where a.account_id = v_account));
-    end if;
-  end if;
   if p_kind = 'authorization' then
     update acme_private.authorization
        set state = coalesce(p_outcome ->> 'authorization_state', 'expired'),

@@ -129,8 +129,9 @@ begin
     union all
     select 'account', a.account_id from acme_private.account_state a
       join acme.account c on c.id = a.account_id
-     where a.state in ('new', 'registering') and a.lease_token is null
-       and (coalesce(a.next_attempt_at, a.updated_at) < v_late or c.version > a.seen_version)
+     where a.lease_token is null
+       and (c.version > a.seen_version
+            or acme_private.account_work(a.account_id) is not null and coalesce(a.next_attempt_at, a.updated_at) < v_late)
      order by kind, id
   loop
     perform acme_private.enqueue(r.kind, r.id);

@@ -37,7 +37,12 @@ grant execute on function
   acme_private.unseen_requests(), acme_private.failed_jobs()
   to acme_app, acme_reader;
 grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
-grant execute on function acme.pause(text, text, text), acme.resume(text, text) to acme_admin;
+grant execute on function
+  acme.pause(text, text, text), acme.resume(text, text),
+  acme.agree_terms(text), acme.verify_account(text), acme.roll_over_key(text), acme.deactivate_account(text)
+  to acme_admin;
+-- What the last four call with the rights of their caller.
+grant execute on function acme_private.ask_account(text, text) to acme_admin;
 
 grant insert (ref, pem, account, profile, solver, renewal, priority, labels) on acme.csr to acme_app;
 grant update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request) on acme.csr to acme_app;
@@ -50,8 +55,10 @@ grant select on acme.solver to acme_app, acme_reader;
 grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight),
   update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason),
   delete on acme.server to acme_admin;
-grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_default),
-  update (contact, terms_agreed, is_default, paused_at, pause_reason), delete on acme.account to acme_admin;
+grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac),
+  update (contact, terms_agreed, is_default, eab_kid, eab_hmac, paused_at, pause_reason, terms_request, verify_request,
+          roll_over_request, deactivate_request), delete on acme.account to acme_admin;
+grant update (cancel_reason) on acme.csr to acme_admin;
 grant select, insert (name, challenge_type, method, names), update (name, names), delete on acme.solver to acme_admin;
 
 grant select on
@@ -87,7 +94,7 @@ grant select on acme_private.record to acme_responder, acme_worker;
 grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app, acme_reader;
 grant select (account_id, server_id, state, reason_code, reason) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
-              last_problem, updated_at)
+              last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version)
   on acme_private.account_state to acme_reader, acme_admin;
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.worker to acme_reader, acme_admin;
@@ -103,6 +110,13 @@ grant execute on function
   acme_private.account_for_worker(bigint),
   acme_private.account_key_stored(bigint, bigint, uuid, text, text, bytea),
   acme_private.account_registered(bigint, bigint, uuid, text, text, text),
+  acme_private.account_updated(bigint, bigint, uuid, jsonb),
+  acme_private.account_pending_key(bigint, bigint, uuid, text, text, bytea),
+  acme_private.log_position(),
+  acme_private.standbys_behind(text),
+  acme_private.account_rolled_over(bigint, bigint, uuid),
+  acme_private.account_roll_over_refused(bigint, bigint, uuid, jsonb),
+  acme_private.account_deactivated(bigint, bigint, uuid, text),
   acme_private.order_created(bigint, bigint, uuid, jsonb, int),
   acme_private.challenge_intended(bigint, bigint, uuid, text, jsonb),
   acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int),

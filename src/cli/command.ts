@@ -31,7 +31,7 @@ export interface Command {
   /** What it takes besides, in this order: `NAME`, or `[NAME]` where it can do without. */
   args?: readonly string[];
   /** The role that a login has to be a member of; undefined: it has its own database. */
-  role?: 'acme_owner' | 'acme_worker' | 'acme_reader';
+  role?: 'acme_owner' | 'acme_worker' | 'acme_reader' | 'acme_admin';
   run(invocation: Invocation): Promise<ExitCode>;
 }
 

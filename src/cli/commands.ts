@@ -1,8 +1,11 @@
+import { accountCreateCommand } from './account/create.ts';
+import { accountResealCommand } from './account/reseal.ts';
 import { adoptDatabaseCommand } from './adopt-database.ts';
 import type { Command } from './command.ts';
 import { doctorCommand } from './doctor.ts';
 import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
+import { sealCommand } from './seal.ts';
 import { statusCommand } from './status.ts';
 import { workerCommand } from './worker.ts';
 
@@ -12,6 +15,9 @@ export const commands: readonly Command[] = [
   migrateCommand,
   workerCommand,
   statusCommand,
+  accountCreateCommand,
+  accountResealCommand,
+  sealCommand,
   adoptDatabaseCommand,
   doctorCommand,
 ];

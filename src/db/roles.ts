@@ -27,6 +27,8 @@ export function preparation(standing: Standing): string[] {
     ...standing.missingMemberships.map(
       ({ role, member }) => `grant ${role} to ${member ?? standing.login}${how};`,
     ),
+    // A key roll-over waits for standbys; elsewhere a DBA grants it where there are some (docs/accounts.md).
+    ...(standing.isStatsGrantDue ? ['grant pg_read_all_stats to acme_owner;'] : []),
     ...standing.missingSchemas.map(
       ({ schema, owner }) => `create schema ${plain(schema)} authorization ${owner};`,
     ),

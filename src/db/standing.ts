@@ -13,6 +13,8 @@ export interface Standing {
   missingSchemas: { schema: string; owner: string }[];
   /** Whether pgacme's tables are there. */
   isInstalled: boolean;
+  /** Whether this login can let acme_owner see how far standbys are, which it does not yet. */
+  isStatsGrantDue: boolean;
   /** Whether this login may act as acme_owner and as acme_worker. */
   mayAct: boolean;
   /** The schema of the queue: as installed, else as asked for. */
@@ -36,9 +38,14 @@ export async function readStanding(
   tx: postgres.TransactionSql,
   options: { workerSchema?: string | undefined },
 ): Promise<Standing> {
-  const [who] = await tx<[{ login: string; serverVersion: number; isInstalled: boolean }]>`
+  const [who] = await tx<
+    [{ login: string; serverVersion: number; isInstalled: boolean; isStatsGrantDue: boolean }]
+  >`
     select quote_ident(current_user) as login,
            current_setting('server_version_num')::int as "serverVersion",
+           (select r.rolsuper from pg_roles r where r.rolname = current_user)
+             and not exists (select from pg_roles r
+                              where r.rolname = 'acme_owner' and pg_has_role(r.oid, 'pg_read_all_stats', 'usage')) as "isStatsGrantDue",
            exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
                     where n.nspname = 'acme_private' and c.relname = 'migration') as "isInstalled"`;
   const found = await tx<{ rolname: string }[]>`

@@ -46,10 +46,13 @@ export interface ChosenChallenge {
   is_published: boolean;
 }
 
-/** A held account that is to be registered. */
+/** A held account that has something to do. */
 export interface AccountClaim extends Lease {
   kind: 'account';
-  step: 'register';
+  /** null: nothing is due. */
+  step: 'register' | 'update' | 'roll_over' | 'deactivate' | null;
+  /** Somebody asked whether the server knows it still. */
+  is_verification: boolean;
   contact: string[];
   terms_agreed: boolean;
   key_algorithm: 'ES256' | 'ES384' | 'RS256';
@@ -96,7 +99,13 @@ export interface AccountRecord {
   name: string;
   version: string;
   url: string | null;
+  /** Its key, as it is stored. */
   jwe: string | null;
+  /** The key that it is to have, while it rolls over. */
+  pending_jwe: string | null;
+  eab_kid: string | null;
+  /** The HMAC key of its external binding, sealed. */
+  eab_jwe: string | null;
   server: {
     id: number;
     name: string;
@@ -117,6 +126,7 @@ export interface Failure {
     | 'refused'
     | 'gone'
     | 'account_lost'
+    | 'account_held'
     | 'person'
     | 'permanent';
   code: string;
@@ -125,9 +135,29 @@ export interface Failure {
   retry_after_ms?: number | undefined;
   /** For limited: what closes. */
   scope?: 'server' | 'account';
+  /** For an account that a person has to act for: where its terms of service are. */
+  terms_url?: string | undefined;
   /** For an authorization that ended: the state the server gave. */
   authorization_state?: string;
   identifier?: string;
+}
+
+/** A new account key, for the database. */
+export interface StoredKey {
+  /** Sealed, or what finds it where it lives. */
+  jwe: string;
+  /** RFC 7638. */
+  thumbprint: string;
+  /** SHA-256 of the public key. */
+  spki: Buffer;
+}
+
+/** What the server said of an account (RFC 8555 §7.1.2), for the database. */
+export interface AccountFacts {
+  status: string;
+  /** Empty at CAs that do not keep contacts. */
+  contact: readonly string[];
+  terms_url: string | undefined;
 }
 
 /** The facts of a new order (RFC 8555 §7.1.3), for the database. */

@@ -2,6 +2,7 @@ import { crashPoint } from '../crash-point.ts';
 import type { Sql } from './connect.ts';
 import type {
   AccountClaim,
+  AccountFacts,
   AccountRecord,
   AuthorizationClaim,
   AuthorizationFacts,
@@ -13,6 +14,7 @@ import type {
   OfferedChallenge,
   OrderClaim,
   OrderFacts,
+  StoredKey,
   Verdict,
 } from './step-types.ts';
 
@@ -75,10 +77,7 @@ export class Steps {
   }
 
   /** False: the lease is gone, so the key must not be used. */
-  async accountKeyStored(
-    claim: AccountClaim,
-    key: { jwe: string; thumbprint: string; spki: Buffer },
-  ): Promise<boolean> {
+  async accountKeyStored(claim: AccountClaim, key: StoredKey): Promise<boolean> {
     return commit<boolean>(
       'account_key_stored',
       this.#sql`
@@ -96,6 +95,65 @@ export class Steps {
       this.#sql`
         select acme_private.account_registered(
           ${this.worker}, ${claim.id}, ${claim.lease}, ${facts.url}, ${facts.status}, ${facts.termsUrl ?? null})`,
+    );
+  }
+
+  async accountUpdated(claim: AccountClaim, facts: AccountFacts): Promise<void> {
+    await commit(
+      'account_updated',
+      this.#sql`
+        select acme_private.account_updated(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(facts)})`,
+    );
+  }
+
+  /** False: the lease is gone, so the key must not be used. */
+  async accountPendingKey(claim: AccountClaim, key: StoredKey): Promise<boolean> {
+    return commit<boolean>(
+      'account_pending_key',
+      this.#sql`
+        select acme_private.account_pending_key(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${key.jwe}, ${key.thumbprint}, ${key.spki}) as value`,
+    );
+  }
+
+  /** How far PostgreSQL's log is written, for `standbysBehind`. */
+  async logPosition(): Promise<string> {
+    return valueOf<string>(await this.#sql`select acme_private.log_position() as value`);
+  }
+
+  /** The standbys that may lack what was committed before this position; null: none. */
+  async standbysBehind(position: string): Promise<string | null> {
+    return valueOf<string | null>(
+      await this.#sql`select acme_private.standbys_behind(${position}) as value`,
+    );
+  }
+
+  async accountRolledOver(claim: AccountClaim): Promise<void> {
+    await commit(
+      'account_rolled_over',
+      this
+        .#sql`select acme_private.account_rolled_over(${this.worker}, ${claim.id}, ${claim.lease})`,
+    );
+  }
+
+  async accountRollOverRefused(
+    claim: AccountClaim,
+    outcome: { code: string; text: string; problem?: unknown },
+  ): Promise<void> {
+    await commit(
+      'account_roll_over_refused',
+      this.#sql`
+        select acme_private.account_roll_over_refused(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(outcome)})`,
+    );
+  }
+
+  async accountDeactivated(claim: AccountClaim, status: string): Promise<void> {
+    await commit(
+      'account_deactivated',
+      this.#sql`
+        select acme_private.account_deactivated(${this.worker}, ${claim.id}, ${claim.lease}, ${status})`,
     );
   }
 

@@ -1,8 +1,14 @@
-import type { JWK } from 'jose';
-import { type Account, type AccountKey, importAccountKey, Server } from '../acme/index.ts';
-import type { AccountRecord, Claim, Steps } from '../db/steps.ts';
+import { type AccountKeys, eabBinding, type KeyOwner } from '../account-keys.ts';
+import {
+  type Account,
+  type AccountKey,
+  type ExternalAccount,
+  type KeyAlgorithm,
+  Server,
+} from '../acme/index.ts';
+import type { AccountRecord, Claim, Steps, StoredKey } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
-import { open, seal, type SealingKey } from '../seal.ts';
+import { open, type SealingKeys } from '../seal.ts';
 import { spkiSha256OfJwk } from '../x509/index.ts';
 import { Pace } from './pace.ts';
 
@@ -12,6 +18,8 @@ export interface LiveAccount {
   server: Server;
   /** null: no key was made yet. */
   key: AccountKey | null;
+  /** The key that it is to have, while it rolls over. */
+  pending: AccountKey | null;
   pace: { validation: Pace; issuance: Pace };
 }
 
@@ -28,14 +36,16 @@ interface LiveServer {
  */
 export class Accounts {
   readonly #steps: Steps;
-  readonly #secret: SealingKey;
+  readonly #secret: SealingKeys;
+  readonly #keys: AccountKeys;
   readonly #accounts = new Map<number, Promise<LiveAccount>>();
   readonly #versions = new Map<number, string>();
   readonly #servers = new Map<number, LiveServer>();
 
-  constructor(steps: Steps, secret: SealingKey) {
+  constructor(steps: Steps, secret: SealingKeys, keys: AccountKeys) {
     this.#steps = steps;
     this.#secret = secret;
+    this.#keys = keys;
   }
 
   /** The account of a claim, with its key opened. */
@@ -69,18 +79,22 @@ export class Accounts {
     return { server: live.server, url: live.record.url, key: live.key, live };
   }
 
-  /** A new key in the form in which it is stored. */
-  async sealed(
-    live: LiveAccount,
-    privateJwk: JWK,
-    thumbprint: string,
-    publicJwk: JWK,
-  ): Promise<{ jwe: string; thumbprint: string; spki: Buffer }> {
-    return {
-      jwe: await seal(this.#secret, bindingOf(live.record), privateJwk),
-      thumbprint,
-      spki: await spkiSha256OfJwk(publicJwk),
-    };
+  /** Makes a key for an account, and the form in which it is stored. */
+  async newKey(
+    { record }: LiveAccount,
+    alg: KeyAlgorithm,
+  ): Promise<{ key: AccountKey; stored: StoredKey }> {
+    const { key, stored } = await this.#keys.make(ownerOf(record), alg);
+    const { thumbprint, publicJwk } = key;
+    return { key, stored: { jwe: stored, thumbprint, spki: await spkiSha256OfJwk(publicJwk) } };
+  }
+
+  /** What binds an account to one of the CA's own (RFC 8555 §7.3.4); undefined: nothing was given. */
+  async binding({ record }: LiveAccount): Promise<ExternalAccount | undefined> {
+    const { eab_kid: kid, eab_jwe: jwe } = record;
+    if (kid === null || jwe === null) return undefined;
+    const hmac = await open(this.#secret, eabBinding(ownerOf(record)), jwe);
+    return { kid, hmacKey: Buffer.from(String(hmac), 'base64url') };
   }
 
   /** Closes all connections. */
@@ -91,11 +105,10 @@ export class Accounts {
   async #load(id: number): Promise<LiveAccount> {
     const record = await this.#steps.accountRecord(id);
     const { server, pace } = this.#server(record);
-    const key =
-      record.jwe === null
-        ? null
-        : await importAccountKey((await open(this.#secret, bindingOf(record), record.jwe)) as JWK);
-    return { record, server, key, pace };
+    const opened = async (stored: string | null) =>
+      stored === null ? null : this.#keys.open(ownerOf(record), stored);
+    const key = await opened(record.jwe);
+    return { record, server, key, pending: await opened(record.pending_jwe), pace };
   }
 
   #server({ server: row }: AccountRecord): LiveServer {
@@ -117,10 +130,6 @@ export class Accounts {
   }
 }
 
-function bindingOf(record: AccountRecord) {
-  return {
-    purpose: 'account-key',
-    row: record.name,
-    origin: new URL(record.server.directory_url).origin,
-  } as const;
+function ownerOf(record: AccountRecord): KeyOwner {
+  return { account: record.name, origin: new URL(record.server.directory_url).origin };
 }

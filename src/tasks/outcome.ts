@@ -21,7 +21,7 @@ export function failureOf(error: unknown, claim: Claim): Failure | undefined {
 function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   const text = `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`;
   const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
-  const isOnOrder = claim.step !== 'register' && claim.step !== 'create';
+  const isOnOrder = claim.kind !== 'account' && claim.step !== 'create';
   // RFC 8555 §6.6. A limit on newOrder is the account's; 503 is the whole server's.
   if (error.type === 'rateLimited' || error.status === 429) {
     return { class: 'limited', code: 'limited', text, scope: 'account', ...base };
@@ -41,9 +41,10 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
     case 'userActionRequired':
     case 'agreementRequired':
       return {
-        class: 'person',
+        class: 'account_held',
         code: 'user_action_required',
         text: `${text} ${actionOf(error)}`,
+        terms_url: error.termsOfServiceUrl ?? error.instance,
         ...base,
       };
     case 'externalAccountRequired':
@@ -60,18 +61,26 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
         text: `${text} Insert the CSR anew with a profile that the server offers, or with none.`,
         ...base,
       };
+    case 'invalidContact':
+    case 'unsupportedContact':
+      return {
+        class: 'person',
+        code: 'contact_refused',
+        text: `${text} Change the account's contact.`,
+        ...base,
+      };
     case 'badCSR':
     case 'badPublicKey':
     case 'rejectedIdentifier':
     case 'unsupportedIdentifier':
-      if (claim.step === 'register') break;
+      if (claim.kind === 'account') break;
       return { class: 'permanent', code: 'refused_for_good', text, ...base };
     case 'unauthorized':
-      if (claim.step !== 'create') break;
+      if (claim.step !== 'create' && claim.kind !== 'account') break;
       return {
         class: 'person',
         code: 'account_refused',
-        text: `${text} The server does not let this account order; see acme.account_status.`,
+        text: `${text} ${claim.kind === 'account' ? 'It was deactivated there, its key is no longer the live one, or what binds it was not right.' : 'The server does not let this account order; see acme.account_status.'}`,
         ...base,
       };
   }
@@ -97,7 +106,7 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
   if (error.status === 503 && error.retryAfterMs !== undefined) {
     return { class: 'limited', code: 'limited', scope: 'server', text, ...base };
   }
-  if (error.status === 404 && claim.step !== 'register' && claim.step !== 'create') {
+  if (error.status === 404 && claim.kind !== 'account' && claim.step !== 'create') {
     return gone(claim, text, problem);
   }
   return { class: 'trouble', code: 'remote_trouble', text, ...base };
@@ -115,5 +124,5 @@ function gone(claim: Claim, text: string, problem: unknown): Failure {
 
 function actionOf(error: AcmeProblem): string {
   const where = error.instance ?? error.termsOfServiceUrl;
-  return `A person has to act${where === undefined ? '' : `: see ${printable(where, 300)}`}. If these are the terms of service: update acme.account set terms_agreed = true.`;
+  return `A person has to act${where === undefined ? '' : `: see ${printable(where, 300)}`}. When that is done, and you agree to the terms of service: select acme.agree_terms(account).`;
 }

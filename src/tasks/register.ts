@@ -1,4 +1,4 @@
-import { type AccountKey, generateAccountKey, newAccount } from '../acme/index.ts';
+import { type AccountKey, newAccount, updateAccount } from '../acme/index.ts';
 import type { AccountClaim, Claim } from '../db/steps.ts';
 import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
@@ -7,28 +7,38 @@ import { remote } from './remote.ts';
 /**
  * Registers an account (RFC 8555 §7.3). Its key is made, sealed and stored before it is used; with a
  * key that the server knows already, newAccount answers with that account (§7.3.1), so this can be
- * entered again at any point, and also brings back an account that the server lost.
+ * entered again at any point, and also brings back an account that the server lost. What the request
+ * says of contacts and terms counts only where the account is new: else they are told it after.
  */
 export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call } = hold;
   const live = await accounts.live(claim);
   const { meta } = await remote('account.directory', () => live.server.directory(call));
-  const needs = await whatIsMissing(claim, hold, meta);
+  const externalAccountBinding = await accounts.binding(live);
+  const isBound = externalAccountBinding !== undefined || live.record.url !== null;
+  const needs = await whatIsMissing(claim, hold, meta, isBound);
   if (needs !== undefined) return needs;
   const key = live.key ?? (await makeKey(claim, hold, live));
   if (key === null) return [];
-  const request = {
+  const details = {
     contact: claim.contact,
     ...(claim.terms_agreed ? { termsOfServiceAgreed: true } : {}),
   };
-  const { url, account } = await remote('account.register', () =>
+  const request = {
+    ...details,
+    ...(externalAccountBinding === undefined ? {} : { externalAccountBinding }),
+  };
+  const { url, created, account } = await remote('account.register', () =>
     newAccount(live.server, key, request, call),
   );
-  await steps.accountRegistered(claim, {
-    url,
-    status: account.status,
-    termsUrl: meta.termsOfService,
-  });
+  let { status } = account;
+  if (!created && status === 'valid') {
+    const told = await remote('account.tell', () =>
+      updateAccount({ server: live.server, url, key }, details, call),
+    );
+    ({ status } = told);
+  }
+  await steps.accountRegistered(claim, { url, status, termsUrl: meta.termsOfService });
   return [];
 }
 
@@ -36,25 +46,28 @@ async function whatIsMissing(
   claim: AccountClaim,
   { steps, take }: Hold,
   meta: { termsOfService?: string; externalAccountRequired?: boolean },
+  isBound: boolean,
 ): Promise<Claim[] | undefined> {
-  if (meta.externalAccountRequired === true) {
+  if (meta.externalAccountRequired === true && !isBound) {
     return steps.stepFailed(
       claim,
       {
         class: 'person',
         code: 'external_account_required',
-        text: 'This server takes only accounts that are bound to an account of its own, which pgacme cannot do yet.',
+        text: "This server takes only accounts that are bound to an account of its own (RFC 8555 §7.3.4). Get a key identifier and an HMAC key there, seal the key (pgacme seal), and set the account's eab_kid and eab_hmac.",
       },
       take,
     );
   }
   if (meta.termsOfService !== undefined && !claim.terms_agreed) {
+    const where = meta.termsOfService.slice(0, 300);
     return steps.stepFailed(
       claim,
       {
         class: 'person',
         code: 'terms_not_agreed',
-        text: `The server asks to agree to its terms of service, ${meta.termsOfService.slice(0, 300)} – if you do: update acme.account set terms_agreed = true.`,
+        text: `The server asks to agree to its terms of service, ${where} – if you do: select acme.agree_terms(account).`,
+        terms_url: meta.termsOfService,
       },
       take,
     );
@@ -68,7 +81,6 @@ async function makeKey(
   { steps, accounts }: Hold,
   live: LiveAccount,
 ): Promise<AccountKey | null> {
-  const key = await generateAccountKey(claim.key_algorithm);
-  const sealed = await accounts.sealed(live, key.privateJwk, key.thumbprint, key.publicJwk);
-  return (await steps.accountKeyStored(claim, sealed)) ? key : null;
+  const { key, stored } = await accounts.newKey(live, claim.key_algorithm);
+  return (await steps.accountKeyStored(claim, stored)) ? key : null;
 }

@@ -2,12 +2,15 @@ import type { Claim, JobPayload } from '../db/steps.ts';
 import { cancel } from './cancel.ts';
 import type { Context, Hold } from './context.ts';
 import { create } from './create.ts';
+import { deactivate } from './deactivate.ts';
 import { download } from './download.ts';
 import { finalize } from './finalize.ts';
 import { judge } from './judge.ts';
 import { failureOf } from './outcome.ts';
 import { prove } from './prove.ts';
 import { register } from './register.ts';
+import { rollOver } from './roll-over.ts';
+import { update } from './update.ts';
 
 /** Authorizations of one order that run side by side in one worker. */
 const SIDE_BY_SIDE = 16;
@@ -112,6 +115,12 @@ async function step(claim: Claim, hold: Hold): Promise<Claim[]> {
   switch (claim.step) {
     case 'register':
       return register(claim, hold);
+    case 'update':
+      return update(claim, hold);
+    case 'roll_over':
+      return rollOver(claim, hold);
+    case 'deactivate':
+      return deactivate(claim, hold);
     case 'create':
       return create(claim, hold);
     case 'prove':
@@ -123,7 +132,7 @@ async function step(claim: Claim, hold: Hold): Promise<Claim[]> {
     case 'cancel':
       return cancel(claim, hold);
     case null:
-      // Nothing is due on an order whose authorizations are under way.
+      // Nothing is due: an order's authorizations are under way, an account's work was done meanwhile.
       await hold.steps.release(claim);
       return [];
   }

@@ -1,8 +1,8 @@
 import type { Sql } from '../db/connect.ts';
 import { PgacmeError } from '../errors.ts';
 
-/** The versions of the SQL contract (acme.version()) that this worker speaks; 0.2 is the first one that counts. */
-const SERVED: readonly string[] = ['0.2'];
+/** The versions of the SQL contract (acme.version()) that this worker speaks; 0.2 was the first one that counts. */
+const SERVED: readonly string[] = ['0.3'];
 
 /** Whether a worker of this version can work on a database of that contract. */
 export function serves(contract: string): boolean {

@@ -5,7 +5,8 @@ import { primaryOf } from '../db/hosts.ts';
 import { isTransactionPooler } from '../db/pooler.ts';
 import { Steps } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
-import type { SealingKey } from '../seal.ts';
+import type { AccountKeys } from '../account-keys.ts';
+import type { SealingKeys } from '../seal.ts';
 import type { Published } from '../solver/published.ts';
 import { Accounts } from '../tasks/accounts.ts';
 import { makeTaskList } from '../tasks/task-list.ts';
@@ -19,7 +20,8 @@ export interface SessionOptions {
   databaseUrl: string | undefined;
   /** A direct URL where `databaseUrl` leads through a pooler; undefined: it does not. */
   listenUrl: string | undefined;
-  secret: SealingKey;
+  secret: SealingKeys;
+  accountKeys: AccountKeys;
   /** `PGACME_ENVIRONMENT`. */
   environment: string | undefined;
   concurrency: number;
@@ -50,7 +52,7 @@ export async function openSession(
   options: SessionOptions,
   replaces: number | null,
 ): Promise<Session> {
-  const { listenUrl, secret, concurrency, deadAfterMs, published, log } = options;
+  const { listenUrl, secret, accountKeys, concurrency, deadAfterMs, published, log } = options;
   const databaseUrl = await primaryOf(options.databaseUrl);
   const direct = listenUrl === undefined ? databaseUrl : await primaryOf(listenUrl);
   if (await isTransactionPooler(direct)) {
@@ -78,7 +80,7 @@ export async function openSession(
     const lock = await takeLock({ databaseUrl: direct, concurrency, deadAfterMs, replaces, log });
     closing.push(() => lock.end());
     const steps = new Steps(sql, lock.id);
-    const accounts = new Accounts(steps, secret);
+    const accounts = new Accounts(steps, secret, accountKeys);
     closing.push(() => accounts.close());
     const ending = new AbortController();
     const stopping = AbortSignal.any([ending.signal, lock.lost]);

@@ -2,7 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { cli, linesOf } from './cli.ts';
 
-const COMMANDS = ['quickstart', 'migrate', 'worker', 'status', 'adopt-database', 'doctor'];
+const COMMANDS = [
+  'quickstart',
+  'migrate',
+  'worker',
+  'status',
+  'account create',
+  'account reseal',
+  'seal',
+  'adopt-database',
+  'doctor',
+];
 
 test('--version prints the version of package.json alone', async () => {
   const manifest: unknown = JSON.parse(
@@ -23,14 +33,14 @@ test('--help lists every command and the exit codes', async () => {
 
 test('--help of each command has its usage, its options and examples, and needs no database', async () => {
   for (const command of COMMANDS) {
-    const { code, stdout, stderr } = await cli([command, '--help']);
+    const { code, stdout, stderr } = await cli([...command.split(' '), '--help']);
     expect({ code, stderr }, command).toEqual({ code: 0, stderr: '' });
     expect(linesOf(stdout)[0]).toMatch(new RegExp(`^Usage: pgacme ${command} `));
     expect(stdout).toMatch(/^Examples:\n {2}\S/m);
     expect(stdout).toMatch(/^ {2}--verbose +\w/m);
     // Fits a terminal of 110 columns.
     for (const line of linesOf(stdout)) expect(line.length, line).toBeLessThanOrEqual(110);
-    expect((await cli(['help', command])).stdout).toBe(stdout);
+    expect((await cli(['help', ...command.split(' ')])).stdout).toBe(stdout);
   }
   expect((await cli(['quickstart', '--help'])).stdout).toMatch(/^ {2}--once +\w/m);
 });
@@ -51,6 +61,15 @@ test('what is used wrongly ends with 2, a sentence and the usage line on stderr'
       'Usage: pgacme quickstart [--once]',
     ],
     [['--drop'], 'pgacme does not understand "--drop".', 'Usage: pgacme COMMAND'],
+    [['account'], 'pgacme account needs one of: create, reseal', 'Usage: pgacme COMMAND'],
+    [['account', 'drop'], 'There is no command "account drop".', 'Usage: pgacme COMMAND'],
+    [
+      ['account', 'create'],
+      'pgacme account create needs NAME.',
+      'Usage: pgacme account create NAME',
+    ],
+    [['account', 'create', 'main'], 'needs --server SERVER', 'Usage: pgacme account create NAME'],
+    [['seal', '--for'], 'pgacme seal does not understand "', 'Usage: pgacme seal --for'],
   ];
   for (const [args, sentence, usage] of wrong) {
     const { code, stdout, stderr } = await cli(args);

@@ -1,5 +1,5 @@
 import type { AccountRecord } from '../../db/step-types.ts';
-import { open, sealingKey } from '../../seal.ts';
+import { open, sealedFor, sealingKeys } from '../../seal.ts';
 import { type Check, type Finding, ok, problem } from './finding.ts';
 
 /** The sealing key, and whether it opens the key of each account. */
@@ -15,8 +15,9 @@ export const secretCheck: Check = {
         ),
       ];
     }
-    const key = await sealingKey(config.secretKey);
-    if (sql === undefined || facts === undefined) return [ok(`It has 32 bytes (id ${key.id}).`)];
+    const keys = await sealingKeys(config.secretKey);
+    const ids = keys.map(({ id }) => id).join(', ');
+    if (sql === undefined || facts === undefined) return [ok(`It has 32 bytes (id ${ids}).`)];
     const found: Finding[] = [];
     let opened = 0;
     for (const { id } of facts.accounts) {
@@ -26,32 +27,25 @@ export const secretCheck: Check = {
       if (record === undefined || record === null || record.jwe === null) continue;
       const { origin } = new URL(record.server.directory_url);
       try {
-        await open(key, { purpose: 'account-key', row: record.name, origin }, record.jwe);
+        await open(keys, { purpose: 'account-key', row: record.name, origin }, record.jwe);
         opened += 1;
       } catch {
         found.push(
           problem(
-            `It does not open the key of account ${record.name}: that was sealed with another one${kidOf(record.jwe, key.id)}, or for another server or name. Give the PGACME_SECRET_KEY that was used before; it cannot be made anew.`,
+            `It does not open the key of account ${record.name}: that was sealed with another one${kidOf(record.jwe, ids)}, or for another server or name. Give the PGACME_SECRET_KEY that was used before; it cannot be made anew.`,
           ),
         );
       }
     }
     if (found.length > 0) return found;
-    return [ok(`It has 32 bytes (id ${key.id}) and opens the keys of all ${opened} accounts.`)];
+    return [ok(`It has 32 bytes (id ${ids}) and opens the keys of all ${opened} accounts.`)];
   },
 };
 
-/** Which key sealed a value, as its header tells (src/seal.ts); no secret. */
+/** Which key sealed a value, as its header tells; no secret. */
 function kidOf(jwe: string, mine: string): string {
-  try {
-    const header: unknown = JSON.parse(
-      Buffer.from(jwe.split('.')[0] ?? '', 'base64url').toString('utf8'),
-    );
-    const kid = typeof header === 'object' && header !== null && 'kid' in header ? header.kid : '';
-    return typeof kid === 'string' && /^[\w-]{1,20}$/.test(kid) && kid !== mine
-      ? ` (id ${kid}, this one has ${mine})`
-      : '';
-  } catch {
-    return '';
-  }
+  const { kid } = sealedFor(jwe);
+  return typeof kid === 'string' && /^[\w-]{1,20}$/.test(kid) && !mine.includes(kid)
+    ? ` (id ${kid}, this one has ${mine})`
+    : '';
 }

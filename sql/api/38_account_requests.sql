@@ -1,0 +1,65 @@
+-- What acme_admin asks for an account: columns of its row, which the account's step acts on. They run with
+-- the caller's rights, which has none on this schema: hence bodies that are bound when they are made.
+
+create or replace function acme_private.ask_account(p_name text, p_what text) returns void
+language plpgsql volatile
+as $$
+declare
+  v_state text := (select s.state from acme.account_status s where s.name = p_name);
+begin
+  if v_state is null then
+    raise exception 'There is no account %.', coalesce(p_name, '(null)')
+      using errcode = 'no_data_found', hint = 'See acme.account_status.';
+  elsif v_state in ('deactivated', 'revoked') then
+    raise exception 'The account % is %, for good.', p_name, v_state
+      using hint = 'Insert another account, and use that.';
+  end if;
+  case p_what
+    when 'terms' then
+      update acme.account a set terms_agreed = true, terms_request = a.version + 1 where a.name = p_name;
+    when 'verify' then
+      update acme.account a set verify_request = a.version + 1 where a.name = p_name;
+    when 'roll_over' then
+      update acme.account a set roll_over_request = a.version + 1 where a.name = p_name;
+    when 'deactivate' then
+      update acme.account a set deactivate_request = a.version + 1 where a.name = p_name;
+      update acme.csr c
+         set cancel_request = c.version + 1, cancel_reason = format('Its account %s was deactivated.', p_name)
+       where c.cancel_request is null
+         and c.id in (select s.id from acme.csr_status s
+                       where s.account = p_name and s.state not in ('cancelled', 'rejected'));
+  end case;
+end
+$$;
+
+create or replace function acme.agree_terms(account text) returns void
+language sql volatile
+begin atomic
+  select acme_private.ask_account(account, 'terms');
+end;
+comment on function acme.agree_terms(text) is
+  'Says that a person agreed to the terms of service at account_status.terms_url, and did what the server asked for; the server is told, and waiting csrs go on.';
+
+create or replace function acme.verify_account(account text) returns void
+language sql volatile
+begin atomic
+  select acme_private.ask_account(account, 'verify');
+end;
+comment on function acme.verify_account(text) is
+  'Has the server look up the account by its key (RFC 8555 §7.3.1) and compares the URL; account_status.verified_at and reason tell.';
+
+create or replace function acme.roll_over_key(account text) returns void
+language sql volatile
+begin atomic
+  select acme_private.ask_account(account, 'roll_over');
+end;
+comment on function acme.roll_over_key(text) is
+  'Gives the account a new key (RFC 8555 §7.3.5), once its orders under way have ended; it gets no new ones until then. account_status tells how far it is.';
+
+create or replace function acme.deactivate_account(account text) returns void
+language sql volatile
+begin atomic
+  select acme_private.ask_account(account, 'deactivate');
+end;
+comment on function acme.deactivate_account(text) is
+  'Ends the account at the server, for good (RFC 8555 §7.3.6). Its csrs are cancelled; certificates stay valid and readable.';

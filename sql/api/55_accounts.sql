@@ -1,0 +1,412 @@
+-- Steps of accounts. What one has to do is read off its row and what the server was told of it:
+--   register    its key is made, or the server lost it: newAccount
+--   update      contacts or terms changed, or somebody asked to verify it
+--   roll_over   the key is replaced, once the orders under way have ended
+--   deactivate  for good, once the orders under way have ended
+
+create or replace function acme_private.account_work(p_account bigint) returns text
+language plpgsql stable
+as $$
+begin
+  return (
+    select case
+             when s.state in ('new', 'registering') then 'register'
+             when s.state = 'rolling_over' then 'roll_over'
+             when s.state = 'deactivating' then 'deactivate'
+             when s.state = 'valid' and c.version > s.told_version then 'update'
+           end
+      from acme_private.account_state s
+      join acme.account c on c.id = s.account_id
+     where s.account_id = p_account);
+end
+$$;
+
+-- Acts on what was asked for by the account's row. Orders under way come to their end first: the answers to
+-- their challenges hold the present key. True: there is nothing to wait for.
+create or replace function acme_private.heed_account(p_worker bigint, p_account bigint) returns boolean
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  s acme_private.account_state;
+  c acme.account;
+  v_open text;
+  v_count int;
+begin
+  -- Orders are locked before their account.
+  perform acme_private.end_parked(p_worker, p_account);
+  select * into s from acme_private.account_state where account_id = p_account for no key update;
+  select * into c from acme.account where id = p_account;
+  if c.deactivate_request is not null and s.state in ('new', 'registering', 'valid', 'rolling_over') then
+    update acme_private.account_state
+       set state = case when thumbprint is null then 'deactivated' else 'deactivating' end, since = v_now,
+           version = version + 1, next_attempt_at = null, attempts = 0, updated_at = v_now,
+           reason_code = case when thumbprint is null then 'account_deactivated' end,
+           reason = case when thumbprint is null then 'It was deactivated before it was registered.' end
+     where account_id = p_account;
+    perform acme_private.note('account_deactivation_asked', null, p_account => p_account, p_worker => p_worker);
+    if s.thumbprint is null then
+      return false;
+    end if;
+  elsif s.state = 'valid' and c.roll_over_request > s.rolled_version then
+    update acme_private.account_state
+       set state = 'rolling_over', since = v_now, version = version + 1, next_attempt_at = null, attempts = 0,
+           reason_code = null, reason = null, updated_at = v_now
+     where account_id = p_account;
+    perform acme_private.note('account_roll_over_asked', null, p_account => p_account, p_worker => p_worker);
+  elsif s.state not in ('rolling_over', 'deactivating') then
+    return true;
+  end if;
+  select * into s from acme_private.account_state where account_id = p_account;
+  select count(*), string_agg(case when x.place <= 10 then x.text end, ', ' order by x.place)
+    into v_count, v_open
+    from (
+      select row_number() over (order by o.id) as place,
+             format('csr %s (order %s, %s)', o.csr_id, o.id,
+                    case when o.is_parked then 'to be published by hand' else o.state end) as text
+        from acme_private."order" o
+       where o.account_id = p_account and o.is_live
+    ) x;
+  if v_count = 0 then
+    return true;
+  end if;
+  update acme_private.account_state
+     set next_attempt_at = v_now + interval '5 seconds', reason_code = 'waiting_for_orders', updated_at = v_now,
+         reason = format('It gets no new orders, and %s once its %s %s under way %s.',
+                         case s.state when 'rolling_over' then 'its key is rolled over' else 'it is deactivated' end,
+                         v_count, case v_count when 1 then 'order' else 'orders' end,
+                         case v_count when 1 then 'has ended' else 'have ended' end)
+                  || case when s.since < v_now - interval '15 minutes' then format(' It waits for %s%s.', v_open,
+                            case when v_count > 10 then format(' and %s more', v_count - 10) else '' end) else '' end
+   where account_id = p_account;
+  perform acme_private.enqueue('account', p_account, v_now + interval '5 seconds');
+  return false;
+end
+$$;
+
+-- What waits for a person for an hour is not waited for: a new order follows with the new key.
+create or replace function acme_private.end_parked(p_worker bigint, p_account bigint) returns void
+language plpgsql volatile
+as $$
+declare
+  v_orders bigint[] := array(
+    select o.id
+      from acme_private.account_state s
+      join acme_private."order" o on o.account_id = s.account_id and o.is_live and o.is_parked
+     where s.account_id = p_account and s.state in ('rolling_over', 'deactivating')
+       and s.since < acme_private.clock() - interval '1 hour');
+  o acme_private."order";
+begin
+  if cardinality(v_orders) = 0 then
+    return;
+  end if;
+  perform from acme_private.csr_state x
+   where x.csr_id = any (array(select y.csr_id from acme_private."order" y where y.id = any (v_orders)))
+   order by x.csr_id
+     for no key update;
+  for o in
+    select y.* from acme_private."order" y
+     where y.id = any (v_orders) and y.is_live and y.is_parked and y.lease_token is null
+     order by y.id
+       for update
+  loop
+    perform acme_private.end_order(p_worker, o, 'account_lost', 'account_key_changes',
+      'Its account''s key is rolled over, which makes what was to be published worthless. A new order follows.', null, null);
+  end loop;
+end
+$$;
+
+create or replace function acme_private.account_claim(p_account bigint) returns jsonb
+language plpgsql volatile
+as $$
+begin
+  return (
+    select jsonb_build_object(
+      'kind', 'account', 'id', s.account_id, 'lease', s.lease_token,
+      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', acme_private.account_work(s.account_id),
+      'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
+      'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url,
+      'is_verification', a.verify_request > s.told_version is true)
+      from acme_private.account_state s
+      join acme.account a on a.id = s.account_id
+     where s.account_id = p_account);
+end
+$$;
+
+-- RFC 8555 §7.3: the key is stored before it is used, so that a crash cannot make two accounts.
+create or replace function acme_private.account_key_stored(
+  p_worker bigint, p_account bigint, p_lease uuid, p_jwe text, p_thumbprint text, p_spki bytea
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.begin_work(false);
+  update acme_private.account_state
+     set state = 'registering', lease_until = acme_private.clock() + acme_private.lease_time(),
+         version = version + 1, thumbprint = p_thumbprint, updated_at = acme_private.clock()
+   where account_id = p_account and lease_token = p_lease;
+  if not found then
+    return false;
+  end if;
+  insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256)
+  values (p_account, p_jwe, p_thumbprint, p_spki);
+  perform acme_private.note('account_key_made', null, null, null, p_account, null, p_worker,
+                            jsonb_build_object('thumbprint', p_thumbprint));
+  return true;
+end
+$$;
+comment on function acme_private.account_key_stored(bigint, bigint, uuid, text, text, bytea) is
+  'Stores a new account key, sealed, before newAccount. False: the lease is gone, do not send.';
+
+create or replace function acme_private.account_registered(
+  p_worker bigint, p_account bigint, p_lease uuid, p_url text, p_status text, p_terms_url text
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.begin_work(false);
+  update acme_private.account_state
+     set state = p_status, url = p_url, terms_url = p_terms_url, version = version + 1, told_version = seen_version,
+         rolled_version = case when registered_at is null then seen_version else rolled_version end,
+         registered_at = acme_private.clock(), verified_at = acme_private.clock(), updated_at = acme_private.clock(),
+         next_attempt_at = null, attempts = 0,
+         reason_code = case when p_status <> 'valid' then 'account_' || p_status end,
+         reason = case when p_status <> 'valid' then format('The server says that this account is %s. Insert another account.', p_status) end,
+         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
+   where account_id = p_account and lease_token = p_lease;
+  if found then
+    perform acme_private.note('account_registered', null, null, null, p_account, null, p_worker,
+                              jsonb_build_object('url', p_url, 'status', p_status));
+    perform acme_private.account_goes_on(p_account);
+  end if;
+end
+$$;
+comment on function acme_private.account_registered(bigint, bigint, uuid, text, text, text) is
+  'Stores the account URL (RFC 8555 §7.3) and lets the waiting csrs go.';
+
+-- After a step of an account: its csrs get their turn, and what was asked for meanwhile is next.
+create or replace function acme_private.account_goes_on(p_account bigint) returns void
+language plpgsql volatile
+as $$
+begin
+  if exists (select from acme_private.account_state s
+               join acme.account c on c.id = s.account_id
+              where s.account_id = p_account and c.version > s.seen_version) then
+    perform acme_private.enqueue('account', p_account);
+  end if;
+  perform acme_private.dispatch_at(acme_private.clock(), 'now');
+end
+$$;
+
+-- The server knows the contacts and the terms as they were at the claim. facts: {status, contact, terms_url}.
+create or replace function acme_private.account_updated(
+  p_worker bigint, p_account bigint, p_lease uuid, p_facts jsonb
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_status text := p_facts ->> 'status';
+begin
+  perform acme_private.begin_work(false);
+  update acme_private.account_state
+     set state = v_status, terms_url = coalesce(p_facts ->> 'terms_url', terms_url), told_version = seen_version,
+         version = version + 1, verified_at = acme_private.clock(), updated_at = acme_private.clock(),
+         next_attempt_at = null, attempts = 0,
+         reason_code = case when v_status <> 'valid' then 'account_' || v_status end,
+         reason = case when v_status <> 'valid' then format('The server says that this account is %s. Insert another account.', v_status) end,
+         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
+   where account_id = p_account and lease_token = p_lease;
+  if found then
+    perform acme_private.note('account_updated', null, null, null, p_account, null, p_worker,
+                              jsonb_strip_nulls(jsonb_build_object('status', v_status, 'contact_at_server', p_facts -> 'contact')));
+    perform acme_private.account_goes_on(p_account);
+  end if;
+end
+$$;
+comment on function acme_private.account_updated(bigint, bigint, uuid, jsonb) is
+  'Stores that the server was told contacts and terms (RFC 8555 §7.3.2), or knows the account still.';
+
+-- RFC 8555 §7.3.5: the new key is stored before it is sent.
+create or replace function acme_private.account_pending_key(
+  p_worker bigint, p_account bigint, p_lease uuid, p_jwe text, p_thumbprint text, p_spki bytea
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.begin_work(false);
+  -- (What workers remember of it no longer holds.)
+  update acme_private.account_state set version = version + 1
+   where account_id = p_account and lease_token = p_lease and state = 'rolling_over';
+  if not found then
+    return false;
+  end if;
+  insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256)
+  values (p_account, 'pending', p_jwe, p_thumbprint, p_spki);
+  perform acme_private.note('account_pending_key_made', null, null, null, p_account, null, p_worker,
+                            jsonb_build_object('thumbprint', p_thumbprint));
+  return true;
+end
+$$;
+comment on function acme_private.account_pending_key(bigint, bigint, uuid, text, text, bytea) is
+  'Stores the key that an account is to have, sealed, before keyChange. False: the lease is gone, do not send.';
+
+-- How far the log is written: everything committed before is in it.
+create or replace function acme_private.log_position() returns text
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$ select pg_current_wal_insert_lsn()::text $$;
+comment on function acme_private.log_position() is 'How far PostgreSQL''s log is written.';
+
+-- A promoted standby that never got the pending key would hold an account without a key. Logical
+-- replication copies rows elsewhere and is never promoted.
+create or replace function acme_private.standbys_behind(p_position text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_behind text;
+begin
+  select string_agg(case when r.flush_lsn is null and r.application_name is null
+                         then 'a standby that acme_owner may not look at (grant pg_read_all_stats to acme_owner)'
+                         else coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') end, ', ')
+    into v_behind
+    from pg_stat_replication r
+   where r.state is distinct from 'backup'
+     and (r.flush_lsn is null or r.flush_lsn < p_position::pg_lsn)
+     and not exists (
+       select from pg_replication_slots l where l.active_pid = r.pid and l.slot_type = 'logical');
+  return v_behind;
+end
+$$;
+comment on function acme_private.standbys_behind(text) is
+  'The standbys that have not written the log up to this position to disk; null: all have.';
+
+-- The server knows the new key: what was current is worth nothing any more.
+create or replace function acme_private.account_rolled_over(p_worker bigint, p_account bigint, p_lease uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_old text;
+  v_new text;
+begin
+  perform acme_private.begin_work(false);
+  perform from acme_private.account_state
+   where account_id = p_account and lease_token = p_lease and state = 'rolling_over'
+     for no key update;
+  if not found then
+    return;
+  end if;
+  update acme_private.account_key set state = 'retired', jwe = null, retired_at = v_now
+   where account_id = p_account and state = 'current'
+  returning thumbprint into v_old;
+  update acme_private.account_key set state = 'current' where account_id = p_account and state = 'pending'
+  returning thumbprint into strict v_new;
+  update acme_private.account_state
+     set state = 'valid', version = version + 1, rolled_version = seen_version, since = null, thumbprint = v_new,
+         verified_at = v_now, updated_at = v_now, next_attempt_at = null, attempts = 0, reason_code = null, reason = null,
+         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
+   where account_id = p_account;
+  perform acme_private.note('account_key_rolled_over', null, null, null, p_account, null, p_worker,
+                            jsonb_build_object('old_thumbprint', v_old, 'thumbprint', v_new));
+  perform acme_private.enqueue('account', p_account);
+  perform acme_private.dispatch_at(v_now, 'now');
+end
+$$;
+comment on function acme_private.account_rolled_over(bigint, bigint, uuid) is
+  'Makes the pending key the current one, after the server was seen to know it.';
+
+-- The server keeps the old key, as was seen. outcome: {code, text, problem}.
+create or replace function acme_private.account_roll_over_refused(
+  p_worker bigint, p_account bigint, p_lease uuid, p_outcome jsonb
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+begin
+  perform acme_private.begin_work(false);
+  update acme_private.account_state
+     set state = 'valid', version = version + 1, rolled_version = seen_version, since = null, updated_at = v_now,
+         next_attempt_at = null, attempts = 0, reason_code = p_outcome ->> 'code', reason = p_outcome ->> 'text',
+         last_problem = nullif(p_outcome -> 'problem', 'null'), lease_token = null, lease_until = null, lease_worker = null, claims = 0
+   where account_id = p_account and lease_token = p_lease and state = 'rolling_over';
+  if not found then
+    return;
+  end if;
+  -- The server may have seen it: never to be used again.
+  update acme_private.account_key set state = 'retired', jwe = null, retired_at = v_now
+   where account_id = p_account and state = 'pending';
+  perform acme_private.note('account_roll_over_refused', null, null, null, p_account, null, p_worker, p_outcome);
+  perform acme_private.enqueue('account', p_account);
+  perform acme_private.dispatch_at(v_now, 'now');
+end
+$$;
+comment on function acme_private.account_roll_over_refused(bigint, bigint, uuid, jsonb) is
+  'Ends a roll-over that the server did not take: the account goes on with its old key.';
+
+create or replace function acme_private.account_deactivated(
+  p_worker bigint, p_account bigint, p_lease uuid, p_status text
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.begin_work(false);
+  update acme_private.account_state
+     set state = p_status, version = version + 1, since = null, updated_at = acme_private.clock(), next_attempt_at = null,
+         attempts = 0, reason_code = 'account_' || p_status, last_problem = null,
+         reason = case p_status when 'deactivated' then 'It was deactivated on request. Its certificates stay valid.'
+                                else 'The server has revoked this account. Insert another account.' end,
+         lease_token = null, lease_until = null, lease_worker = null, claims = 0
+   where account_id = p_account and lease_token = p_lease;
+  if found then
+    perform acme_private.note('account_' || p_status, null, null, null, p_account, null, p_worker, null);
+  end if;
+end
+$$;
+comment on function acme_private.account_deactivated(bigint, bigint, uuid, text) is
+  'Stores that an account is no more (RFC 8555 §7.3.6).';
+
+-- The server no longer knows an account: it is registered again, with the same key. Only once: whoever
+-- used the account before it was registered again comes late.
+create or replace function acme_private.lose_account(p_worker bigint, p_account bigint, p_version text, p_problem jsonb) returns void
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+begin
+  update acme_private.account_state
+     set state = 'registering', url = null, version = version + 1, next_attempt_at = null, updated_at = v_now,
+         reason_code = 'account_lost', reason = 'The server no longer knew this account; it is registered again with the same key.'
+   where account_id = p_account and state = 'valid'
+     and acme_private.account_version(p_account) = p_version;
+  if found then
+    -- A server that registers and then does not know what it registered is not asked in a circle.
+    update acme_private.account_state
+       set next_attempt_at = v_now + interval '1 minute'
+     where account_id = p_account
+       and exists (select from acme_private.event e
+                    where e.account_id = p_account and e.csr_id is null and e.event = 'account_lost'
+                      and e.at > now() - interval '1 minute');
+    perform acme_private.note('account_lost', null, null, null, p_account, null, p_worker, jsonb_build_object('problem', p_problem));
+    perform acme_private.enqueue('account', p_account, (
+      select a.next_attempt_at from acme_private.account_state a where a.account_id = p_account));
+  end if;
+end
+$$;
+
+-- The server wants a person to act (new terms of service, RFC 8555 §7.3.3): no new orders until one did.
+create or replace function acme_private.hold_account(p_worker bigint, p_account bigint, p_outcome jsonb) returns void
+language plpgsql volatile
+as $$
+begin
+  update acme_private.account_state
+     set state = 'registering', version = version + 1, next_attempt_at = 'infinity', updated_at = acme_private.clock(),
+         reason_code = p_outcome ->> 'code', reason = p_outcome ->> 'text',
+         terms_url = coalesce(p_outcome ->> 'terms_url', terms_url), last_problem = nullif(p_outcome -> 'problem', 'null')
+   where account_id = p_account and state = 'valid'
+     and acme_private.account_version(p_account) = p_outcome ->> 'account_version';
+  if found then
+    perform acme_private.note('account_needs_attention', null, null, null, p_account, null, p_worker,
+                              jsonb_build_object('reason', p_outcome ->> 'text', 'problem', p_outcome -> 'problem'));
+  end if;
+end
+$$;

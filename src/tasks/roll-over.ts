@@ -1,0 +1,140 @@
+import {
+  type Account,
+  type AccountKey,
+  AcmeProblem,
+  type Call,
+  changeKey,
+  getAccount,
+} from '../acme/index.ts';
+import type { AccountClaim, Claim } from '../db/steps.ts';
+import type { LiveAccount } from './accounts.ts';
+import type { Hold } from './context.ts';
+import { remote } from './remote.ts';
+
+/**
+ * Gives an account a new key (RFC 8555 §7.3.5). The new key is stored, and on the disk of every standby,
+ * before the server hears of it: it is the one thing that nobody could make again. What the server
+ * answers is not believed: only a look with the new key tells that it has it, also when this is entered
+ * again after a crash.
+ */
+export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
+  const { steps, accounts, call, take } = hold;
+  const account = await accounts.signer(claim);
+  const { live } = account;
+  const { keyChange } = await remote('account.directory', () => live.server.directory(call));
+  if (keyChange === undefined) {
+    await steps.accountRollOverRefused(claim, {
+      code: 'key_change_unsupported',
+      text: 'The server offers no key roll-over (its directory has no keyChange). The account goes on with its key.',
+    });
+    return [];
+  }
+  if (live.pending !== null && (await isKnown(account, live.pending, 'account.probe_new', call))) {
+    await steps.accountRolledOver(claim);
+    return [];
+  }
+  const pending = live.pending ?? (await makeKey(claim, hold, live));
+  if (pending === null) return [];
+  const behind = await steps.standbysBehind(await steps.logPosition());
+  if (behind !== null) {
+    return steps.stepFailed(
+      claim,
+      {
+        class: 'waiting',
+        code: 'waiting_for_standby',
+        text: `The new key has to be on the disk of every standby before it is sent. Waiting for ${behind}.`,
+        retry_after_ms: 2000,
+      },
+      take,
+    );
+  }
+  const refusal = await send(account, pending, call);
+  if (await isKnown(account, pending, 'account.probe_new', call)) {
+    await steps.accountRolledOver(claim);
+  } else if (await isKnown(account, account.key, 'account.probe_old', call)) {
+    await steps.accountRollOverRefused(claim, refused(refusal));
+  } else {
+    return steps.stepFailed(
+      claim,
+      {
+        class: 'person',
+        code: 'account_refused',
+        text: `The server takes neither the old nor the new key of this account${refusal === undefined ? '' : ` (${refusal.type}: ${refusal.detail})`}. If it was deactivated there, insert another account.`,
+        problem: refusal?.document,
+      },
+      take,
+    );
+  }
+  return [];
+}
+
+/** The refusal of the server, if it was one; what it did is looked at in any case. */
+async function send(
+  account: Account,
+  pending: AccountKey,
+  call: Call,
+): Promise<AcmeProblem | undefined> {
+  try {
+    await remote('account.key_change', () => changeKey(account, pending, call));
+    return undefined;
+  } catch (error) {
+    // A limit, or trouble of the server: the same again later.
+    if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) return error;
+    throw error;
+  }
+}
+
+/** Whether the account opens with a key: a look at it (POST-as-GET, RFC 8555 §6.3) changes nothing. */
+async function isKnown(
+  { server, url }: Account,
+  key: AccountKey,
+  name: 'account.probe_new' | 'account.probe_old',
+  call: Call,
+): Promise<boolean> {
+  try {
+    await (name === 'account.probe_new'
+      ? remote('account.probe_new', () => getAccount({ server, url, key }, call))
+      : remote('account.probe_old', () => getAccount({ server, url, key }, call)));
+    return true;
+  } catch (error) {
+    if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) return false;
+    throw error;
+  }
+}
+
+/** null: the lease is gone, so this key must not be used. */
+async function makeKey(
+  claim: AccountClaim,
+  { steps, accounts }: Hold,
+  live: LiveAccount,
+): Promise<AccountKey | null> {
+  const { key, stored } = await accounts.newKey(live, claim.key_algorithm);
+  return (await steps.accountPendingKey(claim, stored)) ? key : null;
+}
+
+function refused(problem: AcmeProblem | undefined): {
+  code: string;
+  text: string;
+  problem?: unknown;
+} {
+  const goesOn = 'The account goes on with its old key.';
+  if (problem === undefined) {
+    return {
+      code: 'key_not_changed',
+      text: `The server said that the key was changed, and does not know the new one. ${goesOn}`,
+    };
+  }
+  // RFC 8555 §7.3.5: the new key is another account's, whose URL comes with the answer.
+  if (problem.status === 409) {
+    return {
+      code: 'key_in_use',
+      text: `The server has the new key already, as that of ${problem.location ?? 'another account'}. ${goesOn} acme.roll_over_key() tries another one.`,
+      problem: problem.document,
+    };
+  }
+  return {
+    code: 'key_change_refused',
+    text: `The server refused the new key: ${problem.type}: ${problem.detail} ${goesOn}`,
+    problem: problem.document,
+  };
+}
