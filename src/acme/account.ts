@@ -1,9 +1,11 @@
 import { type HttpAnswer, jsonOf, locationOf } from './answer.ts';
+import { bindingOf, type ExternalAccount } from './external-account.ts';
 import { oneOf, optionalText } from './guards.ts';
 import type { Call } from './http.ts';
 import type { AccountKey } from './key.ts';
+import { isObject } from './problem.ts';
 import type { Server } from './server.ts';
-import { isPlain } from './text.ts';
+import { isPlain, jsonbSafe, type JsonObject } from './text.ts';
 
 /** A registered account: what signs every request but newAccount. */
 export interface Account {
@@ -21,6 +23,8 @@ export interface AccountResource {
   termsOfServiceAgreed?: boolean;
   /** The URL of the list of orders; many CAs have none. */
   orders?: string;
+  /** As the CA shows it, which it does only once it has verified it (§7.3.4); fit for jsonb. */
+  externalAccountBinding?: JsonObject;
 }
 
 /** What newAccount asks for. */
@@ -31,6 +35,8 @@ export interface AccountRequest {
   termsOfServiceAgreed?: boolean;
   /** Find the account of this key, never make one (§7.3.1). */
   onlyReturnExisting?: boolean;
+  /** Binds the account to one that the CA has of its own kind (§7.3.4). */
+  externalAccountBinding?: ExternalAccount;
 }
 
 /**
@@ -43,18 +49,57 @@ export async function newAccount(
   request: AccountRequest,
   call: Call = {},
 ): Promise<{ url: string; created: boolean; account: AccountResource }> {
-  const { contact, termsOfServiceAgreed, onlyReturnExisting } = request;
-  const payload = { contact, termsOfServiceAgreed, onlyReturnExisting };
+  const { contact, termsOfServiceAgreed, onlyReturnExisting, externalAccountBinding } = request;
   const { newAccount: endpoint } = await server.directory(call);
+  const payload = {
+    contact,
+    termsOfServiceAgreed,
+    onlyReturnExisting,
+    externalAccountBinding:
+      externalAccountBinding && (await bindingOf(externalAccountBinding, endpoint, key)),
+  };
   const answer = await server.post({ key }, endpoint, payload, call);
   const url = locationOf(answer);
   server.assertAllowed(url);
   return { url, created: answer.status === 201, account: accountResource(answer) };
 }
 
+/** Reads the account by POST-as-GET (RFC 8555 §7.3.2, §6.3): also the proof that its key is the live one. */
+export async function getAccount(account: Account, call: Call = {}): Promise<AccountResource> {
+  return accountResource(await account.server.fetch(account, account.url, call));
+}
+
+/**
+ * Changes the contacts (RFC 8555 §7.3.2; an empty list removes them) or agrees to changed terms (§7.3.3).
+ * What is left out stays. CAs that keep no contacts answer without them.
+ */
+export async function updateAccount(
+  account: Account,
+  change: { contact?: readonly string[]; termsOfServiceAgreed?: boolean },
+  call: Call = {},
+): Promise<AccountResource> {
+  const { contact, termsOfServiceAgreed } = change;
+  return post(account, { contact, termsOfServiceAgreed }, call);
+}
+
+/**
+ * Deactivates the account for good (RFC 8555 §7.3.6): the CA refuses every later request of it. Its
+ * certificates stay valid.
+ */
+export async function deactivateAccount(
+  account: Account,
+  call: Call = {},
+): Promise<AccountResource> {
+  return post(account, { status: 'deactivated' }, call);
+}
+
+async function post(account: Account, payload: object, call: Call): Promise<AccountResource> {
+  return accountResource(await account.server.post(account, account.url, payload, call));
+}
+
 function accountResource(answer: HttpAnswer): AccountResource {
   const object = jsonOf(answer);
-  const { contact, termsOfServiceAgreed } = object;
+  const { contact, termsOfServiceAgreed, externalAccountBinding } = object;
   const orders = optionalText(object, 'orders');
   return {
     status: oneOf(answer.url, object, 'status', ['valid', 'deactivated', 'revoked']),
@@ -63,5 +108,8 @@ function accountResource(answer: HttpAnswer): AccountResource {
       : [],
     ...(typeof termsOfServiceAgreed === 'boolean' ? { termsOfServiceAgreed } : {}),
     ...(orders === undefined ? {} : { orders }),
+    ...(isObject(externalAccountBinding)
+      ? { externalAccountBinding: jsonbSafe(externalAccountBinding) }
+      : {}),
   };
 }

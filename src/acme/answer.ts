@@ -52,12 +52,15 @@ export function badAnswer(url: string, what: string): AcmeTrouble {
 
 /** The URL in the Location field (RFC 8555 §7.3, §7.4), which is the identity of what was made. */
 export function locationOf(http: HttpAnswer): string {
-  const location = header(http.headers, 'location');
-  const url = location === undefined ? undefined : absolute(location, http.url);
-  if (url === undefined || !/^[\x21-\x7e]{1,2000}$/.test(url)) {
-    throw badAnswer(http.url, 'without a Location that is a URL');
-  }
+  const url = plainLocation(http);
+  if (url === undefined) throw badAnswer(http.url, 'without a Location that is a URL');
   return url;
+}
+
+function plainLocation({ headers, url }: HttpAnswer): string | undefined {
+  const location = header(headers, 'location');
+  const found = location === undefined ? undefined : absolute(location, url);
+  return found !== undefined && /^[\x21-\x7e]{1,2000}$/.test(found) ? found : undefined;
 }
 
 /** The error that an answer with a status outside 200 to 299 stands for. */
@@ -86,6 +89,7 @@ export function failureOf(http: HttpAnswer): AcmeProblem | AcmeTrouble {
     retryAfterMs: retryAfterMs(headers),
     helpUrl: plainLink(http, 'help'),
     termsOfServiceUrl: plainLink(http, 'terms-of-service'),
+    location: plainLocation(http),
   });
 }
 

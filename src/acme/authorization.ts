@@ -1,5 +1,5 @@
 import type { Account } from './account.ts';
-import { type Answer, answerWith, type HttpAnswer, jsonOf } from './answer.ts';
+import { type Answer, answerWith, type HttpAnswer, jsonOf, locationOf } from './answer.ts';
 import { type Challenge, challengesOf } from './challenge.ts';
 import { type Identifier, identifier, listMember, oneOf, optionalTime } from './guards.ts';
 import type { Call } from './http.ts';
@@ -40,6 +40,23 @@ export async function deactivateAuthorization(
 ): Promise<Answer<Authorization>> {
   const answer = await account.server.post(account, url, { status: 'deactivated' }, call);
   return answerWith(authorizationOf(answer), answer);
+}
+
+/**
+ * Asks for an authorization before there is an order (RFC 8555 §7.4.1). Few CAs offer it, none for
+ * wildcards: ERR_ACME_UNSUPPORTED where the directory has no `newAuthz`.
+ */
+export async function newAuthorization(
+  account: Account,
+  { type, value }: Identifier,
+  call: Call = {},
+): Promise<Answer<Authorization> & { url: string }> {
+  const { server } = account;
+  const endpoint = await server.resource('newAuthz', call);
+  const answer = await server.post(account, endpoint, { identifier: { type, value } }, call);
+  const url = locationOf(answer);
+  server.assertAllowed(url);
+  return { url, ...answerWith(authorizationOf(answer), answer) };
 }
 
 function authorizationOf(answer: HttpAnswer): Authorization {

@@ -28,6 +28,9 @@ export interface DirectoryMeta {
 
 const OPTIONAL = ['revokeCert', 'keyChange', 'newAuthz', 'renewalInfo'] as const;
 
+/** A resource that a directory may lack. */
+export type OptionalResource = (typeof OPTIONAL)[number];
+
 /**
  * Reads a directory. The three URLs that issuance needs must be there; unknown members are ignored
  * (some CAs add a random one to see that clients do so), and so are broken optional ones.

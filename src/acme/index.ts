@@ -2,17 +2,30 @@
  * The ACME protocol (RFC 8555), from the client's side and step by step: every function is one request,
  * nothing sleeps and nothing is retried but a refused nonce. It knows no database and no files.
  */
-export { type Account, type AccountRequest, type AccountResource, newAccount } from './account.ts';
+export {
+  type Account,
+  type AccountRequest,
+  type AccountResource,
+  deactivateAccount,
+  getAccount,
+  newAccount,
+  updateAccount,
+} from './account.ts';
+export { listOrders } from './account-orders.ts';
 export type { Answer } from './answer.ts';
 export {
   type Authorization,
   type AuthorizationStatus,
   deactivateAuthorization,
   getAuthorization,
+  newAuthorization,
 } from './authorization.ts';
 export { downloadCertificate } from './certificate.ts';
 export { answerChallenge, type Challenge, type ChallengeStatus } from './challenge.ts';
+export { dns01Name, dns01Value } from './challenge-response.ts';
+export { contactProblem } from './contact.ts';
 export type { Directory, DirectoryMeta } from './directory.ts';
+export { type ExternalAccount, externalAccountKey } from './external-account.ts';
 export type { Identifier } from './guards.ts';
 export type { Call } from './http.ts';
 export {
@@ -22,7 +35,15 @@ export {
   type KeyAlgorithm,
   keyAuthorization,
 } from './key.ts';
-export { finalizeOrder, getOrder, newOrder, type Order, type OrderStatus } from './order.ts';
+export { changeKey } from './key-change.ts';
+export {
+  finalizeOrder,
+  getOrder,
+  newOrder,
+  type Order,
+  type OrderRequest,
+  type OrderStatus,
+} from './order.ts';
 export {
   AcmeError,
   AcmeProblem,
@@ -31,5 +52,7 @@ export {
   type Subproblem,
   type TroubleCode,
 } from './problem.ts';
+export { certificateId, getRenewalInfo, type RenewalInfo } from './renewal-info.ts';
+export { revokeCertificate } from './revocation.ts';
 export { Server, type ServerOptions } from './server.ts';
 export { type JsonObject, jsonbSafe, printable } from './text.ts';

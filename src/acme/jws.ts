@@ -23,11 +23,26 @@ export async function signedBody(
     signer.url === undefined
       ? { alg, nonce, url, jwk: publicJwk }
       : { alg, nonce, url, kid: signer.url };
+  return JSON.stringify(await flattened(header, payload, (bytes) => signer.key.sign(bytes)));
+}
+
+/** A JWS in Flattened JSON (RFC 7515 §7.2.2), as bodies are and as two payloads hold one inside. */
+export interface FlattenedJws {
+  protected: string;
+  payload: string;
+  signature: string;
+}
+
+/** Signs a payload (text) under a protected header (RFC 7515 §5.1). */
+export async function flattened(
+  header: object,
+  payload: string,
+  sign: (bytes: Uint8Array) => Uint8Array | Promise<Uint8Array>,
+): Promise<FlattenedJws> {
   const head = base64url(JSON.stringify(header));
   const body = base64url(payload);
-  // RFC 7515 §5.1, §7.2.2.
-  const signature = Buffer.from(await signer.key.sign(Buffer.from(`${head}.${body}`, 'ascii')));
-  return `{"protected":"${head}","payload":"${body}","signature":"${signature.toString('base64url')}"}`;
+  const signature = Buffer.from(await sign(Buffer.from(`${head}.${body}`, 'ascii')));
+  return { protected: head, payload: body, signature: signature.toString('base64url') };
 }
 
 function base64url(text: string): string {

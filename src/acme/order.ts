@@ -43,6 +43,23 @@ export interface Order {
   /** A URL, once `valid`. */
   certificate?: string;
   profile?: string;
+  /** The certificate that this order's replaces, by its id (RFC 9773 §5). */
+  replaces?: string;
+}
+
+/** What newOrder asks for. */
+export interface OrderRequest {
+  identifiers: readonly Identifier[];
+  /** One that the directory lists (draft-ietf-acme-profiles). */
+  profile?: string;
+  /** RFC 3339. Many CAs refuse an order that names its times (RFC 8555 §7.4). */
+  notBefore?: string;
+  notAfter?: string;
+  /**
+   * The `certificateId` of the certificate that this one replaces (RFC 9773 §5); only where the directory
+   * has `renewalInfo`. AcmeProblem `alreadyReplaced`: order again without it.
+   */
+  replaces?: string;
 }
 
 /**
@@ -51,13 +68,14 @@ export interface Order {
  */
 export async function newOrder(
   account: Account,
-  request: { identifiers: readonly Identifier[]; profile?: string },
+  request: OrderRequest,
   call: Call = {},
 ): Promise<Answer<Order> & { url: string }> {
   const { server } = account;
   const identifiers = request.identifiers.map(({ type, value }) => ({ type, value }));
   const { newOrder: endpoint } = await server.directory(call);
-  const payload = { identifiers, profile: request.profile };
+  const { profile, notBefore, notAfter, replaces } = request;
+  const payload = { identifiers, notBefore, notAfter, replaces, profile };
   const answer = await server.post(account, endpoint, payload, call);
   const order = orderOf(answer);
   const url = locationOf(answer);
@@ -115,6 +133,8 @@ function orderOf(answer: HttpAnswer): Order {
   }
   const profile = optionalText(object, 'profile', 100);
   if (profile !== undefined) order.profile = profile;
+  const replaces = optionalText(object, 'replaces', 200);
+  if (replaces !== undefined) order.replaces = replaces;
   const error = optionalError(object);
   if (error !== undefined) order.error = error;
   return order;

@@ -26,7 +26,8 @@ export type TroubleCode =
   | 'ERR_ACME_FORBIDDEN_URL'
   | 'ERR_ACME_BAD_ANSWER'
   | 'ERR_ACME_HTTP'
-  | 'ERR_ACME_NONCE';
+  | 'ERR_ACME_NONCE'
+  | 'ERR_ACME_UNSUPPORTED';
 
 /** What is known of the answer that came; texts are printable. */
 export interface TroubleFacts {
@@ -127,12 +128,14 @@ export interface ProblemFacts {
   retryAfterMs?: number | undefined;
   helpUrl?: string | undefined;
   termsOfServiceUrl?: string | undefined;
+  location?: string | undefined;
 }
 
 /**
  * The CA answered with a problem document (RFC 8555 §6.7). `status` is that of the HTTP answer;
  * `helpUrl` and `termsOfServiceUrl` are its Link relations `help` and `terms-of-service`;
- * `algorithms` what the CA would accept after `badSignatureAlgorithm` (§6.2).
+ * `algorithms` what the CA would accept after `badSignatureAlgorithm` (§6.2); `location` its Location
+ * field, which names the other account when a new key is taken (§7.3.5).
  */
 export class AcmeProblem extends AcmeError implements ProblemDocument {
   declare readonly code: 'ERR_ACME_PROBLEM';
@@ -146,6 +149,7 @@ export class AcmeProblem extends AcmeError implements ProblemDocument {
   readonly retryAfterMs?: number;
   readonly helpUrl?: string;
   readonly termsOfServiceUrl?: string;
+  readonly location?: string;
   override name = 'AcmeProblem';
 
   constructor(problem: ProblemDocument, facts: ProblemFacts) {
@@ -164,6 +168,7 @@ export class AcmeProblem extends AcmeError implements ProblemDocument {
     if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
     if (facts.helpUrl !== undefined) this.helpUrl = facts.helpUrl;
     if (facts.termsOfServiceUrl !== undefined) this.termsOfServiceUrl = facts.termsOfServiceUrl;
+    if (facts.location !== undefined) this.location = facts.location;
   }
 }
 

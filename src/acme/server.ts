@@ -1,7 +1,7 @@
 import type { Agent } from 'undici';
 import { version } from '../version.ts';
 import { badAnswer, failureOf, type HttpAnswer } from './answer.ts';
-import { type Directory, directoryOf } from './directory.ts';
+import { type Directory, directoryOf, type OptionalResource } from './directory.ts';
 import { header, httpDate } from './headers.ts';
 import { Hosts, type Target } from './hosts.ts';
 import { type Call, exchange, makeAgent } from './http.ts';
@@ -110,6 +110,26 @@ export class Server {
   /** The same as an assertion: throws ERR_ACME_FORBIDDEN_URL. @internal */
   assertAllowed(url: string): void {
     this.#hosts.target(url);
+  }
+
+  /**
+   * A resource of the directory that a CA need not have (RFC 8555 §7.1.1); throws ERR_ACME_UNSUPPORTED.
+   * @internal
+   */
+  async resource(name: OptionalResource, call: Call = {}): Promise<string> {
+    const url = (await this.directory(call))[name];
+    if (url !== undefined) return url;
+    throw new AcmeTrouble(
+      'ERR_ACME_UNSUPPORTED',
+      `The directory ${printable(this.directoryUrl, 200)} has no ${name}; this CA does not offer it.`,
+    );
+  }
+
+  /** A plain GET, for what needs no signature (RFC 9773 §4.1). @internal */
+  async get(url: string, call: Call = {}): Promise<HttpAnswer> {
+    const answer = await this.#send('GET', this.#hosts.target(url), this.#getHeaders, call);
+    if (!isSuccess(answer)) throw failureOf(answer);
+    return answer;
   }
 
   /** POST-as-GET (RFC 8555 §6.3). @internal */

@@ -10,18 +10,10 @@ import {
   newAccount,
   newOrder,
 } from '../../src/acme/index.ts';
-import { json, rawCa, type Seen } from './helpers/raw-ca.ts';
+import { jws } from './helpers/jws.ts';
+import { json, rawCa } from './helpers/raw-ca.ts';
 
 const BAD = expect.objectContaining({ code: 'ERR_ACME_BAD_ANSWER' }) as Error;
-
-function jws(seen: Seen | undefined): { header: Record<string, unknown>; payload: string } {
-  const body = JSON.parse(seen?.body ?? '{}') as Record<'protected' | 'payload', string>;
-  const text = (part: string) => Buffer.from(part, 'base64url').toString();
-  return {
-    header: JSON.parse(text(body.protected)) as Record<string, unknown>,
-    payload: text(body.payload),
-  };
-}
 
 const ORDER = {
   status: 'pending',

@@ -68,6 +68,10 @@ export async function rawCa(): Promise<RawCa> {
     newNonce: `${url}/nonce`,
     newAccount: `${url}/new-account`,
     newOrder: `${url}/new-order`,
+    keyChange: `${url}/key-change`,
+    newAuthz: `${url}/new-authz`,
+    renewalInfo: `${url}/renewal-info`,
+    revokeCert: `${url}/revoke`,
   });
   on['/nonce'] = (_, response) => response.end();
   const server = (options: Partial<ServerOptions> = {}): Server => {

@@ -1,0 +1,43 @@
+import { type Account, getAccount } from './account.ts';
+import { badAnswer, jsonOf } from './answer.ts';
+import { urlList } from './guards.ts';
+import { linkTargets } from './headers.ts';
+import type { Call } from './http.ts';
+import { AcmeTrouble } from './problem.ts';
+import { printable } from './text.ts';
+
+const MAX_ORDERS = 10_000;
+const MAX_PAGES = 300;
+
+/**
+ * The URLs of the account's orders (RFC 8555 §7.1.2.1), at most `max` (default 10,000): reads the account,
+ * then one page after the other. Few CAs have the list: ERR_ACME_UNSUPPORTED where the account has no
+ * `orders`. CAs may leave out orders that are invalid.
+ */
+export async function listOrders(
+  account: Account,
+  call: Call & { max?: number } = {},
+): Promise<string[]> {
+  const { server } = account;
+  const { max = MAX_ORDERS } = call;
+  const { orders } = await getAccount(account, call);
+  if (orders === undefined) {
+    throw new AcmeTrouble(
+      'ERR_ACME_UNSUPPORTED',
+      `The account ${printable(account.url, 200)} has no list of orders; this CA does not offer it.`,
+    );
+  }
+  const found = new Set<string>();
+  const seen = new Set<string>();
+  let page: string | undefined = orders;
+  while (page !== undefined && found.size < max) {
+    if (seen.has(page) || seen.size === MAX_PAGES) {
+      throw badAnswer(orders, 'with a list of orders that does not end');
+    }
+    seen.add(page);
+    const answer = await server.fetch(account, page, call);
+    for (const url of urlList(page, jsonOf(answer), 'orders')) found.add(url);
+    page = linkTargets(answer.headers, 'next', page)[0];
+  }
+  return [...found].slice(0, max);
+}
