@@ -109,7 +109,7 @@ export async function open(keys: SealingKeys, binding: Binding, jwe: string): Pr
 /** What a sealed value says of itself, which is proved only once it is opened. */
 export function sealedFor(jwe: string): Partial<Binding> & { kid?: string } {
   try {
-    return decodeProtectedHeader(jwe) as Partial<Binding> & { kid?: string };
+    return decodeProtectedHeader(jwe);
   } catch {
     return {};
   }

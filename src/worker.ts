@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
+import { type AccountKeys, sealedAccountKeys } from './account-keys.ts';
 import type { Listen } from './config.ts';
 import { PgacmeError } from './errors.ts';
 import { makeLogger } from './log.ts';
-import { type AccountKeys, sealedAccountKeys } from './account-keys.ts';
 import { sealingKeys } from './seal.ts';
 import { Published } from './solver/published.ts';
 import { startResponder } from './worker/responder.ts';

@@ -95,6 +95,7 @@ declare
       join acme_private."order" o on o.account_id = s.account_id and o.is_live and o.is_parked
      where s.account_id = p_account and s.state in ('rolling_over', 'deactivating')
        and s.since < acme_private.clock() - interval '1 hour');
+  v_text text := 'Its account''s key is rolled over, which makes what was to be published worthless. A new order follows.';
   o acme_private."order";
 begin
   if cardinality(v_orders) = 0 then
@@ -110,8 +111,7 @@ begin
      order by y.id
        for update
   loop
-    perform acme_private.end_order(p_worker, o, 'account_lost', 'account_key_changes',
-      'Its account''s key is rolled over, which makes what was to be published worthless. A new order follows.', null, null);
+    perform acme_private.end_order(p_worker, o, 'account_held', 'account_key_changes', v_text, null, null);
   end loop;
 end
 $$;
@@ -352,13 +352,15 @@ begin
   perform acme_private.begin_work(false);
   update acme_private.account_state
      set state = p_status, version = version + 1, since = null, updated_at = acme_private.clock(), next_attempt_at = null,
-         attempts = 0, reason_code = 'account_' || p_status, last_problem = null,
+         attempts = 0, last_problem = null,
+         reason_code = case p_status when 'revoked' then 'account_revoked' else 'account_deactivated' end,
          reason = case p_status when 'deactivated' then 'It was deactivated on request. Its certificates stay valid.'
                                 else 'The server has revoked this account. Insert another account.' end,
          lease_token = null, lease_until = null, lease_worker = null, claims = 0
    where account_id = p_account and lease_token = p_lease;
   if found then
-    perform acme_private.note('account_' || p_status, null, null, null, p_account, null, p_worker, null);
+    perform acme_private.note(case p_status when 'revoked' then 'account_revoked' else 'account_deactivated' end,
+                              null, null, null, p_account, null, p_worker, null);
   end if;
 end
 $$;

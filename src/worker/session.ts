@@ -1,11 +1,11 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
+import type { AccountKeys } from '../account-keys.ts';
 import { connect } from '../db/connect.ts';
 import { primaryOf } from '../db/hosts.ts';
 import { isTransactionPooler } from '../db/pooler.ts';
 import { Steps } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
-import type { AccountKeys } from '../account-keys.ts';
 import type { SealingKeys } from '../seal.ts';
 import type { Published } from '../solver/published.ts';
 import { Accounts } from '../tasks/accounts.ts';

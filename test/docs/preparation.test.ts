@@ -19,6 +19,7 @@ test('docs/operations.md has the statements for a DBA as pgacme itself has them'
       { schema: 'acme_worker', owner: 'acme_worker' },
     ],
     isInstalled: false,
+    isStatsGrantDue: false,
     mayAct: false,
     workerSchema: 'acme_worker',
   });
