@@ -15,6 +15,7 @@ create table acme.account (
   created_at timestamp with time zone not null default now(),
   eab_kid text,
   eab_hmac text,
+  details_version bigint not null default 1,
   terms_request bigint,
   verify_request bigint,
   roll_over_request bigint,
@@ -36,10 +37,11 @@ comment on column acme.account.key_algorithm is 'The kind of account key that a 
 comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
 comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';
-comment on column acme.account.version is 'Counts the changes of this row that the server is told.';
+comment on column acme.account.version is 'Counts the changes of this row that workers act on.';
 comment on column acme.account.created_at is 'When it was inserted.';
 comment on column acme.account.eab_kid is 'The key identifier of an external account binding, from the CA (RFC 8555 §7.3.4).';
 comment on column acme.account.eab_hmac is 'The key of the external account binding, sealed by pgacme seal. Only on its way in: it is kept elsewhere, and null when read.';
+comment on column acme.account.details_version is 'The version at which contact, terms or binding changed last.';
 comment on column acme.account.terms_request is 'The version at which acme.agree_terms was called last.';
 comment on column acme.account.verify_request is 'The version at which acme.verify_account was called last.';
 comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';

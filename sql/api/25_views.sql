@@ -175,7 +175,7 @@ select a.id, a.name, a.server,
        case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then a.pause_reason else s.reason end as reason,
        nullif(s.next_attempt_at, 'infinity') as next_attempt_at, s.attempts, s.last_problem, s.url, a.contact, a.terms_agreed, s.terms_url,
        a.is_default, s.registered_at, s.updated_at, s.thumbprint, a.eab_kid, s.verified_at,
-       a.version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false) as has_pending_change
+       a.details_version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false) as has_pending_change
   from acme.account a
   join acme_private.account_state s on s.account_id = a.id;
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
@@ -237,10 +237,11 @@ comment on column acme.account.server is 'The server where it is registered, by 
 comment on column acme.account.contact is 'Contact URLs, for example {mailto:ops@example.org}.';
 comment on column acme.account.terms_agreed is 'True once a person agreed to the server''s terms of service.';
 comment on column acme.account.key_algorithm is 'The kind of account key that a worker makes (RFC 7518 §3.1).';
-comment on column acme.account.version is 'Counts the changes of this row that the server is told.';
+comment on column acme.account.version is 'Counts the changes of this row that workers act on.';
 comment on column acme.account.eab_kid is 'The key identifier of an external account binding, from the CA (RFC 8555 §7.3.4).';
 comment on column acme.account.eab_hmac is
   'The key of the external account binding, sealed by pgacme seal. Only on its way in: it is kept elsewhere, and null when read.';
+comment on column acme.account.details_version is 'The version at which contact, terms or binding changed last.';
 comment on column acme.account.terms_request is 'The version at which acme.agree_terms was called last.';
 comment on column acme.account.verify_request is 'The version at which acme.verify_account was called last.';
 comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';

@@ -287,7 +287,7 @@ declare
   v_head text := split_part(p_jwe, '.', 1);
   v_json jsonb;
 begin
-  if p_jwe !~ '^[A-Za-z0-9_-]{20,2000}[.][.][A-Za-z0-9_-]{16}[.][A-Za-z0-9_-]{1,20000}[.][A-Za-z0-9_-]{22}$' then
+  if length(p_jwe) > 10000 or p_jwe !~ '^[A-Za-z0-9_-]+[.][.][A-Za-z0-9_-]{16}[.][A-Za-z0-9_-]+[.][A-Za-z0-9_-]{22}$' then
     return null;
   end if;
   v_json := convert_from(decode(rpad(translate(v_head, '-_', '+/'), (length(v_head) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb;
@@ -368,6 +368,10 @@ language plpgsql volatile
 as $$
 begin
   new.version := old.version + 1;
+  if (old.terms_agreed, old.contact, old.eab_kid, old.terms_request, old.verify_request)
+       is distinct from (new.terms_agreed, new.contact, new.eab_kid, new.terms_request, new.verify_request) then
+    new.details_version := new.version;
+  end if;
   if new.terms_request is distinct from old.terms_request then new.terms_request := new.version; end if;
   if new.verify_request is distinct from old.verify_request then new.verify_request := new.version; end if;
   if new.roll_over_request is distinct from old.roll_over_request then new.roll_over_request := new.version; end if;

@@ -13,7 +13,7 @@ begin
              when s.state in ('new', 'registering') then 'register'
              when s.state = 'rolling_over' then 'roll_over'
              when s.state = 'deactivating' then 'deactivate'
-             when s.state = 'valid' and c.version > s.told_version then 'update'
+             when s.state = 'valid' and c.details_version > s.told_version then 'update'
            end
       from acme_private.account_state s
       join acme.account c on c.id = s.account_id

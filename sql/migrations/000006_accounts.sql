@@ -6,13 +6,15 @@ alter table acme.account
     constraint account_eab_kid_is_short check (length(eab_kid) between 1 and 500),
   -- Only on its way in: a trigger moves it to acme_private.account_eab.
   add column eab_hmac text,
+  -- What the server is told, or asked, of the account; the other changes of version are ours.
+  add column details_version bigint not null default 1,
   add column terms_request bigint,
   add column verify_request bigint,
   add column roll_over_request bigint,
   add column deactivate_request bigint;
 
 alter table acme_private.account_state
-  -- acme.account.version as far as the server knows it, and as far as its roll-overs were done.
+  -- acme.account.version as of what the server was told, and as of the last roll-over.
   add column told_version bigint not null default 1,
   add column rolled_version bigint not null default 1,
   -- Since when it rolls over or is to be deactivated.
@@ -24,6 +26,7 @@ alter table acme_private.account_state
   drop constraint account_state_is_known,
   add constraint account_state_is_known check (state in ('new', 'registering', 'valid', 'rolling_over', 'deactivating',
     'deactivated', 'revoked'));
+update acme.account set details_version = version;
 update acme_private.account_state s
    set told_version = a.version, rolled_version = a.version,
        thumbprint = (select k.thumbprint from acme_private.account_key k where k.account_id = a.id)

@@ -1,0 +1,380 @@
+import { randomBytes } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { type AccountKeys, eabBinding, sealedAccountKeys } from '../../src/account-keys.ts';
+import { type AccountKey, generateAccountKey, newAccount, Server } from '../../src/acme/index.ts';
+import { seal, sealingKeys } from '../../src/seal.ts';
+import { travel } from '../helpers/clock.ts';
+import { until } from '../helpers/until.ts';
+import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
+
+interface AccountStatus {
+  id: string;
+  state: string;
+  reason_code: string | null;
+  reason: string | null;
+  url: string;
+  thumbprint: string;
+  terms_url: string | null;
+  verified_at: Date;
+  has_pending_change: boolean;
+}
+
+async function account({ sql }: World, name = 'main'): Promise<AccountStatus> {
+  const [row] = await sql<[AccountStatus]>`select * from acme.account_status where name = ${name}`;
+  return row;
+}
+
+/** The account, once it is as wanted. */
+function once(world: World, is: (row: AccountStatus) => boolean, what: string) {
+  return until(
+    async () => {
+      const row = await account(world);
+      if (is(row)) return row;
+      throw new Error(`it is ${row.state}: ${row.reason_code} ${row.reason}`);
+    },
+    { what, timeoutMs: 30_000 },
+  );
+}
+
+const valid = (world: World) =>
+  once(world, (row) => row.state === 'valid' && !row.has_pending_change, 'the account is valid');
+
+async function events({ sql }: World, like = 'account_%'): Promise<string[]> {
+  const rows = await sql<{ event: string }[]>`
+    select event from acme.event where csr_id is null and event like ${like} order by id`;
+  return rows.map(({ event }) => event);
+}
+
+/** The account's key, opened as a worker does. */
+async function openKey(world: World, origin: string) {
+  const [row] = await world.sql<[{ jwe: string }]>`
+    select jwe from acme_private.account_key where state = 'current'`;
+  const keys = sealedAccountKeys(await sealingKeys(world.secretKey));
+  return keys.open({ account: 'main', origin }, row.jwe);
+}
+
+test('a change of contacts reaches the server, and those that it does not give back stay ours', async () => {
+  const { pebble, ...world } = await pebbleWorld();
+  await world.worker();
+  await valid(world);
+  await world.sql`
+    update acme.account set contact = '{mailto:new@example.org}' where name = 'main'`;
+  await valid(world);
+  const [event] = await world.sql<[{ detail: unknown }]>`
+    select detail from acme.event where event = 'account_updated'`;
+  expect(event.detail).toEqual({
+    status: 'valid',
+    contact_at_server: ['mailto:new@example.org'],
+  });
+  expect(pebble.directoryUrl).toContain('127.0.0.1');
+  const [row] = await world.sql`select contact from acme.account where name = 'main'`;
+  expect(row).toEqual({ contact: ['mailto:new@example.org'] });
+});
+
+test('contacts that no server may take are refused at once, each with a sentence', async () => {
+  const { sql } = await pebbleWorld();
+  const bad: [string, RegExp][] = [
+    ['ops@example.org', /is a URL such as mailto:/],
+    ['mailto:ops@example.org?subject=x', /no header fields/],
+    ['mailto:a@example.org,b@example.org', /one address/],
+    ['mailto:ops', /one address/],
+  ];
+  for (const [contact, sentence] of bad) {
+    await expect(
+      sql`update acme.account set contact = ${[contact]} where name = 'main'`,
+      contact,
+    ).rejects.toThrow(sentence);
+  }
+  await sql`update acme.account set contact = '{tel:+1-201-555-0123}' where name = 'main'`;
+});
+
+test('an account is found by its key, and its URL compared with the stored one', async () => {
+  const { pebble, ...world } = await pebbleWorld();
+  await world.worker();
+  const before = await valid(world);
+  await world.sql`select acme.verify_account('main')`;
+  const after = await once(
+    world,
+    (row) => row.verified_at > before.verified_at && !row.has_pending_change,
+    'the account is verified',
+  );
+  expect(after.state).toBe('valid');
+  const elsewhere = `${new URL(pebble.directoryUrl).origin}/my-account/other`;
+  await world.sql`
+    update acme_private.account_state set url = ${elsewhere}, version = version + 1`;
+  await world.sql`select acme.verify_account('main')`;
+  const differs = await once(
+    world,
+    (row) => row.reason_code === 'account_url_differs',
+    'the difference is told',
+  );
+  expect(differs.reason).toContain(before.url);
+  expect(differs.reason).toContain(elsewhere);
+});
+
+test('a key is rolled over: the old one is dead, and certificates go on with the new one', async () => {
+  const { pebble, ...world } = await pebbleWorld();
+  await world.worker();
+  const before = await valid(world);
+  const { origin } = new URL(pebble.directoryUrl);
+  const oldKey = await openKey(world, origin);
+  const first = await world.insert({ names: [freshName()] });
+  await world.reach(first, 'issued');
+  await world.sql`select acme.roll_over_key('main')`;
+  const after = await valid(world);
+  expect(after.thumbprint).not.toBe(before.thumbprint);
+  expect(after.url).toBe(before.url);
+  expect(await events(world)).toEqual([
+    'account_key_made',
+    'account_registered',
+    'account_roll_over_asked',
+    'account_pending_key_made',
+    'account_key_rolled_over',
+  ]);
+  const second = await world.insert({ names: [freshName()] });
+  await world.reach(second, 'issued');
+  // The old key is nobody's any more, and cannot be opened from the database either.
+  const server = new Server({ directoryUrl: pebble.directoryUrl, caBundle: pebble.caPem });
+  try {
+    await expect(newAccount(server, oldKey, { onlyReturnExisting: true })).rejects.toMatchObject({
+      type: 'accountDoesNotExist',
+    });
+  } finally {
+    await server.close();
+  }
+  expect(
+    await world.sql`select state, jwe is null as is_gone from acme_private.account_key order by id`,
+  ).toEqual([
+    { state: 'retired', is_gone: true },
+    { state: 'current', is_gone: false },
+  ]);
+});
+
+test('an answer to a worker that spoke for the account as it was before says nothing of the csr', async () => {
+  const { ca, ...world } = await faultyWorld();
+  await world.worker();
+  await valid(world);
+  const struck = ca.on('newOrder', {
+    problem: { type: 'malformed', status: 400, detail: 'JWS verification error' },
+    delayMs: 1500,
+  });
+  const id = await world.insert({ names: [freshName()] });
+  await until(() => ca.count('newOrder') > 0, { what: 'the request is under way' });
+  // As after a roll-over by another worker.
+  await world.sql`update acme_private.account_state set version = version + 1`;
+  expect(await world.reach(id, 'issued')).toMatchObject({ attempts: 0 });
+  expect(struck.hits).toBe(1);
+  expect(await world.events(id)).not.toContain('order_failed');
+});
+
+test('a roll-over waits for orders under way, says for which, and gives up on those by hand after an hour', async () => {
+  const { pebble: _pebble, ...world } = await pebbleWorld();
+  await world.sql`
+    insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{by-hand.example.org}')`;
+  await world.worker();
+  await valid(world);
+  const id = await world.insert({ names: ['www.by-hand.example.org'] });
+  await until(async () => (await world.status(id)).reason_code === 'waiting_for_publication', {
+    what: 'it waits for a person',
+  });
+  await world.sql`select acme.roll_over_key('main')`;
+  const waits = await once(
+    world,
+    (row) => row.reason_code === 'waiting_for_orders',
+    'the roll-over waits',
+  );
+  expect(waits.state).toBe('rolling_over');
+  expect(waits.reason).not.toContain(`csr ${id}`);
+  const other = await world.insert({ names: [freshName()] });
+  await until(async () => (await world.status(other)).reason_code === 'account_not_ready', {
+    what: 'new orders are held',
+  });
+  await travel(world.sql, 16 / 1440);
+  const named = await once(
+    world,
+    (row) => row.reason?.includes(`csr ${id} (order `) ?? false,
+    'it says what it waits for',
+  );
+  expect(named.reason).toContain('to be published by hand');
+  await travel(world.sql, 61 / 1440);
+  await valid(world);
+  expect(await events(world, 'account_key_rolled_over')).toHaveLength(1);
+  await world.reach(other, 'issued');
+  expect(await world.status(id)).toMatchObject({ state: 'ordering', attempts: 0 });
+});
+
+test('an account is deactivated for good: its csrs are cancelled with the reason, certificates stay', async () => {
+  const { pebble: _pebble, ...world } = await pebbleWorld();
+  await world.worker();
+  await valid(world);
+  const issued = await world.insert({ names: [freshName()] });
+  await world.reach(issued, 'issued');
+  await world.sql`select acme.pause('account', 'main', 'for the test')`;
+  const queued = await world.insert({ names: [freshName()] });
+  await world.reach(queued, 'paused');
+  await world.sql`select acme.deactivate_account('main')`;
+  const row = await once(world, ({ state }) => state === 'deactivated', 'it is deactivated');
+  expect(row.reason).toContain('on request');
+  for (const id of [issued, queued]) {
+    expect(await world.reach(id, 'cancelled')).toMatchObject({
+      reason: 'Its account main was deactivated.',
+    });
+  }
+  expect(await world.status(issued)).toMatchObject({ has_certificate: true });
+  await expect(world.sql`select acme.roll_over_key('main')`).rejects.toThrow(
+    'The account main is deactivated, for good.',
+  );
+  await expect(world.sql`select acme.deactivate_account('nobody')`).rejects.toThrow(
+    'There is no account nobody.',
+  );
+});
+
+test('account keys may live elsewhere: workers sign with what the key provider gives, and the database has no key', async () => {
+  const { pebble: _pebble, ...world } = await pebbleWorld();
+  const vault = new Map<string, AccountKey>();
+  const accountKeys: AccountKeys = {
+    async make({ account: name }, alg) {
+      const key = await generateAccountKey(alg);
+      const stored = `vault:${name}/${vault.size}`;
+      vault.set(stored, key);
+      return { stored, key };
+    },
+    open(_owner, stored) {
+      const key = vault.get(stored);
+      return key === undefined ? Promise.reject(new Error('no such key')) : Promise.resolve(key);
+    },
+  };
+  await world.worker({ accountKeys });
+  await valid(world);
+  await world.sql`select acme.roll_over_key('main')`;
+  await valid(world);
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'issued');
+  expect(await world.sql`select jwe from acme_private.account_key where state = 'current'`).toEqual(
+    [{ jwe: 'vault:main/1' }],
+  );
+});
+
+test('a server that says yes to a new key and does nothing is found out, and the old key stays', async () => {
+  const { pebble, ...world } = await pebbleWorld();
+  const sealed = sealedAccountKeys(await sealingKeys(world.secretKey));
+  const { origin } = new URL(pebble.directoryUrl);
+  // Pebble does so where the new key is another account's.
+  const taken = await sealed.make({ account: 'main', origin }, 'ES256');
+  const server = new Server({ directoryUrl: pebble.directoryUrl, caBundle: pebble.caPem });
+  await newAccount(server, taken.key, { termsOfServiceAgreed: true });
+  await server.close();
+  let made = 0;
+  await world.worker({
+    accountKeys: {
+      make: (owner, alg) => (++made === 2 ? Promise.resolve(taken) : sealed.make(owner, alg)),
+      open: (owner, stored) => sealed.open(owner, stored),
+    },
+  });
+  const before = await valid(world);
+  await world.sql`select acme.roll_over_key('main')`;
+  const after = await once(
+    world,
+    (row) => row.state === 'valid' && row.reason_code === 'key_not_changed',
+    'the roll-over is given up',
+  );
+  expect(after.thumbprint).toBe(before.thumbprint);
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'issued');
+  // Another try makes another key.
+  await world.sql`select acme.roll_over_key('main')`;
+  const rolled = await once(
+    world,
+    (row) => row.thumbprint !== before.thumbprint,
+    'it is rolled over',
+  );
+  expect(rolled).toMatchObject({ state: 'valid', reason_code: null });
+});
+
+test('new terms of service hold the account and its csrs, with the URL, until a person agrees', async () => {
+  const { ca, ...world } = await faultyWorld();
+  await world.worker();
+  await valid(world);
+  const terms = ca.on('newOrder', {
+    problem: {
+      type: 'userActionRequired',
+      status: 403,
+      detail: 'Terms of service have changed',
+      instance: 'https://ca.example/agree/1',
+    },
+    headers: { link: '<https://ca.example/terms/v2>;rel="terms-of-service"' },
+    times: Infinity,
+  });
+  const id = await world.insert({ names: [freshName()] });
+  const held = await once(
+    world,
+    (row) => row.reason_code === 'user_action_required',
+    'the account says so',
+  );
+  expect(held).toMatchObject({ state: 'needs_person', terms_url: 'https://ca.example/terms/v2' });
+  expect(held.reason).toContain('https://ca.example/agree/1');
+  const waits = await until(
+    async () => {
+      const row = await world.status(id);
+      return row.reason_code === 'account_not_ready' && row;
+    },
+    { what: 'the csr waits for its account' },
+  );
+  expect(waits).toMatchObject({ state: 'queued', attempts: 0 });
+  expect(waits.reason).toContain('https://ca.example/agree/1');
+  terms.remove();
+  await world.sql`select acme.agree_terms('main')`;
+  await world.reach(id, 'issued');
+  expect(ca.count('newOrder')).toBe(2);
+});
+
+const MAC = randomBytes(32).toString('base64url');
+
+test('an account that a CA wants bound says so before anything is sent, and is registered once it is', async () => {
+  const { pebble, ...world } = await pebbleWorld({ eab: { 'kid-1': MAC } });
+  await world.worker();
+  const asked = await once(
+    world,
+    (row) => row.reason_code === 'external_account_required',
+    'the binding is asked for',
+  );
+  expect(asked.state).toBe('needs_person');
+  const origin = new URL(pebble.directoryUrl).origin;
+  const keys = await sealingKeys(world.secretKey);
+  const sealedFor = (account: string) => seal(keys, eabBinding({ account, origin }), MAC);
+  const set = (jwe: string) => world.sql`
+    update acme.account set eab_kid = 'kid-1', eab_hmac = ${jwe} where name = 'main'`;
+  await expect(set(MAC)).rejects.toThrow('The eab_hmac of account main is not sealed.');
+  await expect(set(MAC)).rejects.not.toThrow(MAC);
+  await expect(set(await sealedFor('other'))).rejects.toThrow('was sealed for something else');
+  await set(await sealedFor('main'));
+  await valid(world);
+  // It is kept where nobody reads it.
+  expect(await world.sql`select eab_kid, eab_hmac from acme.account`).toEqual([
+    { eab_kid: 'kid-1', eab_hmac: null },
+  ]);
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'issued');
+});
+
+test('a binding with the wrong key is refused by the server, with what to do, and can be put right', async () => {
+  const { pebble, ...world } = await pebbleWorld({ eab: { 'kid-1': MAC } });
+  const origin = new URL(pebble.directoryUrl).origin;
+  const keys = await sealingKeys(world.secretKey);
+  const wrong = randomBytes(32).toString('base64url');
+  const set = async (mac: string) => {
+    const jwe = await seal(keys, eabBinding({ account: 'main', origin }), mac);
+    await world.sql`
+      update acme.account set eab_kid = 'kid-1', eab_hmac = ${jwe} where name = 'main'`;
+  };
+  await set(wrong);
+  await world.worker();
+  const refused = await once(
+    world,
+    (row) => row.reason_code === 'account_refused',
+    'the refusal is told',
+  );
+  expect(refused.reason).not.toContain(wrong);
+  await set(MAC);
+  await valid(world);
+});
