@@ -70,13 +70,17 @@ create table acme.csr (
   touched_xid xid8,
   created_at timestamp with time zone not null default now(),
   cancel_reason text,
+  preferred_chain text,
+  validity interval,
   constraint csr_account_fkey FOREIGN KEY (account) REFERENCES acme.account(name) ON UPDATE CASCADE ON DELETE RESTRICT,
   constraint csr_labels_is_object CHECK ((jsonb_typeof(labels) = 'object'::text)),
   constraint csr_pkey PRIMARY KEY (id),
+  constraint csr_preferred_chain_is_short CHECK (((length(preferred_chain) >= 1) AND (length(preferred_chain) <= 300))),
   constraint csr_profile_is_short CHECK (((length(profile) >= 1) AND (length(profile) <= 100))),
   constraint csr_ref_is_short CHECK (((length(ref) >= 1) AND (length(ref) <= 500))),
   constraint csr_renewal_is_known CHECK ((renewal = ANY (ARRAY['reuse'::text, 'off'::text]))),
-  constraint csr_solver_fkey FOREIGN KEY (solver) REFERENCES acme.solver(name) ON UPDATE CASCADE ON DELETE RESTRICT
+  constraint csr_solver_fkey FOREIGN KEY (solver) REFERENCES acme.solver(name) ON UPDATE CASCADE ON DELETE RESTRICT,
+  constraint csr_validity_is_positive CHECK ((validity > '00:00:00'::interval))
 );
 comment on table acme.csr is 'Certificate signing requests, as applications inserted them. Where each stands: csr_status.';
 comment on column acme.csr.id is 'Given by the database; your tables may reference it.';
@@ -93,18 +97,46 @@ comment on column acme.csr.version is 'Counts the changes of this row.';
 comment on column acme.csr.retry_request is 'The version at which acme.retry was called last.';
 comment on column acme.csr.renew_request is 'The version at which acme.renew was called last.';
 comment on column acme.csr.renew_reason is 'What acme.renew was told.';
-comment on column acme.csr.cancel_request is 'The version at which acme.cancel was called first; it cannot be taken back.';
+comment on column acme.csr.cancel_request is 'The version at which acme.cancel, or acme.revoke, was called first; it cannot be taken back.';
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';
 comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an application asked for it.';
+comment on column acme.csr.preferred_chain is 'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
+comment on column acme.csr.validity is 'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 grant update (cancel_reason) on acme.csr to acme_admin;
-grant insert (ref, pem, account, profile, solver, renewal, priority, labels), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request) on acme.csr to acme_app;
+grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, preferred_chain, validity) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 alter table acme.csr enable row level security;
 create policy admin_requests on acme.csr as permissive for update to acme_admin using true with check true;
 create policy every_tenant on acme.csr as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme.csr as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+create table acme.revocation_request (
+  id bigint not null generated always as identity,
+  tenant text not null,
+  certificate_id bigint not null,
+  reason text not null,
+  after_replacement boolean not null default false,
+  requested_by text not null default SESSION_USER,
+  created_at timestamp with time zone not null default now(),
+  constraint revocation_request_pkey PRIMARY KEY (id),
+  constraint revocation_request_reason_is_known CHECK ((reason = ANY (ARRAY['unspecified'::text, 'keyCompromise'::text, 'affiliationChanged'::text, 'superseded'::text, 'cessationOfOperation'::text, 'privilegeWithdrawn'::text])))
+);
+comment on table acme.revocation_request is 'Revocations that were asked for and that no worker has seen yet. Inserted into by acme.revoke and acme.revoke_certificate; workers take the rows away.';
+comment on column acme.revocation_request.id is 'Given by the database.';
+comment on column acme.revocation_request.tenant is 'The certificate''s.';
+comment on column acme.revocation_request.certificate_id is 'The certificate to revoke, by its id in acme.certificate.';
+comment on column acme.revocation_request.reason is 'Why, by the names of RFC 5280 §5.3.1.';
+comment on column acme.revocation_request.after_replacement is 'True: only once a newer certificate of the same csr is stored.';
+comment on column acme.revocation_request.requested_by is 'The login that asked.';
+comment on column acme.revocation_request.created_at is 'When it was asked for.';
+grant insert (certificate_id, reason, after_replacement), select on acme.revocation_request to acme_app;
+grant select on acme.revocation_request to acme_reader;
+alter table acme.revocation_request enable row level security;
+create policy admin_revokes on acme.revocation_request as permissive for insert to acme_admin with check true;
+create policy every_tenant on acme.revocation_request as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme.revocation_request as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
 create table acme.server (
   id bigint not null generated always as identity,
@@ -215,6 +247,17 @@ comment on view acme."authorization" is 'ACME authorizations (RFC 8555 §7.1.4);
 grant select on acme."authorization" to acme_app;
 grant select on acme."authorization" to acme_reader;
 
+create view acme.blocked_key (
+  spki_sha256 bytea,
+  tenant text,
+  certificate_id bigint,
+  reason text,
+  created_at timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.blocked_key is 'Keys that are used for no certificate any more, by the SHA-256 of their SubjectPublicKeyInfo. acme_admin may delete one that was blocked by mistake; acme.retry() then lets its csrs go on.';
+grant delete, select on acme.blocked_key to acme_admin;
+grant select on acme.blocked_key to acme_reader;
+
 create view acme.certificate (
   id bigint,
   csr_id bigint,
@@ -232,9 +275,17 @@ create view acme.certificate (
   spki_sha256 bytea,
   fingerprint_sha256 bytea,
   revoked_at timestamp with time zone,
-  created_at timestamp with time zone
+  created_at timestamp with time zone,
+  revocation_reason text,
+  revoke_when_replaced boolean,
+  revoking_since timestamp with time zone,
+  next_attempt_at timestamp with time zone,
+  attempts integer,
+  reason_code text,
+  reason text,
+  last_problem jsonb
 ) with (security_invoker=true);
-comment on view acme.certificate is 'Every certificate that was issued, also the superseded ones.';
+comment on view acme.certificate is 'Every certificate that was issued, also the superseded and revoked ones; where one is being revoked, how that goes.';
 grant select on acme.certificate to acme_app;
 grant select on acme.certificate to acme_reader;
 
@@ -301,7 +352,8 @@ create view acme.csr_status (
   order_url text,
   has_pending_request boolean,
   created_at timestamp with time zone,
-  updated_at timestamp with time zone
+  updated_at timestamp with time zone,
+  revoked_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.csr_status is 'Where each csr stands: its state, why, and when it is tried next. docs/sql.md lists the states and reason codes.';
 grant select on acme.csr_status to acme_app;
@@ -447,6 +499,10 @@ create function acme.certificate_for(name text, spki bytea DEFAULT NULL::bytea) 
 comment on function acme.certificate_for(text,bytea) is 'The certificate to serve for a host name: exact before wildcard, the newest first; spki: only one whose public key has this SHA-256.';
 grant execute on function acme.certificate_for(text,bytea) to acme_app, acme_reader;
 
+create function acme.certificate_was_revoked(certificate bigint, reason text) returns void volatile security invoker;
+comment on function acme.certificate_was_revoked(bigint,text) is 'Says that the server has revoked this certificate, asked by others than pgacme''s workers; pgacme revoke --key-file calls it. What follows is the same as with acme.revoke_certificate.';
+grant execute on function acme.certificate_was_revoked(bigint,text) to acme_admin;
+
 create function acme.challenge_published(id bigint) returns void volatile security invoker;
 comment on function acme.challenge_published(bigint) is 'Says that a row of challenge_todo has been published by hand; the server is then asked to look.';
 grant execute on function acme.challenge_published(bigint) to acme_app;
@@ -495,6 +551,14 @@ create function acme.retry(csr bigint) returns void volatile security invoker;
 comment on function acme.retry(bigint) is 'Tries again now instead of at next_attempt_at; also for a csr that is rejected, failed or needs a person. Limits still hold.';
 grant execute on function acme.retry(bigint) to acme_app;
 
+create function acme.revoke(csr bigint, reason text, after_replacement boolean DEFAULT false) returns void volatile security invoker;
+comment on function acme.revoke(bigint,text,boolean) is 'Has this csr''s certificate revoked, for a reason of RFC 5280 by name or number, and ends the csr as acme.cancel does: it is not renewed; insert the CSR again for a new certificate. after_replacement: renews first, revokes the old certificate once the new one is stored, and the csr goes on. keyCompromise: all certificates with its key are revoked, the key is blocked, and every csr with it waits as needs_new_csr.';
+grant execute on function acme.revoke(bigint,text,boolean) to acme_app;
+
+create function acme.revoke_certificate(certificate bigint, reason text) returns void volatile security invoker;
+comment on function acme.revoke_certificate(bigint,text) is 'Has this one certificate revoked, for a reason of RFC 5280 by name or number. Its csr goes on: if this was the certificate to serve, a new one is ordered. keyCompromise: as in acme.revoke.';
+grant execute on function acme.revoke_certificate(bigint,text) to acme_app;
+
 create function acme.roll_over_key(account text) returns void volatile security invoker;
 comment on function acme.roll_over_key(text) is 'Gives the account a new key (RFC 8555 §7.3.5), once its orders under way have ended; it gets no new ones until then. account_status tells how far it is.';
 grant execute on function acme.roll_over_key(text) to acme_admin;
@@ -523,8 +587,11 @@ alter table acme_private."authorization" enable row level security;
 create policy every_tenant on acme_private."authorization" as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private."authorization" as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
-grant select on acme_private.certificate to acme_app;
-grant select on acme_private.certificate to acme_reader;
+grant delete, select on acme_private.blocked_key to acme_admin;
+grant select on acme_private.blocked_key to acme_reader;
+
+grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem) on acme_private.certificate to acme_app;
+grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem) on acme_private.certificate to acme_reader;
 alter table acme_private.certificate enable row level security;
 create policy every_tenant on acme_private.certificate as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.certificate as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -596,10 +663,13 @@ grant execute on function acme_private.account_registered(bigint,bigint,uuid,tex
 grant execute on function acme_private.account_roll_over_refused(bigint,bigint,uuid,jsonb) to acme_worker;
 grant execute on function acme_private.account_rolled_over(bigint,bigint,uuid) to acme_worker;
 grant execute on function acme_private.account_updated(bigint,bigint,uuid,jsonb) to acme_worker;
+grant execute on function acme_private.accounts_for_revocation(bigint,bigint) to acme_worker;
 grant execute on function acme_private.ask_account(text,text) to acme_admin;
 grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
 grant execute on function acme_private.authorization_proved(bigint,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.certificate_revoked(bigint,bigint,uuid,bigint,boolean) to acme_worker;
 grant execute on function acme_private.certificate_stored(bigint,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.certificate_was_revoked(bigint,text) to acme_admin;
 grant execute on function acme_private.challenge_intended(bigint,bigint,uuid,text,jsonb) to acme_worker;
 grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;

@@ -168,7 +168,8 @@ as $$
 begin
   insert into acme_private.event (event, tenant, csr_id, order_id, account_id, certificate_id, worker_id, detail)
   values (p_event, p_tenant, p_csr, p_order, p_account, p_certificate, p_worker, p_detail);
-  if p_event in ('issued', 'rejected', 'retrying', 'needs_person', 'failed', 'cancelled') then
+  if p_event in ('issued', 'rejected', 'retrying', 'needs_person', 'needs_new_csr', 'failed', 'cancelled',
+                 'certificate_revoked') then
     perform pg_notify('acme', jsonb_strip_nulls(jsonb_build_object(
       'event', p_event, 'csr_id', p_csr, 'certificate_id', p_certificate))::text);
   end if;

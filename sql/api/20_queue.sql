@@ -21,6 +21,7 @@ begin
     when 'order' then coalesce((select m.step from acme_private."order" o
       join acme_private.step m on m.kind = 'order' and m.state = o.state where o.id = p_id), 'cancel')
     when 'authorization' then 'prove'
+    when 'certificate' then 'revoke'
     when 'account' then 'register'
   end;
   -- The queue runs on the database's clock, the schedule on ours (a test may move it).
@@ -131,6 +132,9 @@ create or replace trigger _500_wake after update on acme_private."order"
 create or replace trigger _500_wake after update on acme_private.authorization
   for each row when (old.lease_token is null and new.lease_token is null and old.state is distinct from new.state)
   execute function acme_private.tg_wake('authorization', 'id');
+create or replace trigger _500_wake after update on acme_private.certificate
+  for each row when (old.lease_token is null and new.lease_token is null and old.state is distinct from new.state)
+  execute function acme_private.tg_wake('certificate', 'id');
 create or replace trigger _500_wake after update on acme_private.account_state
   for each row when (old.lease_token is null and new.lease_token is null and old.state is distinct from new.state)
   execute function acme_private.tg_wake('account', 'account_id');

@@ -32,9 +32,18 @@ comment on view acme.record is 'What is, was or will be published for challenges
 
 create or replace view acme.certificate with (security_invoker = true) as
 select c.id, c.csr_id, c.tenant, c.order_id, c.state, c.identifiers, c.leaf_pem, c.chain_pem, c.subject, c.issuer,
-       c.serial, c.not_before, c.not_after, c.spki_sha256, c.fingerprint_sha256, c.revoked_at, c.created_at
+       c.serial, c.not_before, c.not_after, c.spki_sha256, c.fingerprint_sha256, c.revoked_at, c.created_at,
+       c.revocation_reason, c.revoke_when_replaced, c.revoking_since, c.next_attempt_at, c.attempts, c.reason_code, c.reason,
+       c.last_problem
   from acme_private.certificate c;
-comment on view acme.certificate is 'Every certificate that was issued, also the superseded ones.';
+comment on view acme.certificate is
+  'Every certificate that was issued, also the superseded and revoked ones; where one is being revoked, how that goes.';
+
+create or replace view acme.blocked_key with (security_invoker = true) as
+select b.spki_sha256, b.tenant, b.certificate_id, b.reason, b.created_at
+  from acme_private.blocked_key b;
+comment on view acme.blocked_key is
+  'Keys that are used for no certificate any more, by the SHA-256 of their SubjectPublicKeyInfo. acme_admin may delete one that was blocked by mistake; acme.retry() then lets its csrs go on.';
 
 create or replace view acme.certificate_name with (security_invoker = true) as
 select n.name, n.certificate_id, n.tenant
@@ -77,7 +86,7 @@ select s.csr_id as id,
        end as state,
        w.code as reason_code,
        w.text as reason,
-       case when s.state in ('issued', 'cancelled', 'rejected', 'failed', 'needs_person') or w.code = 'database_copied' then null
+       case when s.state in ('issued', 'cancelled', 'rejected', 'failed', 'needs_person', 'needs_new_csr') or w.code = 'database_copied' then null
             else coalesce(w.next_attempt_at, o.next_attempt_at, s.next_attempt_at) end as next_attempt_at,
        s.attempts,
        coalesce(case when o.is_live then coalesce(o.last_problem, a.last_problem) end, s.last_problem) as last_problem,
@@ -93,7 +102,8 @@ select s.csr_id as id,
        o.url as order_url,
        c.version > s.seen_version as has_pending_request,
        c.created_at,
-       s.updated_at
+       s.updated_at,
+       k.revoked_at
   from acme.csr c
   join acme_private.csr_state s on s.csr_id = c.id
   left join acme_private."order" o on o.id = s.order_id
@@ -137,6 +147,9 @@ select s.csr_id as id,
                end
              when s.state in ('ordering', 'renewing') then
                coalesce(o.reason_code, a.reason_code, case when o.is_parked then 'waiting_for_publication' end)
+             -- How the revocation of its certificate goes, or why it was refused.
+             when s.state in ('issued', 'cancelled') and (k.state = 'revoking' or k.reason_code is not null) then
+               coalesce(k.reason_code, 'revoking')
              when s.state = 'issued' then null
              else s.reason_code
            end as code
@@ -156,8 +169,9 @@ select s.csr_id as id,
                coalesce(': ' || ast.reason, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
              when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)
              when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
-             when 'limited' then coalesce(l.reason, o.reason, a.reason, s.reason)
-             else coalesce(case when s.order_id is not null then coalesce(o.reason, a.reason) end, s.reason)
+             when 'limited' then coalesce(l.reason, o.reason, a.reason, k.reason, s.reason)
+             when 'revoking' then 'Its certificate is being revoked.'
+             else coalesce(case when s.state in ('issued', 'cancelled') then k.reason end, case when s.order_id is not null then coalesce(o.reason, a.reason) end, s.reason)
            end as text,
            case when r.code in ('server_paused', 'account_paused') then null
                 else coalesce(l.until, a.next_attempt_at) end as next_attempt_at
@@ -266,6 +280,10 @@ comment on column acme.csr.pem is 'The PKCS #10 request in PEM (RFC 2986, RFC 74
 comment on column acme.csr.account is 'The account to order with; null: the default account.';
 comment on column acme.csr.profile is 'The profile to ask the server for; null: the server''s default.';
 comment on column acme.csr.solver is 'The solver to use for all its names; null: the most specific one.';
+comment on column acme.csr.preferred_chain is
+  'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
+comment on column acme.csr.validity is
+  'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 comment on column acme.csr.renewal is 'reuse: renew with this same CSR; off: do not renew.';
 comment on column acme.csr.priority is 'Within a tenant, higher goes first.';
 comment on column acme.csr.labels is 'Anything of yours, as a JSON object.';
@@ -273,8 +291,17 @@ comment on column acme.csr.version is 'Counts the changes of this row.';
 comment on column acme.csr.retry_request is 'The version at which acme.retry was called last.';
 comment on column acme.csr.renew_request is 'The version at which acme.renew was called last.';
 comment on column acme.csr.renew_reason is 'What acme.renew was told.';
-comment on column acme.csr.cancel_request is 'The version at which acme.cancel was called first; it cannot be taken back.';
+comment on column acme.csr.cancel_request is 'The version at which acme.cancel, or acme.revoke, was called first; it cannot be taken back.';
 comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an application asked for it.';
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';
+comment on table acme.revocation_request is
+  'Revocations that were asked for and that no worker has seen yet. Inserted into by acme.revoke and acme.revoke_certificate; workers take the rows away.';
+comment on column acme.revocation_request.id is 'Given by the database.';
+comment on column acme.revocation_request.tenant is 'The certificate''s.';
+comment on column acme.revocation_request.certificate_id is 'The certificate to revoke, by its id in acme.certificate.';
+comment on column acme.revocation_request.reason is 'Why, by the names of RFC 5280 §5.3.1.';
+comment on column acme.revocation_request.after_replacement is 'True: only once a newer certificate of the same csr is stored.';
+comment on column acme.revocation_request.requested_by is 'The login that asked.';
+comment on column acme.revocation_request.created_at is 'When it was asked for.';

@@ -119,7 +119,7 @@ begin
     end if;
     select s.* into v_row from acme.csr_status s where s.id = wait.csr;
     exit when not v_row.has_pending_request
-          and v_row.state in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person');
+          and v_row.state in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person', 'needs_new_csr');
     exit when clock_timestamp() >= v_end;
     perform pg_sleep(least(v_pause, greatest(extract(epoch from v_end - clock_timestamp()), 0)));
     v_pause := least(v_pause * 1.5, 0.5);
@@ -150,10 +150,22 @@ begin
   if s.next_attempt_at is not null then
     v_text := v_text || E'\n' || format('Next try: %s.', to_char(s.next_attempt_at, 'YYYY-MM-DD HH24:MI:SS TZ'));
   end if;
-  if s.has_certificate then
+  if s.revoked_at is not null then
+    v_text := v_text || E'\n' || format('Its certificate %s was revoked %s.', s.certificate_id,
+      to_char(s.revoked_at, 'YYYY-MM-DD HH24:MI TZ'));
+  elsif s.has_certificate then
     v_text := v_text || E'\n' || format('Its certificate %s is good until %s%s.', s.certificate_id,
       to_char(s.not_after, 'YYYY-MM-DD HH24:MI TZ'),
       coalesce('; renewal is due ' || to_char(s.renew_at, 'YYYY-MM-DD HH24:MI TZ'), '; it is not renewed'));
+  end if;
+  select string_agg(format('Certificate %s is to be revoked (%s)%s%s.', k.id, k.revocation_reason,
+                           case when k.state = 'current' then ' once a new one is there' end,
+                           coalesce('; next try: ' || to_char(k.next_attempt_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')),
+                    E'\n' order by k.id) into v_rows
+    from acme.certificate k
+   where k.csr_id = s.id and (k.state = 'revoking' or k.state = 'current' and k.revoke_when_replaced);
+  if v_rows is not null then
+    v_text := v_text || E'\n' || v_rows;
   end if;
   if s.order_url is not null then
     v_text := v_text || E'\n' || format('Order at %s (account %s): %s', s.server, s.account, s.order_url);

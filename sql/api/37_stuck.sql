@@ -53,6 +53,11 @@ begin
         into csr_id, v_next, v_until, v_code, v_due
         from acme_private.csr_state s
        where s.csr_id = p_id;
+    when 'certificate' then
+      select k.csr_id, k.next_attempt_at, k.lease_until, k.reason_code, coalesce(k.next_attempt_at, k.revoking_since)
+        into csr_id, v_next, v_until, v_code, v_due
+        from acme_private.certificate k
+       where k.id = p_id;
     when 'account' then
       select null, a.next_attempt_at, a.lease_until, a.reason_code, coalesce(a.next_attempt_at, a.updated_at)
         into csr_id, v_next, v_until, v_code, v_due
@@ -185,6 +190,17 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
      and coalesce(c.account, d.name) is not null
      and (s.reason_code = 'set_aside'
           or coalesce(s.next_attempt_at, s.updated_at) < (select acme_private.late()) and not (select acme_private.is_judging()))
+  union all
+  select 'certificate', k.id, n.csr_id, k.tenant, n.since, n.reason_code, n.reason
+    from acme_private.certificate k
+   cross join lateral acme_private.neglect('certificate', k.id) n
+   where k.state = 'revoking'
+  union all
+  select 'certificate', q.certificate_id, (select k.csr_id from acme_private.certificate k where k.id = q.certificate_id), q.tenant,
+         q.created_at, 'request_not_seen' as reason_code,
+         'Its revocation was asked for, and no worker has seen that. If none runs (acme.worker_status), start one; else look into their logs.'
+    from acme.revocation_request q
+   where q.created_at < (select acme_private.late())
   union all
   select 'account', t.account_id, null, null, n.since, n.reason_code, n.reason
     from acme_private.account_state t

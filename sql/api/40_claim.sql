@@ -21,11 +21,13 @@ begin
   return (
     select jsonb_build_object(
       'kind', 'order', 'id', o.id, 'lease', o.lease_token, 'lease_ms', extract(epoch from acme_private.lease_time()) * 1000,
-      'step', case when c.cancel_request is not null and o.state in ('creating', 'authorizing', 'ready') then 'cancel' else m.step end,
+      'step', case when (c.cancel_request is not null or o.is_unwanted) and o.state in ('creating', 'authorizing', 'ready')
+                   then 'cancel' else m.step end,
       -- fresh: this worker has just moved it here, so there is no need to look at the server first
       'fresh', p_fresh and o.state in ('creating', 'ready'),
       'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
+      'preferred_chain', c.preferred_chain, 'not_after', acme_private.clock() + c.validity,
       'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
       from acme_private."order" o
       join acme.csr c on c.id = o.csr_id
@@ -140,9 +142,9 @@ begin
              lease_worker = p_worker, claims = o.claims + 1
        where o.id = p_id and o.is_live
          and (o.lease_token is null or o.lease_until < v_now)
-         and (o.next_attempt_at is null or o.next_attempt_at <= v_now
+         and (o.next_attempt_at is null or o.next_attempt_at <= v_now or o.is_unwanted
               or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
-         and (o.state <> 'authorizing'
+         and (o.state <> 'authorizing' or o.is_unwanted
               or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
       returning o.claims into v_claims;
       v_claim := case when found then acme_private.order_claim(p_id, false) end;
@@ -177,6 +179,16 @@ begin
          and (a.next_attempt_at is null or a.next_attempt_at <= v_now or c.version > a.seen_version)
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.account_claim(p_id) end;
+    when 'certificate' then
+      perform acme_private.heed_revocation(p_id);
+      update acme_private.certificate k
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = k.claims + 1
+       where k.id = p_id and k.state = 'revoking'
+         and (k.lease_token is null or k.lease_until < v_now)
+         and (k.next_attempt_at is null or k.next_attempt_at <= v_now)
+      returning k.claims into v_claims;
+      v_claim := case when found then acme_private.certificate_claim(p_id) end;
   end case;
   if v_claims > acme_private.claims_allowed() then
     perform acme_private.set_aside(p_worker, p_kind, p_id);
@@ -251,6 +263,7 @@ declare
   v_csr bigint;
   v_order bigint;
   v_account bigint;
+  v_certificate bigint;
 begin
   case p_kind
     when 'order' then
@@ -277,8 +290,14 @@ begin
              next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
        where account_id = p_id
       returning account_id into v_account;
+    when 'certificate' then
+      update acme_private.certificate
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where id = p_id
+      returning tenant, csr_id, id into v_tenant, v_csr, v_certificate;
   end case;
-  perform acme_private.note('set_aside', v_tenant, v_csr, v_order, v_account, null, p_worker,
+  perform acme_private.note('set_aside', v_tenant, v_csr, v_order, v_account, v_certificate, p_worker,
                             jsonb_build_object('kind', p_kind, 'id', p_id, 'reason', v_text));
 end
 $$;
@@ -300,6 +319,9 @@ begin
     when 'account' then
       update acme_private.account_state set lease_token = null, lease_until = null, lease_worker = null
        where account_id = p_id and lease_token = p_lease;
+    when 'certificate' then
+      update acme_private.certificate set lease_token = null, lease_until = null, lease_worker = null
+       where id = p_id and lease_token = p_lease;
     when 'csr' then
       update acme_private.csr_state set lease_token = null, lease_until = null, lease_worker = null
        where csr_id = p_id and lease_token = p_lease;

@@ -12,6 +12,7 @@ declare
   c record;
   v_now timestamptz := acme_private.clock();
   v_lock_timeout text := current_setting('lock_timeout');
+  v_certificate bigint;
 begin
   -- Nearly always there is nothing to heed, which one look tells.
   if not exists (
@@ -19,7 +20,9 @@ begin
       join acme.csr r on r.id = x.csr_id
      where x.csr_id = p_csr and x.lease_token is null
        and (r.version <> x.seen_version
-            or r.cancel_request is not null and x.state not in ('cancelled', 'rejected'))
+            or r.cancel_request is not null and x.state not in ('cancelled', 'rejected')
+            or x.state <> 'needs_new_csr' and exists (
+              select from acme_private.blocked_key b where b.spki_sha256 = x.spki_sha256))
   ) then
     return;
   end if;
@@ -45,11 +48,42 @@ begin
    where csr_id = p_csr;
   if c.cancel_request is not null then
     if s.state not in ('cancelled', 'rejected') then
+      -- What was to be revoked after its replacement is not replaced any more.
+      update acme_private.certificate k
+         set state = 'revoking', revoke_when_replaced = false, revoking_since = v_now
+       where k.id = s.certificate_id and k.state = 'current' and k.revoke_when_replaced
+      returning k.id into v_certificate;
       update acme_private.csr_state
          set state = 'cancelled', reason_code = 'cancelled', reason = coalesce(c.cancel_reason, 'It was cancelled on request.'),
              next_attempt_at = null, renew_at = null, queued_at = null, updated_at = v_now
        where csr_id = p_csr;
+      if exists (
+        select from acme_private.certificate k where k.id = s.certificate_id and k.state in ('revoking', 'revoked')
+        union all
+        select from acme.revocation_request q where q.certificate_id = s.certificate_id)
+      then
+        update acme_private.csr_state
+           set reason_code = 'revoked',
+               reason = coalesce(c.cancel_reason,
+                 'Its certificate was revoked on request, and it is not ordered any more. Insert the CSR again for a new one.')
+         where csr_id = p_csr;
+      end if;
       perform acme_private.note('cancelled', s.tenant, p_csr);
+      if v_certificate is not null then
+        perform acme_private.wake_rows('revoke', 'certificate', array[v_certificate]);
+      end if;
+    end if;
+    return;
+  end if;
+  if acme_private.is_blocked(s.spki_sha256) then
+    if s.state in ('queued', 'issued', 'renewing', 'retrying', 'needs_person') then
+      update acme_private.csr_state
+         set state = 'needs_new_csr', next_attempt_at = null, renew_at = null, queued_at = null, attempts = 0, updated_at = v_now,
+             reason_code = 'key_blocked',
+             reason = format('Its key is blocked, since it was said to be compromised. Make a new key, cancel this csr (acme.cancel(%s)), and insert a CSR with the new key.', p_csr)
+       where csr_id = p_csr;
+      perform acme_private.note('needs_new_csr', s.tenant, p_csr, null, s.account_id, s.certificate_id, null,
+                                '{"reason": "its key is blocked"}');
     end if;
     return;
   end if;
@@ -61,7 +95,7 @@ begin
     perform acme_private.note('renewal_due', s.tenant, p_csr, null, s.account_id, s.certificate_id, null,
                               jsonb_build_object('reason', coalesce(c.renew_reason, 'asked for')));
   elsif greatest(c.retry_request, c.renew_request) > s.seen_version
-        and s.state in ('retrying', 'failed', 'needs_person', 'rejected') then
+        and s.state in ('retrying', 'failed', 'needs_person', 'needs_new_csr', 'rejected') then
     perform acme_private.note('retry_asked', s.tenant, p_csr);
     begin
       -- An application may hold the same request in a transaction that it leaves open.

@@ -95,6 +95,10 @@ begin
       v_reasons := v_reasons || jsonb_build_object('code', 'account_key', 'text',
         'Its key is the key of an ACME account (RFC 8555 §11.1 forbids that). Make a CSR with a key of its own.');
     end if;
+    if acme_private.is_blocked(v_spki) then
+      v_reasons := v_reasons || jsonb_build_object('code', 'key_blocked', 'text',
+        'Its key is blocked, since it was said to be compromised. Make a new key, and a CSR with it.');
+    end if;
     for i in 1..cardinality(v_names) loop
       if (acme_private.solver_for(c.solver, v_names[i])).id is null then
         v_reasons := v_reasons || jsonb_build_object('code', 'no_solver', 'text', case

@@ -59,7 +59,7 @@ begin
    where id = p_order;
   perform acme_private.note('order_created', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker,
                             jsonb_build_object('url', p_facts ->> 'url', 'status', p_facts ->> 'status'));
-  if v_state <> 'authorizing' or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
+  if v_state <> 'authorizing' or o.is_unwanted or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
     return acme_private.go_on(p_worker, p_order, v_state, p_take);
   end if;
   foreach v_id in array v_ids loop
@@ -299,6 +299,10 @@ declare
   v_names text[] := array(select jsonb_array_elements_text(p_certificate -> 'identifiers'));
   v_not_before timestamptz := p_certificate ->> 'not_before';
   v_not_after timestamptz := p_certificate ->> 'not_after';
+  v_spki bytea := decode(p_certificate ->> 'spki_sha256', 'hex');
+  v_is_revoking boolean;
+  v_reason text;
+  v_claims jsonb;
 begin
   perform acme_private.begin_work(false);
   select x.* into s
@@ -310,14 +314,18 @@ begin
     return '[]';
   end if;
   if s.certificate_id is not null then
-    update acme_private.certificate set state = 'superseded' where id = s.certificate_id;
+    update acme_private.certificate
+       set state = case when revoke_when_replaced then 'revoking' else 'superseded' end,
+           revoking_since = case when revoke_when_replaced then v_now end, revoke_when_replaced = false
+     where id = s.certificate_id and state = 'current'
+    returning state = 'revoking' into v_is_revoking;
     delete from acme_private.certificate_name where certificate_id = s.certificate_id;
   end if;
   insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
                                         not_before, not_after, spki_sha256, fingerprint_sha256)
   values (o.csr_id, o.tenant, o.id, v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
           p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial', v_not_before, v_not_after,
-          decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'))
+          v_spki, decode(p_certificate ->> 'fingerprint_sha256', 'hex'))
   returning id into v_certificate;
   insert into acme_private.certificate_name (name, certificate_id, tenant)
   select n, v_certificate, o.tenant from unnest(v_names) n;
@@ -336,8 +344,25 @@ begin
   end if;
   perform acme_private.note('issued', o.tenant, o.csr_id, p_order, o.account_id, v_certificate, p_worker,
                             jsonb_build_object('serial', p_certificate ->> 'serial', 'not_after', v_not_after));
+  -- It comes too late: its key was blocked, or its csr's certificate revoked, when the server had the CSR.
+  v_reason := case
+    when acme_private.is_blocked(v_spki) then 'keyCompromise'
+    when s.certificate_id is not null and exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null) then
+      (select k.revocation_reason from acme_private.certificate k
+        where k.id = s.certificate_id and k.state in ('revoking', 'revoked')) end;
+  if v_reason is not null then
+    perform acme_private.begin_revocation(v_certificate, v_reason, false, null);
+  end if;
   perform acme_private.heed(o.csr_id);
-  return acme_private.pass_on(p_worker, o, p_take);
+  v_claims := acme_private.pass_on(p_worker, o, p_take);
+  -- Without keys, which are locks: nothing may be taken after one.
+  if v_is_revoking then
+    perform acme_private.wake_rows('revoke', 'certificate', array[s.certificate_id]);
+  end if;
+  if v_reason is not null then
+    perform acme_private.wake_rows('revoke', 'certificate', array[v_certificate]);
+  end if;
+  return v_claims;
 end
 $$;
 comment on function acme_private.certificate_stored(bigint, bigint, uuid, jsonb, int) is
@@ -408,8 +433,9 @@ begin
   perform acme_private.clean_up(o.id);
   update acme_private."order"
      set state = 'cancelled', finished_at = acme_private.clock(), lease_token = null, lease_until = null, lease_worker = null,
-         claims = 0, next_attempt_at = null, reason_code = 'cancelled',
-         reason = coalesce((select c.cancel_reason from acme.csr c where c.id = o.csr_id), 'It was cancelled on request.')
+         claims = 0, next_attempt_at = null, reason_code = case when o.is_unwanted then 'key_blocked' else 'cancelled' end,
+         reason = coalesce((select c.cancel_reason from acme.csr c where c.id = o.csr_id),
+                           case when o.is_unwanted then 'Its key was blocked.' end, 'It was cancelled on request.')
    where id = o.id;
   update acme_private.csr_state
      set order_id = null, state = case when state = 'ordering' then 'queued' else state end

@@ -20,6 +20,11 @@ begin
              next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem,
              updated_at = acme_private.clock()
        where id = p_id;
+    when 'certificate' then
+      update acme_private.certificate
+         set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
+             next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem
+       where id = p_id;
     when 'account' then
       update acme_private.account_state
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
@@ -78,7 +83,7 @@ declare
   v_due timestamptz;
 begin
   if o.state in ('creating', 'authorizing', 'ready')
-     and (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
+     and (o.is_unwanted or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id)) then
     -- It would have been cancelled next, and what failed may be that it is being cancelled: its
     -- authorizations are deactivated first.
     perform acme_private.end_cancelled(o);
@@ -159,6 +164,10 @@ declare
   v_claims jsonb := '[]';
 begin
   perform acme_private.begin_work(false);
+  if p_kind = 'certificate' then
+    perform acme_private.revocation_failed(p_worker, p_id, p_lease, p_outcome);
+    return v_claims;
+  end if;
   -- A limit met before there is anything at the server gives the place back.
   v_ends_order := p_kind <> 'account' and v_class not in ('waiting', 'trouble')
     and (v_class <> 'limited' or p_kind = 'order' and exists (

@@ -72,6 +72,11 @@ begin
     where x.state in ('intended', 'published') and x.updated_at < v_late
       and not acme_private.is_needed(c.authorization_id);
 
+  -- Nothing is left to revoke.
+  update acme_private.certificate k
+     set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null
+   where k.state = 'revoking' and k.not_after <= v_now and (k.lease_token is null or k.lease_until < v_now);
+
   -- Due retries and renewals, up to 10,000 a minute.
   with due as (
     select s.csr_id from acme_private.csr_state s
@@ -114,13 +119,15 @@ begin
        and acme_private.is_needed(a.id)
     union all
     select 'account', a.account_id from acme_private.account_state a where a.lease_until < v_now
+    union all
+    select 'certificate', k.id from acme_private.certificate k where k.state = 'revoking' and k.lease_until < v_now
     -- Wake-ups that got lost: due, held by nobody.
     union all
     select 'order', o.id from acme_private."order" o
       join acme.csr c on c.id = o.csr_id
      where o.is_live and o.lease_token is null
        and (o.state <> 'authorizing' and coalesce(o.next_attempt_at, o.created_at) < v_late
-            or o.state in ('creating', 'authorizing', 'ready') and c.cancel_request is not null)
+            or o.state in ('creating', 'authorizing', 'ready') and (o.is_unwanted or c.cancel_request is not null))
     union all
     select 'authorization', a.id from acme_private.authorization a
      where a.state = 'pending' and a.lease_token is null and not acme_private.waits_for_publication(a.id)
@@ -132,6 +139,11 @@ begin
      where a.lease_token is null
        and (c.version > a.seen_version
             or acme_private.account_work(a.account_id) is not null and coalesce(a.next_attempt_at, a.updated_at) < v_late)
+    union all
+    select 'certificate', k.id from acme_private.certificate k
+     where k.state = 'revoking' and k.lease_token is null and coalesce(k.next_attempt_at, k.revoking_since) < v_late
+    union
+    select 'certificate', q.certificate_id from acme.revocation_request q where q.created_at < v_late
      order by kind, id
   loop
     perform acme_private.enqueue(r.kind, r.id);

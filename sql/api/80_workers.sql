@@ -96,6 +96,7 @@ declare
   v_orders bigint[];
   v_authorizations bigint[];
   v_accounts bigint[];
+  v_certificates bigint[];
   v_freed int;
   v_id bigint;
 begin
@@ -156,7 +157,22 @@ begin
   )
   select coalesce(array_agg(freed.account_id), '{}') into v_accounts from freed;
 
-  v_freed := cardinality(v_csrs) + cardinality(v_orders) + cardinality(v_authorizations) + cardinality(v_accounts);
+  with held as (
+    select k.id from acme_private.certificate k
+     where k.state = 'revoking' and k.lease_worker = p_dead
+     order by k.id
+       for no key update
+  ), freed as (
+    update acme_private.certificate k
+       set lease_token = null, lease_until = null, lease_worker = null
+      from held
+     where k.id = held.id
+    returning k.id
+  )
+  select coalesce(array_agg(freed.id), '{}') into v_certificates from freed;
+
+  v_freed := cardinality(v_csrs) + cardinality(v_orders) + cardinality(v_authorizations) + cardinality(v_accounts)
+    + cardinality(v_certificates);
   update acme_private.worker set lost_at = clock_timestamp() where id = p_dead;
   perform acme_private.note('worker_lost', null, p_worker => p_dead, p_detail => jsonb_build_object(
     'host', w.host, 'pid', w.pid, 'heartbeat_at', w.heartbeat_at, 'found_by', p_worker, 'freed', v_freed));
@@ -171,6 +187,9 @@ begin
   end loop;
   foreach v_id in array v_authorizations loop
     perform acme_private.enqueue('authorization', v_id);
+  end loop;
+  foreach v_id in array v_certificates loop
+    perform acme_private.enqueue('certificate', v_id);
   end loop;
   foreach v_id in array v_orders loop
     perform acme_private.enqueue('order', v_id);

@@ -26,7 +26,8 @@ grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.clock(), acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function
   acme.request(text, text, text, text, text), acme.retry(bigint), acme.renew(bigint, text), acme.cancel(bigint),
-  acme.wait(bigint, interval), acme.challenge_published(bigint), acme.challenge_removed(bigint)
+  acme.wait(bigint, interval), acme.challenge_published(bigint), acme.challenge_removed(bigint),
+  acme.revoke(bigint, text, boolean), acme.revoke_certificate(bigint, text)
   to acme_app;
 grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea), acme.changes(text, int)
   to acme_app, acme_reader;
@@ -38,14 +39,14 @@ grant execute on function
   to acme_app, acme_reader;
 grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
 grant execute on function
-  acme.pause(text, text, text), acme.resume(text, text),
+  acme.pause(text, text, text), acme.resume(text, text), acme.certificate_was_revoked(bigint, text),
   acme.agree_terms(text), acme.verify_account(text), acme.roll_over_key(text), acme.deactivate_account(text)
   to acme_admin;
--- What the last four call with the rights of their caller.
-grant execute on function acme_private.ask_account(text, text) to acme_admin;
+-- What they call with the rights of their caller.
+grant execute on function acme_private.ask_account(text, text), acme_private.certificate_was_revoked(bigint, text) to acme_admin;
 
-grant insert (ref, pem, account, profile, solver, renewal, priority, labels) on acme.csr to acme_app;
-grant update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request) on acme.csr to acme_app;
+grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity) on acme.csr to acme_app;
+grant update (renewal, priority, labels, preferred_chain, validity, retry_request, renew_request, renew_reason, cancel_request) on acme.csr to acme_app;
 grant select, references (id) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_flight) on acme.server to acme_app, acme_reader;
@@ -68,6 +69,10 @@ grant select on
   to acme_app, acme_reader;
 grant update (state) on acme.record to acme_app;
 grant select (token, type, state, value) on acme.record to acme_responder, acme_worker;
+grant select, insert (certificate_id, reason, after_replacement) on acme.revocation_request to acme_app;
+grant select on acme.revocation_request to acme_reader;
+grant select on acme.blocked_key to acme_reader;
+grant select, delete on acme.blocked_key to acme_admin;
 grant select on acme.account_status, acme.worker_status to acme_reader, acme_admin;
 grant select on acme.identifier_claim to acme_reader;
 grant select, delete on acme.identifier_claim to acme_admin;
@@ -83,8 +88,14 @@ grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_park
 grant select (id, tenant, account_id, url, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code,
               reason, last_problem, created_at, updated_at)
   on acme_private.authorization to acme_app, acme_reader;
-grant select on acme_private.order_authorization, acme_private.certificate, acme_private.certificate_name, acme_private.event
+grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after,
+              spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since,
+              next_attempt_at, attempts, reason_code, reason, last_problem)
+  on acme_private.certificate to acme_app, acme_reader;
+grant select on acme_private.order_authorization, acme_private.certificate_name, acme_private.event
   to acme_app, acme_reader;
+grant select on acme_private.blocked_key to acme_reader;
+grant select, delete on acme_private.blocked_key to acme_admin;
 grant select (id, authorization_id, tenant, url, type, token, state, error, created_at)
   on acme_private.challenge to acme_app, acme_reader;
 grant select on acme_private.record to acme_app, acme_reader;
@@ -122,6 +133,8 @@ grant execute on function
   acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int),
   acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int),
   acme_private.certificate_stored(bigint, bigint, uuid, jsonb, int),
+  acme_private.certificate_revoked(bigint, bigint, uuid, bigint, boolean),
+  acme_private.accounts_for_revocation(bigint, bigint),
   acme_private.abandoned_authorizations(bigint),
   acme_private.order_cancelled(bigint, bigint, uuid, bigint[], int),
   acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int),
@@ -142,7 +155,7 @@ do $$
 declare
   v_table text;
 begin
-  foreach v_table in array array['acme.csr', 'acme_private.csr_state', 'acme_private."order"', 'acme_private.authorization',
+  foreach v_table in array array['acme.csr', 'acme.revocation_request', 'acme_private.csr_state', 'acme_private."order"', 'acme_private.authorization',
                                  'acme_private.challenge', 'acme_private.record', 'acme_private.certificate',
                                  'acme_private.certificate_name', 'acme_private.event']
   loop
@@ -156,6 +169,8 @@ end
 $$;
 drop policy if exists admin_requests on acme.csr;
 create policy admin_requests on acme.csr for update to acme_admin using (true) with check (true);
+drop policy if exists admin_revokes on acme.revocation_request;
+create policy admin_revokes on acme.revocation_request for insert to acme_admin with check (true);
 drop policy if exists admin_records on acme_private.record;
 create policy admin_records on acme_private.record for update to acme_admin using (true) with check (true);
 -- An application moves only what is published by hand.

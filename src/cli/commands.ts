@@ -5,6 +5,7 @@ import type { Command } from './command.ts';
 import { doctorCommand } from './doctor.ts';
 import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
+import { revokeCommand } from './revoke.ts';
 import { sealCommand } from './seal.ts';
 import { statusCommand } from './status.ts';
 import { workerCommand } from './worker.ts';
@@ -17,6 +18,7 @@ export const commands: readonly Command[] = [
   statusCommand,
   accountCreateCommand,
   accountResealCommand,
+  revokeCommand,
   sealCommand,
   adoptDatabaseCommand,
   doctorCommand,

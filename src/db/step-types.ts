@@ -1,3 +1,5 @@
+import type { RevocationReason } from '../x509/index.ts';
+
 /** What claims hand to a worker, and what a worker hands to commits; sql/api says what they mean. */
 
 interface Lease {
@@ -23,6 +25,10 @@ export interface OrderClaim extends Lease {
   pem: string;
   identifiers: string[];
   profile: string | null;
+  /** By the name at its top, or the key's hash. */
+  preferred_chain: string | null;
+  /** RFC 3339; the end of validity to ask for. */
+  not_after: string | null;
   state: string;
   url: string | null;
   finalize_url: string | null;
@@ -59,8 +65,20 @@ export interface AccountClaim extends Lease {
   url: string | null;
 }
 
+/** A held certificate that is to be revoked; its account is the one that ordered it. */
+export interface CertificateClaim extends Lease {
+  kind: 'certificate';
+  step: 'revoke';
+  csr_id: number;
+  leaf_pem: string;
+  reason: RevocationReason;
+}
+
+/** Which account is meant, and which version of it. */
+export type AccountRef = Pick<Lease, 'account_id' | 'account_version'>;
+
 /** A row that this worker holds, and the step that is due on it. */
-export type Claim = OrderClaim | AuthorizationClaim | AccountClaim;
+export type Claim = OrderClaim | AuthorizationClaim | AccountClaim | CertificateClaim;
 
 /** What a job names: a kind and an id, no facts. */
 export interface JobPayload {
@@ -128,7 +146,9 @@ export interface Failure {
     | 'account_lost'
     | 'account_held'
     | 'person'
-    | 'permanent';
+    | 'permanent'
+    /** Of a revocation: not for this reason. */
+    | 'reason_refused';
   code: string;
   text: string;
   problem?: unknown;

@@ -4,8 +4,10 @@ import type {
   AccountClaim,
   AccountFacts,
   AccountRecord,
+  AccountRef,
   AuthorizationClaim,
   AuthorizationFacts,
+  CertificateClaim,
   CertificateFacts,
   ChosenChallenge,
   Claim,
@@ -235,12 +237,33 @@ export class Steps {
     );
   }
 
+  /** Other accounts that may revoke: they hold valid authorizations for all of its names. */
+  async accountsForRevocation(claim: CertificateClaim): Promise<AccountRef[]> {
+    return valueOf<AccountRef[]>(
+      await this
+        .#sql`select acme_private.accounts_for_revocation(${claim.id}, ${claim.account_id}) as value`,
+    );
+  }
+
+  /** `account`: who signed; `wasRevoked`: the server knew it already. */
+  async certificateRevoked(
+    claim: CertificateClaim,
+    { account, wasRevoked }: { account: number; wasRevoked: boolean },
+  ): Promise<void> {
+    await commit(
+      'certificate_revoked',
+      this.#sql`
+        select acme_private.certificate_revoked(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${account}, ${wasRevoked})`,
+    );
+  }
+
   async stepFailed(claim: Claim, failure: Failure, take: number): Promise<Claim[]> {
     return claimed(
       'step_failed',
       this.#sql`
         select acme_private.step_failed(
-          ${this.worker}, ${claim.kind}, ${claim.id}, ${claim.lease}, ${this.#json({ account_version: claim.account_version, ...failure })}, ${take}) as value`,
+          ${this.worker}, ${claim.kind}, ${claim.id}, ${claim.lease}, ${this.#json({ account_id: claim.account_id, account_version: claim.account_version, ...failure })}, ${take}) as value`,
     );
   }
 

@@ -8,6 +8,7 @@ export const taskIdentifiers = [
   'finalize',
   'download',
   'cancel',
+  'revoke',
   'reconcile',
   'tidy',
 ] as const;

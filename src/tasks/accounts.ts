@@ -6,7 +6,7 @@ import {
   type KeyAlgorithm,
   Server,
 } from '../acme/index.ts';
-import type { AccountRecord, Claim, Steps, StoredKey } from '../db/steps.ts';
+import type { AccountRecord, AccountRef, Steps, StoredKey } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
 import { open, type SealingKeys } from '../seal.ts';
 import { spkiSha256OfJwk } from '../x509/index.ts';
@@ -49,7 +49,7 @@ export class Accounts {
   }
 
   /** The account of a claim, with its key opened. */
-  async live({ account_id: id, account_version: version }: Claim): Promise<LiveAccount> {
+  async live({ account_id: id, account_version: version }: AccountRef): Promise<LiveAccount> {
     const known = this.#accounts.get(id);
     if (known !== undefined && this.#versions.get(id) === version) return known;
     const loading = this.#load(id);
@@ -68,7 +68,7 @@ export class Accounts {
   }
 
   /** The account of a claim, ready to sign with its account URL (RFC 8555 §6.2, kid). */
-  async signer(claim: Claim): Promise<Account & { live: LiveAccount }> {
+  async signer(claim: AccountRef): Promise<Account & { live: LiveAccount }> {
     const live = await this.live(claim);
     if (live.key === null || live.record.url === null) {
       throw new PgacmeError(

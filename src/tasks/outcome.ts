@@ -21,7 +21,8 @@ export function failureOf(error: unknown, claim: Claim): Failure | undefined {
 function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   const text = `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`;
   const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
-  const isOnOrder = claim.kind !== 'account' && claim.step !== 'create';
+  const isOnOrder =
+    claim.kind !== 'account' && claim.kind !== 'certificate' && claim.step !== 'create';
   // RFC 8555 §6.6. A limit on newOrder is the account's; 503 is the whole server's.
   if (error.type === 'rateLimited' || error.status === 429) {
     return { class: 'limited', code: 'limited', text, scope: 'account', ...base };
@@ -29,6 +30,7 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   if (error.status === 503 && error.retryAfterMs !== undefined) {
     return { class: 'limited', code: 'limited', text, scope: 'server', ...base };
   }
+  if (claim.kind === 'certificate') return revocationFailure(error, { text, ...base });
   switch (error.type) {
     case 'accountDoesNotExist':
       if (claim.step === 'register') break;
@@ -91,6 +93,24 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   return { class: 'refused', code: 'server_refused', text, ...base };
 }
 
+/** Of a revocation; that an account may not revoke is seen to by the step itself. */
+function revocationFailure(
+  error: AcmeProblem,
+  base: Pick<Failure, 'text' | 'problem' | 'retry_after_ms'>,
+): Failure {
+  if (error.type === 'badRevocationReason') {
+    const text = `${base.text} The certificate is not revoked; ask again for another reason: CAs take unspecified, keyCompromise, superseded and cessationOfOperation, others only some.`;
+    return { ...base, class: 'reason_refused', code: 'revocation_reason_refused', text };
+  }
+  if (error.type === 'accountDoesNotExist') {
+    return { ...base, class: 'account_lost', code: 'account_lost' };
+  }
+  if (error.type === 'serverInternal' || error.status >= 500) {
+    return { ...base, class: 'trouble', code: 'remote_trouble' };
+  }
+  return { ...base, class: 'refused', code: 'server_refused' };
+}
+
 function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
   const problem = {
     type: error.code,
@@ -100,13 +120,21 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
   };
   const base = { problem, retry_after_ms: error.retryAfterMs };
   const text = printable(error.message, 500);
+  if (claim.kind === 'certificate' && error.code === 'ERR_ACME_UNSUPPORTED') {
+    return { class: 'refused', code: 'server_refused', text, ...base };
+  }
   if (error.status === 429) {
     return { class: 'limited', code: 'limited', scope: 'account', text, ...base };
   }
   if (error.status === 503 && error.retryAfterMs !== undefined) {
     return { class: 'limited', code: 'limited', scope: 'server', text, ...base };
   }
-  if (error.status === 404 && claim.kind !== 'account' && claim.step !== 'create') {
+  if (
+    error.status === 404 &&
+    claim.kind !== 'account' &&
+    claim.kind !== 'certificate' &&
+    claim.step !== 'create'
+  ) {
     return gone(claim, text, problem);
   }
   return { class: 'trouble', code: 'remote_trouble', text, ...base };

@@ -9,6 +9,7 @@ import { judge } from './judge.ts';
 import { failureOf } from './outcome.ts';
 import { prove } from './prove.ts';
 import { register } from './register.ts';
+import { revoke } from './revoke.ts';
 import { rollOver } from './roll-over.ts';
 import { update } from './update.ts';
 
@@ -131,6 +132,8 @@ async function step(claim: Claim, hold: Hold): Promise<Claim[]> {
       return download(claim, hold);
     case 'cancel':
       return cancel(claim, hold);
+    case 'revoke':
+      return revoke(claim, hold);
     case null:
       // Nothing is due: an order's authorizations are under way, an account's work was done meanwhile.
       await hold.steps.release(claim);

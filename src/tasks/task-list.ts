@@ -17,12 +17,13 @@ export function makeTaskList(context: Context, tidy: () => Promise<void>): TaskL
     finalize: row,
     download: row,
     cancel: row,
+    revoke: row,
     reconcile: () => context.steps.reconcile(),
     tidy,
   } satisfies Record<TaskIdentifier, unknown>;
 }
 
-const KINDS: readonly string[] = ['csr', 'order', 'authorization', 'account'];
+const KINDS: readonly string[] = ['csr', 'order', 'authorization', 'account', 'certificate'];
 
 /** The only place where payloads are unchecked. */
 function stepPayload(payload: unknown): JobPayload {

@@ -10,6 +10,7 @@ interface Theirs {
   pem: string;
   ref: string;
   name: string;
+  certificate: string;
   toPublish: string;
   toRemove: string;
 }
@@ -58,8 +59,17 @@ async function makeTheirs(): Promise<Theirs> {
   if (first === undefined || second === undefined) throw new Error('a challenge of another csr');
   await a`select acme.challenge_published(${first.id})`;
   await world.reach(first.csr_id, 'issued');
-  await world.reach(csr.id, 'issued');
-  return { csr: csr.id, pem, ref: 'shop', name, toPublish: second.id, toRemove: first.id };
+  const { certificate_id: certificate } = await world.reach(csr.id, 'issued');
+  if (certificate === null) throw new Error('there is no certificate');
+  return {
+    csr: csr.id,
+    certificate,
+    pem,
+    ref: 'shop',
+    name,
+    toPublish: second.id,
+    toRemove: first.id,
+  };
 }
 
 /** What a call answers: its value, or its error with every number taken out. */
@@ -94,6 +104,15 @@ describe('a function that takes an id', () => {
     'acme.cancel(bigint)': { call: 'select acme.cancel($1)', id: () => theirs.csr },
     'acme.retry(bigint)': { call: 'select acme.retry($1)', id: () => theirs.csr },
     'acme.renew(bigint,text)': { call: `select acme.renew($1, 'now')`, id: () => theirs.csr },
+    'acme.revoke(bigint,text,boolean)': {
+      call: `select acme.revoke($1, 'superseded')`,
+      id: () => theirs.csr,
+    },
+    'acme.revoke_certificate(bigint,text)': {
+      call: `select acme.revoke_certificate($1, 'keyCompromise')`,
+      id: () => theirs.certificate,
+    },
+    'acme.certificate_was_revoked(bigint,text)': { reachesNone: 'for acme_admin' },
     'acme.explain(bigint)': { call: 'select acme.explain($1)', id: () => theirs.csr },
     'acme.wait(bigint,interval)': {
       call: `select acme.wait($1, '0 s')`,
@@ -167,7 +186,11 @@ describe('a table or view', () => {
   /** Each public relation: with rows of tenants, shared by all, or not for applications. */
   const relations: Record<
     string,
-    'of tenants' | 'shared' | 'not for acme_app' | 'tried in stuck.test.ts'
+    | 'of tenants'
+    | 'shared'
+    | 'not for acme_app'
+    | 'tried in stuck.test.ts'
+    | 'tried in revocation.test.ts'
   > = {
     'acme.csr': 'of tenants',
     'acme.csr_status': 'of tenants',
@@ -179,6 +202,8 @@ describe('a table or view', () => {
     'acme.record': 'of tenants',
     'acme.certificate': 'of tenants',
     'acme.certificate_name': 'of tenants',
+    'acme.revocation_request': 'tried in revocation.test.ts',
+    'acme.blocked_key': 'not for acme_app',
     'acme.challenge_todo': 'of tenants',
     'acme.event': 'of tenants',
     'acme.server': 'shared',

@@ -52,8 +52,8 @@ beforeAll(async () => {
       returning id
     ), certificates as (
       insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
-                                            not_before, not_after, spki_sha256, fingerprint_sha256)
-      select ${csr}, tenant, id, '{a.example.org}', '', '', '', '', '', now(), now(), '', '' from placed, orders
+                                            not_before, not_after, spki_sha256, fingerprint_sha256, revocation_reason, revoked_at)
+      select ${csr}, tenant, id, '{a.example.org}', '', '', '', '', '', now(), now(), '', '', 'superseded', now() from placed, orders
       returning id
     )
     select csr_id as csr, o.id as order, a.id as authorization, c.id as challenge, r.id as record, k.id as certificate, account_id as account

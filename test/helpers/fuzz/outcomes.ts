@@ -35,6 +35,7 @@ const CLASSES: Record<string, Failure['class'][]> = {
   ],
   download: ['trouble', 'limited', 'refused', 'gone', 'account_lost'],
   cancel: ['trouble', 'limited', 'gone', 'account_lost'],
+  revoke: ['trouble', 'limited', 'refused', 'account_lost', 'reason_refused'],
 };
 
 const RETRY_AFTER = [undefined, 0, 1000, 3000, 60_000, 600_000, 86_400_000];

@@ -94,6 +94,13 @@ export async function commit(
     );
   }
   if (claim.kind === 'account') return register(worker, claim);
+  if (claim.kind === 'certificate') {
+    await steps.certificateRevoked(claim, {
+      account: claim.account_id,
+      wasRevoked: draw.b % 2 === 0,
+    });
+    return `certificate_revoked ${row}`;
+  }
   if (claim.kind === 'authorization') {
     const isValid = world.valid.has(claim.url);
     if (claim.challenge === null && draw.b < 50 && !isValid) return choose(world, worker, claim);

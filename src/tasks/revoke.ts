@@ -1,0 +1,61 @@
+import { AcmeProblem, printable, revokeCertificate } from '../acme/index.ts';
+import type { AccountRef, CertificateClaim, Claim, Failure } from '../db/steps.ts';
+import { certificateDer, reasonCode } from '../x509/index.ts';
+import type { Hold } from './context.ts';
+import { remote } from './remote.ts';
+
+/**
+ * Has a certificate revoked (RFC 8555 §7.6): by the account that ordered it, else by another of ours that
+ * holds authorizations for all of its names. There is nothing to look at first: entered again after a kill,
+ * the server answers `alreadyRevoked`, which is success.
+ */
+export async function revoke(claim: CertificateClaim, hold: Hold): Promise<Claim[]> {
+  const { steps } = hold;
+  let refusal: AcmeProblem | undefined;
+  for await (const account of signers(claim, hold)) {
+    const asked = await ask(claim, account, hold);
+    if (!(asked instanceof AcmeProblem)) {
+      await steps.certificateRevoked(claim, { account: account.account_id, ...asked });
+      return [];
+    }
+    refusal ??= asked;
+  }
+  return steps.stepFailed(claim, unauthorized(claim, refusal), 0);
+}
+
+/** The others are looked up only when the first one is refused. */
+async function* signers(claim: CertificateClaim, { steps }: Hold): AsyncGenerator<AccountRef> {
+  yield claim;
+  yield* await steps.accountsForRevocation(claim);
+}
+
+/** The problem of an account that may not revoke it; another account may. */
+async function ask(
+  claim: CertificateClaim,
+  ref: AccountRef,
+  { accounts, call }: Hold,
+): Promise<{ wasRevoked: boolean } | AcmeProblem> {
+  const der = certificateDer(claim.leaf_pem);
+  const signer = await accounts.signer(ref);
+  try {
+    await remote('certificate.revoke', () =>
+      revokeCertificate(signer, der, reasonCode(claim.reason), call),
+    );
+    return { wasRevoked: false };
+  } catch (error) {
+    if (!(error instanceof AcmeProblem)) throw error;
+    if (error.type === 'alreadyRevoked') return { wasRevoked: true };
+    if (error.type === 'unauthorized') return error;
+    throw error;
+  }
+}
+
+function unauthorized(claim: CertificateClaim, problem: AcmeProblem | undefined): Failure {
+  const said = problem === undefined ? '' : `: ${printable(problem.detail, 300)}`;
+  return {
+    class: 'refused',
+    code: 'revocation_unauthorized',
+    text: `The server lets none of our accounts revoke certificate ${claim.id}${said}. Whoever has its private key can: pgacme revoke --id ${claim.id} --key-file KEY.`,
+    problem: problem?.document,
+  };
+}
