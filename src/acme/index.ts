@@ -20,14 +20,23 @@ export {
   getAuthorization,
   newAuthorization,
 } from './authorization.ts';
+export { caaRecord, type CaaAllowance } from './caa.ts';
 export { downloadCertificate } from './certificate.ts';
 export { answerChallenge, type Challenge, type ChallengeStatus } from './challenge.ts';
-export { dns01Name, dns01Value } from './challenge-response.ts';
+export {
+  dns01Name,
+  dns01Value,
+  dnsAccount01Name,
+  http01Path,
+  tlsAlpn01Response,
+  type TlsAlpn01Response,
+} from './challenge-response.ts';
 export { contactProblem } from './contact.ts';
 export type { Directory, DirectoryMeta } from './directory.ts';
 export { type ExternalAccount, externalAccountKey } from './external-account.ts';
 export type { Identifier } from './guards.ts';
 export type { Call } from './http.ts';
+export { canonicalIp, reverseName } from './ip.ts';
 export {
   type AccountKey,
   generateAccountKey,

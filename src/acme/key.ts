@@ -92,13 +92,17 @@ export function thumbprintOf(jwk: JWK): Promise<string> {
  * ERR_ACME_BAD_ANSWER for a token that is not base64url, since tokens become paths and file names.
  */
 export function keyAuthorization(token: string, key: AccountKey): string {
-  if (!isToken(token)) {
-    throw new AcmeTrouble(
-      'ERR_ACME_BAD_ANSWER',
-      'The token of the challenge is not base64url of 1 to 512 characters; report it to the CA.',
-    );
-  }
+  assertToken(token);
   return `${token}.${key.thumbprint}`;
+}
+
+/** Throws ERR_ACME_BAD_ANSWER for what is no token. */
+export function assertToken(token: string): void {
+  if (isToken(token)) return;
+  throw new AcmeTrouble(
+    'ERR_ACME_BAD_ANSWER',
+    'The token of the challenge is not base64url of 1 to 512 characters; report it to the CA.',
+  );
 }
 
 /** Whether a token is base64url (RFC 8555 §8.3) of 1 to 512 characters. */

@@ -1,4 +1,5 @@
-import { accountOf } from './account.ts';
+import { accountOf, checkTerms } from './account.ts';
+import { parseIdentifier } from './identifier.ts';
 import type { Signed } from './jws.ts';
 import { type Answer, Refusal } from './problem.ts';
 import {
@@ -45,6 +46,20 @@ export function authorizationFor(ca: Ca, account: Account, ordered: Identifier):
   }
   ca.store.authorizations.set(authorization.id, authorization);
   return authorization;
+}
+
+/** RFC 8555 §7.4.1: an authorization ahead of an order, never for a wildcard. */
+export function newAuthz(ca: Ca, signed: Signed): Answer {
+  const account = accountOf(signed);
+  if (!ca.options.preAuthorization) throw new Refusal('malformed', 'There is no newAuthz.', 404);
+  checkTerms(ca, account);
+  const identifier = parseIdentifier(ca, signed.payload?.['identifier']);
+  if (identifier.value.startsWith('*.')) {
+    throw new Refusal('malformed', 'A wildcard is authorized with its order only.');
+  }
+  const made = authorizationFor(ca, account, identifier);
+  const location = ca.link('authorization', made.id);
+  return { status: 201, headers: { location }, json: authorizationJson(ca, made) };
 }
 
 /** The status as of now: RFC 8555 §7.1.6 has pending end as invalid, and valid as expired. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { verifyRequest } from './jws.ts';
 import { type Answer, Refusal } from './problem.ts';
+import { renewalInfo } from './renewal-info.ts';
 import { directory, resourceAt, routes } from './routes.ts';
 import type { Ca } from './store.ts';
 
@@ -46,6 +47,7 @@ export function nonceHeaders(ca: Ca): Record<string, string> {
 async function dispatch(ca: Ca, request: IncomingMessage, body: string): Promise<Answer> {
   const { method, url: path = '', headers } = request;
   const { resource, rest } = resourceAt(path);
+  const [id = '', detail] = rest;
   // RFC 8555 §6.1
   if (!headers['user-agent']) throw new Refusal('malformed', 'User-Agent is missing.');
   if (!resource) throw new Refusal('malformed', 'There is no such resource.', 404);
@@ -53,7 +55,13 @@ async function dispatch(ca: Ca, request: IncomingMessage, body: string): Promise
   if (resource === 'directory' && plain) return { status: 200, json: directory(ca) };
   // RFC 8555 §7.2
   if (resource === 'newNonce' && plain) return { status: method === 'HEAD' ? 200 : 204 };
-  if (resource === 'directory' || resource === 'newNonce' || method !== 'POST') {
+  if (resource === 'renewalInfo' && plain) return renewalInfo(ca, id);
+  if (
+    resource === 'directory' ||
+    resource === 'newNonce' ||
+    resource === 'renewalInfo' ||
+    method !== 'POST'
+  ) {
     throw new Refusal('malformed', `${method} does not work here.`, 405);
   }
   if (headers['content-type'] !== 'application/jose+json') {
@@ -70,5 +78,5 @@ async function dispatch(ca: Ca, request: IncomingMessage, body: string): Promise
   if (route.payload === 'none' && signed.payload) {
     throw new Refusal('malformed', 'The payload must be empty (POST-as-GET).');
   }
-  return route.handle(ca, signed, rest[0] ?? '', rest[1]);
+  return route.handle(ca, signed, id, detail);
 }

@@ -12,4 +12,4 @@ export {
   type AcmeServerStart,
   type TlsCertificate,
 } from './server.ts';
-export type { Certificate, Resource } from './store.ts';
+export type { Account, Certificate, Resource } from './store.ts';

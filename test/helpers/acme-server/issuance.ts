@@ -30,6 +30,9 @@ export async function checkRequest(
   if ([...ca.store.accounts.values()].some((each) => each.spki === spki.toString('base64'))) {
     throw new Refusal('badCSR', "The request's key is an account's key.");
   }
+  if (ca.store.blockedKeys.has(spki.toString('base64'))) {
+    throw new Refusal('badCSR', 'The key is known to be compromised.');
+  }
   const key = createPublicKey({ key: spki, format: 'der', type: 'spki' });
   if (key.asymmetricKeyType === 'rsa' && (key.asymmetricKeyDetails?.modulusLength ?? 0) < 2048) {
     throw new Refusal('badCSR', 'The RSA key is shorter than 2048 bits.');
@@ -63,6 +66,9 @@ export async function issueFor(
     der: Buffer.from(leaf.rawData).toString('base64'),
     spki: Buffer.from(leaf.publicKey.rawData).toString('base64'),
     chains,
+    renewalId: renewalId(leaf),
+    notBefore: leaf.notBefore.getTime(),
+    notAfter: leaf.notAfter.getTime(),
   };
   ca.store.certificates.set(certificate.id, certificate);
   return certificate;
@@ -76,6 +82,14 @@ async function parseRequest(der: Buffer): Promise<x509.Pkcs10CertificateRequest>
     // Not DER, or not a request: refused like a signature that fails.
   }
   throw new Refusal('badCSR', 'The certificate request does not parse or verify.');
+}
+
+/** RFC 9773 §4.1: the authority's key identifier and the serial number as in DER, in base64url. */
+function renewalId(leaf: x509.X509Certificate): string {
+  const key = leaf.getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId ?? '';
+  return [key, leaf.serialNumber]
+    .map((hex) => Buffer.from(hex, 'hex').toString('base64url'))
+    .join('.');
 }
 
 function requestedNames(request: x509.Pkcs10CertificateRequest): string[] {

@@ -66,14 +66,15 @@ export function thumbprintOf(jwk: JWK): Promise<string> {
   return calculateJwkThumbprint(jwk);
 }
 
-interface FlattenedJws {
+/** A JWS in Flattened JSON (RFC 7515 §7.2.2). */
+export interface FlattenedJws {
   readonly protected: string;
   readonly payload: string;
   readonly signature: string;
 }
 
 /** RFC 8555 §6.2: flattened, one signature, nothing unprotected; §6.1: base64url unpadded. */
-function parseJws(body: string): FlattenedJws {
+export function parseJws(body: string): FlattenedJws {
   const jws = parseObject(body);
   const names = Object.keys(jws).sort().join();
   if (names !== 'payload,protected,signature') {
@@ -93,7 +94,8 @@ function parseJws(body: string): FlattenedJws {
   };
 }
 
-function protectedHeader(jws: FlattenedJws): JsonObject {
+/** The protected header, not verified. */
+export function protectedHeader(jws: FlattenedJws): JsonObject {
   try {
     return { ...decodeProtectedHeader(jws) };
   } catch {
@@ -101,7 +103,8 @@ function protectedHeader(jws: FlattenedJws): JsonObject {
   }
 }
 
-function checkAlgorithm(ca: Ca, alg: unknown): void {
+/** RFC 8555 §6.2: the refusal lists what would be taken. */
+export function checkAlgorithm(ca: Ca, alg: unknown): void {
   const { algorithms } = ca.options;
   if (algorithms.some((known) => known === alg)) return;
   const detail = `The algorithm is not one of ${algorithms.join(', ')}.`;
@@ -123,7 +126,8 @@ function signer(ca: Ca, header: JsonObject, keyHeader: KeyHeader) {
   return { jwk: account.jwk, account };
 }
 
-function publicJwk(value: unknown): JWK {
+/** A public key of a kind that is taken. */
+export function publicJwk(value: unknown): JWK {
   if (typeof value !== 'object' || value === null) {
     throw new Refusal('malformed', 'The jwk header is missing.');
   }
@@ -139,16 +143,22 @@ function publicJwk(value: unknown): JWK {
   throw new Refusal('badPublicKey', 'The key is not EC, nor RSA of 2048 to 4096 bits.');
 }
 
-async function verifyWith(jws: FlattenedJws, jwk: JWK, alg: string): Promise<string> {
+/** The payload, if it is signed by this key. */
+export async function verifyWith(
+  jws: FlattenedJws,
+  key: JWK | Uint8Array,
+  alg: string,
+): Promise<string> {
   try {
-    const { payload } = await flattenedVerify(jws, jwk, { algorithms: [alg] });
+    const { payload } = await flattenedVerify(jws, key, { algorithms: [alg] });
     return Buffer.from(payload).toString();
   } catch {
     throw new Refusal('malformed', 'The JWS does not verify.');
   }
 }
 
-function parseObject(text: string): JsonObject {
+/** A JSON object, or a refusal. */
+export function parseObject(text: string): JsonObject {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -55,16 +55,44 @@ export interface AcmeServerOptions {
   /** Retry-After in seconds, sent while an order or challenge is processing. */
   retryAfter: number | undefined;
   retryAfterAsDate: boolean;
+  /** Changed while accounts exist, they must agree anew before they order (RFC 8555 §7.3.3). */
   termsOfService: string | undefined;
+  /** Whether an account agrees to changed terms by an update, or a person on the CA's page alone. */
+  termsByUpdate: boolean;
+  /** False: contacts are taken and forgotten, as Let's Encrypt does. */
+  keepsContacts: boolean;
+  /** MAC keys (base64url) by key id: set, new accounts must be bound to one (§7.3.4). */
+  externalAccounts: Readonly<Record<string, string>> | undefined;
+  /** A key id binds one account and no second. */
+  externalAccountsOnce: boolean;
+  /** Answers 200 to a key change that it does not do, as Pebble does for a key that is taken. */
+  keyChangeDoesNothing: boolean;
+  /** Whether the directory has newAuthz (§7.4.1). */
+  preAuthorization: boolean;
+  /** How many orders a page of an account's list has (§7.1.2.1); undefined: there is no list. */
+  ordersPerPage: number | undefined;
   identifierTypes: readonly string[];
   /** Names refused as rejectedIdentifier, with a subproblem for each. */
   blockedNames: readonly string[];
   profiles: Readonly<Record<string, string>>;
   algorithms: readonly string[];
+  /** False: an order that names its times is refused, as at Let's Encrypt. */
+  orderTimes: boolean;
   certificateLifetimeMs: number;
   certificate: CertificateFlaws;
   /** How many other chains each certificate has (RFC 8555 §7.4.2, Link rel="alternate"). */
   alternateChains: number;
+  /** Reasons that revokeCert takes (RFC 5280 §5.3.1). */
+  revocationReasons: readonly number[];
+  /** What a revocation counts as, whatever it says, by another account or by the key; undefined: as said. */
+  reasonByOtherAccount: number | undefined;
+  reasonByKey: number | undefined;
+  /** Whether the directory has renewalInfo (RFC 9773), and orders may say what they replace. */
+  renewalInfo: boolean;
+  /** The window to suggest for every certificate; a third before the end unless set. */
+  renewalWindow: { readonly start: string; readonly end: string } | undefined;
+  explanationURL: string | undefined;
+  renewalRetryAfter: number | undefined;
 }
 
 const HOUR = 3_600_000;
@@ -88,12 +116,27 @@ export function defaultOptions(): AcmeServerOptions {
     retryAfter: undefined,
     retryAfterAsDate: false,
     termsOfService: 'https://ca.example/terms/v1',
+    termsByUpdate: true,
+    keepsContacts: true,
+    externalAccounts: undefined,
+    externalAccountsOnce: false,
+    keyChangeDoesNothing: false,
+    preAuthorization: false,
+    ordersPerPage: undefined,
     identifierTypes: ['dns', 'ip'],
     blockedNames: [],
     profiles: {},
     algorithms: ['ES256', 'ES384', 'ES512', 'RS256'],
+    orderTimes: true,
     certificateLifetimeMs: 90 * 24 * HOUR,
     certificate: {},
     alternateChains: 0,
+    revocationReasons: [0, 1, 2, 3, 4, 5, 6, 8, 9, 10],
+    reasonByOtherAccount: undefined,
+    reasonByKey: undefined,
+    renewalInfo: false,
+    renewalWindow: undefined,
+    explanationURL: undefined,
+    renewalRetryAfter: 21_600,
   };
 }

@@ -1,17 +1,20 @@
-import { isIP } from 'node:net';
-import { accountOf } from './account.ts';
+import { accountOf, checkTerms } from './account.ts';
 import { authorizationFor, authorizationStatus, owned, retryAfter } from './authorization.ts';
+import { parseIdentifier } from './identifier.ts';
 import { checkRequest, issueFor } from './issuance.ts';
 import type { Signed } from './jws.ts';
 import { type Answer, type JsonObject, problemDocument, Refusal } from './problem.ts';
+import { checkReplaces, markReplaced } from './renewal-info.ts';
 import { type Account, type Ca, type Identifier, newId, type Order, timestamp } from './store.ts';
 
 /** RFC 8555 §7.4. */
 export function newOrder(ca: Ca, signed: Signed): Answer {
   const account = accountOf(signed);
   const payload = signed.payload ?? {};
+  checkTerms(ca, account);
   const identifiers = parseIdentifiers(ca, payload['identifiers']);
   const request = parseRequest(ca, payload);
+  checkReplaces(ca, account, identifiers, request.replaces);
   const reused = ca.options.reuseOrders ? identical(ca, account, identifiers, request) : undefined;
   const order = reused ?? {
     id: newId(),
@@ -41,6 +44,7 @@ export async function finalize(ca: Ca, signed: Signed, id: string): Promise<Answ
   if (status !== 'ready') {
     throw new Refusal('orderNotReady', `The order is ${status}, not ready.`, 403);
   }
+  checkTerms(ca, found.account);
   const request = await checkRequest(ca, found, signed.payload?.['csr']);
   found.state = 'processing';
   const done = ca.later(ca.options.finalizeDelayMs, async () => {
@@ -49,6 +53,7 @@ export async function finalize(ca: Ca, signed: Signed, id: string): Promise<Answ
       found.error = problemDocument(problem);
     } else {
       found.certificate = await issueFor(ca, found, request);
+      markReplaced(ca, found.request.replaces);
     }
     found.state = problem ? 'invalid' : 'valid';
   });
@@ -111,14 +116,20 @@ function identical(ca: Ca, account: Account, identifiers: Identifier[], request:
 
 function parseRequest(ca: Ca, payload: JsonObject): Order['request'] {
   const request: JsonObject = {};
-  for (const name of ['notBefore', 'notAfter', 'profile']) {
+  const { renewalInfo, orderTimes } = ca.options;
+  // RFC 9773 §5: a server without renewal information does not know `replaces`.
+  const names = ['notBefore', 'notAfter', 'profile', ...(renewalInfo ? ['replaces'] : [])];
+  for (const name of names) {
     const value = payload[name];
     if (value === undefined) continue;
+    if (name.startsWith('not') && !orderTimes) {
+      throw new Refusal('malformed', 'NotBefore and NotAfter are not supported.');
+    }
     if (typeof value !== 'string') throw new Refusal('malformed', `${name} is not a string.`);
     if (name === 'profile' && !Object.hasOwn(ca.options.profiles, value)) {
       throw new Refusal('invalidProfile', 'The directory lists no such profile.');
     }
-    if (name !== 'profile' && Number.isNaN(Date.parse(value))) {
+    if (name.startsWith('not') && Number.isNaN(Date.parse(value))) {
       throw new Refusal('malformed', `${name} is not a time.`);
     }
     request[name] = value;
@@ -143,23 +154,4 @@ function parseIdentifiers(ca: Ca, value: unknown): Identifier[] {
     return { type: urn, detail: `${identifier.value} is blocked.`, identifier };
   });
   throw new Refusal('rejectedIdentifier', 'Some names are blocked.', 400, { subproblems });
-}
-
-const label = '(?!-)[a-z0-9_-]{1,63}(?<!-)';
-const dnsName = new RegExp(`^(\\*\\.)?(${label}\\.)+${label}$`);
-
-function parseIdentifier(ca: Ca, raw: unknown): Identifier {
-  const given: JsonObject = typeof raw === 'object' && raw !== null ? { ...raw } : {};
-  const { type } = given;
-  if (typeof type !== 'string' || typeof given['value'] !== 'string') {
-    throw new Refusal('malformed', 'An identifier has type and value.');
-  }
-  if (!ca.options.identifierTypes.includes(type)) {
-    throw new Refusal('unsupportedIdentifier', `Identifiers of type ${type} are not issued here.`);
-  }
-  const value = given['value'].toLowerCase();
-  if (type === 'ip' ? isIP(value) > 0 : dnsName.test(value) && value.length <= 253) {
-    return { type, value };
-  }
-  throw new Refusal('malformed', `The ${type} identifier is not well-formed.`);
 }

@@ -1,9 +1,11 @@
-import { account, newAccount } from './account.ts';
-import { authorization, challenge } from './authorization.ts';
-import { certificate, revokeCert } from './certificate.ts';
+import { account, newAccount, orders } from './account.ts';
+import { authorization, challenge, newAuthz } from './authorization.ts';
+import { certificate } from './certificate.ts';
 import type { KeyHeader, Signed } from './jws.ts';
+import { keyChange } from './key-change.ts';
 import { finalize, newOrder, order } from './order.ts';
 import type { Answer, JsonObject } from './problem.ts';
+import { revokeCert } from './revocation.ts';
 import { type Ca, newId, type Resource } from './store.ts';
 
 /** A resource that wants a signed POST: which key header, and what it does. */
@@ -25,6 +27,9 @@ const paths: Record<Resource, string> = {
   newNonce: 'one-more',
   newAccount: 'join',
   account: 'member',
+  orders: 'wish-list',
+  keyChange: 'new-lock',
+  newAuthz: 'ahead',
   newOrder: 'wish',
   order: 'wishes',
   authorization: 'proofs',
@@ -32,12 +37,19 @@ const paths: Record<Resource, string> = {
   finalize: 'seal',
   certificate: 'papers',
   revokeCert: 'regret',
+  renewalInfo: 'best-before',
 };
 
-/** The resources that are signed; directory and newNonce are not. */
-export const routes: Record<Exclude<Resource, 'directory' | 'newNonce'>, Route> = {
+/** The resources that are read by a plain GET, without a signature. */
+export type Unsigned = 'directory' | 'newNonce' | 'renewalInfo';
+
+/** All others. */
+export const routes: Record<Exclude<Resource, Unsigned>, Route> = {
   newAccount: { key: 'jwk', payload: 'wanted', handle: newAccount },
   account: { key: 'kid', handle: account },
+  orders: { key: 'kid', payload: 'none', handle: orders },
+  keyChange: { key: 'kid', payload: 'wanted', handle: keyChange },
+  newAuthz: { key: 'kid', payload: 'wanted', handle: newAuthz },
   newOrder: { key: 'kid', payload: 'wanted', handle: newOrder },
   order: { key: 'kid', payload: 'none', handle: order },
   authorization: { key: 'kid', handle: authorization },
@@ -61,15 +73,19 @@ export function resourceAt(path: string): { resource: Resource | undefined; rest
 
 /** The directory (RFC 8555 §7.1.1), with a key that clients must ignore. */
 export function directory(ca: Ca): JsonObject {
-  const { termsOfService, profiles } = ca.options;
+  const { termsOfService, profiles, externalAccounts } = ca.options;
   const meta: JsonObject = { website: 'https://ca.example/', caaIdentities: ['ca.example'] };
   if (termsOfService !== undefined) meta['termsOfService'] = termsOfService;
   if (Object.keys(profiles).length > 0) meta['profiles'] = profiles;
+  if (externalAccounts) meta['externalAccountRequired'] = true;
   return {
     newNonce: ca.link('newNonce'),
     newAccount: ca.link('newAccount'),
     newOrder: ca.link('newOrder'),
     revokeCert: ca.link('revokeCert'),
+    keyChange: ca.link('keyChange'),
+    ...(ca.options.preAuthorization ? { newAuthz: ca.link('newAuthz') } : {}),
+    ...(ca.options.renewalInfo ? { renewalInfo: ca.link('renewalInfo') } : {}),
     meta,
     [newId()]: 'https://ca.example/why-is-this-here',
   };

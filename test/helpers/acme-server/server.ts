@@ -10,7 +10,7 @@ import { answerWithFault, type Fault, type FaultHandle, Faults, type Seen } from
 import { peek } from './jws.ts';
 import { type AcmeServerOptions, defaultOptions } from './options.ts';
 import { pathOf, resourceAt } from './routes.ts';
-import { type Ca, type Resource, Store } from './store.ts';
+import { type Account, type Ca, type Resource, Store } from './store.ts';
 
 /** A TLS certificate as PEM: what clients trust, the chain, and the key. */
 export type TlsCertificate = Awaited<ReturnType<typeof makeTlsCertificate>>;
@@ -110,6 +110,13 @@ export class AcmeServer implements Ca {
   /** How many requests came for a resource. */
   count(resource: Resource): number {
     return this.seen.filter((each) => each.resource === resource).length;
+  }
+
+  /** An account, to look at or to change behind its owner's back. */
+  account(url: string): Account {
+    const found = [...this.store.accounts.values()].find((each) => each.url === url);
+    if (!found) throw new Error(`There is no account ${url}.`);
+    return found;
   }
 
   /** As a server that lost its accounts: their kids are unknown (accountDoesNotExist). */

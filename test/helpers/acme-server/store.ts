@@ -10,13 +10,17 @@ export type Resource =
   | 'newNonce'
   | 'newAccount'
   | 'account'
+  | 'orders'
+  | 'keyChange'
+  | 'newAuthz'
   | 'newOrder'
   | 'order'
   | 'authorization'
   | 'challenge'
   | 'finalize'
   | 'certificate'
-  | 'revokeCert';
+  | 'revokeCert'
+  | 'renewalInfo';
 
 /** A name or address as it crosses the wire (RFC 8555 §7.1.3). */
 export interface Identifier {
@@ -29,12 +33,16 @@ export interface Account {
   readonly id: string;
   readonly url: string;
   /** Kept as one object: jose caches the imported key by its identity. */
-  readonly jwk: JWK;
-  readonly thumbprint: string;
+  jwk: JWK;
+  thumbprint: string;
   /** Base64 of the public key's SPKI, to compare with certificates and requests. */
-  readonly spki: string;
+  spki: string;
+  /** A test sets `revoked`, which is the server's own doing (§7.1.6). */
   status: 'valid' | 'deactivated' | 'revoked';
   contact: readonly string[];
+  /** The terms that were agreed to; a test sets it for a person who agrees on the CA's page. */
+  agreedTerms: string | undefined;
+  readonly externalAccountBinding?: JsonObject;
 }
 
 /** An order (RFC 8555 §7.1.3). */
@@ -45,7 +53,12 @@ export interface Order {
   readonly identifiers: readonly Identifier[];
   readonly authorizations: readonly Authorization[];
   readonly expires: number;
-  readonly request: { readonly profile?: string; notBefore?: string; notAfter?: string };
+  readonly request: {
+    readonly profile?: string;
+    readonly replaces?: string;
+    notBefore?: string;
+    notAfter?: string;
+  };
   /** `open` is read as pending, ready or invalid, depending on the authorizations. */
   state: 'open' | 'processing' | 'valid' | 'invalid';
   error?: JsonObject;
@@ -85,7 +98,13 @@ export interface Certificate {
   readonly spki: string;
   /** The default chain, then the alternates: each leaf first. */
   readonly chains: readonly string[];
+  /** Its name in renewal information (RFC 9773 §4.1), and its times in milliseconds. */
+  readonly renewalId: string;
+  readonly notBefore: number;
+  readonly notAfter: number;
   revokedReason?: number;
+  /** Whether an order that replaces it has been finalized (RFC 9773 §5). */
+  replaced?: boolean;
 }
 
 /** Everything the server remembers. Ids are random, so that a forgotten URL never comes back. */
@@ -96,6 +115,10 @@ export class Store {
   readonly authorizations = new Map<string, Authorization>();
   readonly challenges = new Map<string, Challenge>();
   readonly certificates = new Map<string, Certificate>();
+  /** Key ids of external accounts that have bound an account. */
+  readonly boundKids = new Set<string>();
+  /** SPKI (base64) of certificate keys that were reported as compromised. */
+  readonly blockedKeys = new Set<string>();
 
   newNonce(): string {
     const nonce = newId();
