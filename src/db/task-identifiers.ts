@@ -9,6 +9,7 @@ export const taskIdentifiers = [
   'download',
   'cancel',
   'reconcile',
+  'features',
   'tidy',
 ] as const;
 
