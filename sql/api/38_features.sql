@@ -13,7 +13,7 @@ create or replace view acme_private.feature (position, feature, about) as values
   (5, 'dns-account-01', 'Proof by a TXT record whose name is the account''s (draft-ietf-acme-dns-account-label).'),
   (6, 'dns-persist-01', 'Proof by a TXT record that stays (draft-ietf-acme-dns-persist).'),
   (7, 'challenge_retry', 'A challenge that failed can be tried again in the same order (RFC 8555 §8.2).'),
-  (8, 'wildcard', 'Certificates for *.name (RFC 8555 §7.1.3).'),
+  (8, 'wildcard', 'Certificates for wildcard names (RFC 8555 §7.1.3).'),
   (9, 'ip_identifiers', 'Certificates for IP addresses (RFC 8738).'),
   (10, 'names_per_certificate', 'How many names a certificate may have.'),
   (11, 'key_types', 'Keys of CSRs that it takes.'),

@@ -62,8 +62,9 @@ export function seenInAuthorization(authorization: Authorization): ServerFact[] 
     }
   }
   if (isWildcard) facts.push(yes('wildcard', 'an authorization for a wildcard'));
-  if (identifier.type === 'ip')
+  if (identifier.type === 'ip') {
     facts.push(yes('ip_identifiers', 'an authorization for an address'));
+  }
   return facts;
 }
 

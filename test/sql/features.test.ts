@@ -165,7 +165,7 @@ describe('what is documented', () => {
     );
     for (const row of facts) {
       expect(features, row.feature).toContain(row.feature);
-      expect(row.source).toMatch(/^https:\/\/[a-z.]+\/\S+( \(.+\))?$/);
+      expect(row.source).toMatch(/^https:\/\/[a-z0-9.-]+\/\S+( \(.+\))?$/);
       expect(row.day).toMatch(/^20\d\d-\d\d-\d\d$/);
     }
     const keys = facts.map((row) => `${row.directory} ${row.feature}`);
