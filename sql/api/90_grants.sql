@@ -74,6 +74,7 @@ grant select on acme.revocation_request to acme_reader;
 grant select on acme.blocked_key to acme_reader;
 grant select, delete on acme.blocked_key to acme_admin;
 grant select on acme.account_status, acme.worker_status to acme_reader, acme_admin;
+grant select on acme.server_feature to acme_app, acme_reader;
 grant select on acme.identifier_claim to acme_reader;
 grant select, delete on acme.identifier_claim to acme_admin;
 
@@ -108,6 +109,7 @@ grant select (account_id, server_id, state, url, terms_url, registered_at, next_
               last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version)
   on acme_private.account_state to acme_reader, acme_admin;
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
+grant select on acme_private.server_fact, acme_private.feature, acme_private.documented_feature to acme_app, acme_reader;
 grant select on acme_private.worker to acme_reader, acme_admin;
 grant select on acme_private.identifier_claim to acme_reader;
 grant select, delete on acme_private.identifier_claim to acme_admin;
@@ -140,6 +142,9 @@ grant execute on function
   acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int),
   acme_private.reconcile(),
   acme_private.worker_schema(),
+  acme_private.server_facts_stored(bigint, bigint, text, jsonb),
+  acme_private.servers_to_look_at(bigint),
+  acme_private.server_to_probe(text),
   acme_private.doctor(),
   acme_private.worker_begin(text, int, text, int, bigint),
   acme_private.worker_beat(bigint, text, interval),

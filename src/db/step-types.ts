@@ -124,14 +124,27 @@ export interface AccountRecord {
   eab_kid: string | null;
   /** The HMAC key of its external binding, sealed. */
   eab_jwe: string | null;
-  server: {
-    id: number;
-    name: string;
-    directory_url: string;
-    ca_bundle: string | null;
-    allowed_hosts: string[];
-    version: number;
-  };
+  server: ServerRecord;
+}
+
+/** How to reach a server. */
+export interface ServerRecord {
+  id: number;
+  name: string;
+  directory_url: string;
+  ca_bundle: string | null;
+  allowed_hosts: string[];
+  version: number;
+}
+
+/** What was found out about a server: acme.server_feature shows it. */
+export interface ServerFact {
+  /** A name of acme_private.feature; others are dropped. */
+  feature: string;
+  support: 'yes' | 'no';
+  value?: unknown;
+  /** Where it was found, in a few words. */
+  source: string;
 }
 
 /** Why a step did not succeed; docs/design.md has the table of what follows from each class. */

@@ -16,6 +16,8 @@ import type {
   OfferedChallenge,
   OrderClaim,
   OrderFacts,
+  ServerFact,
+  ServerRecord,
   StoredKey,
   Verdict,
 } from './step-types.ts';
@@ -264,6 +266,26 @@ export class Steps {
       this.#sql`
         select acme_private.step_failed(
           ${this.worker}, ${claim.kind}, ${claim.id}, ${claim.lease}, ${this.#json({ account_id: claim.account_id, account_version: claim.account_version, ...failure })}, ${take}) as value`,
+    );
+  }
+
+  /** Servers whose directory was not read for a day. */
+  async serversToLookAt(): Promise<ServerRecord[]> {
+    return valueOf<ServerRecord[]>(
+      await this.#sql`select acme_private.servers_to_look_at(${this.worker}) as value`,
+    );
+  }
+
+  async serverFactsStored(
+    server: number,
+    how: 'directory' | 'seen' | 'tried',
+    facts: readonly ServerFact[],
+  ): Promise<void> {
+    await commit(
+      'server_facts_stored',
+      this.#sql`
+        select acme_private.server_facts_stored(
+          ${this.worker}, ${server}, ${how}, ${this.#json(facts)})`,
     );
   }
 

@@ -10,6 +10,7 @@ export const taskIdentifiers = [
   'cancel',
   'revoke',
   'reconcile',
+  'features',
   'tidy',
 ] as const;
 

@@ -3,11 +3,14 @@ import type { Call } from '../acme/index.ts';
 import type { Steps } from '../db/steps.ts';
 import type { Published } from '../solver/published.ts';
 import type { Accounts } from './accounts.ts';
+import type { Seen } from './seen.ts';
 
 /** What every step has at hand. */
 export interface Context {
   steps: Steps;
   accounts: Accounts;
+  /** What answers show about their servers goes here. */
+  seen: Seen;
   /** For the responder of this process. */
   published: Published;
   log: Logger;

@@ -2,6 +2,7 @@ import { newOrder } from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
+import { seenInOrder } from './seen.ts';
 
 /**
  * Orders a certificate (RFC 8555 §7.4). The order URL is the one thing that cannot be asked for again:
@@ -18,6 +19,7 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { url, value: order } = await remote('order.create', () =>
     newOrder(account, request, call),
   );
+  await hold.seen.tell(account.live.record.server, seenInOrder(order));
   if (order.status === 'invalid') {
     return steps.stepFailed(
       claim,

@@ -3,6 +3,7 @@ import type { Claim, OrderClaim } from '../db/steps.ts';
 import { csrDer, verifyIssued } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
+import { seenInDownload } from './seen.ts';
 
 /**
  * Downloads the certificate (RFC 8555 §7.4.2), and stores it only if it is what the CSR asked for:
@@ -11,9 +12,10 @@ import { remote } from './remote.ts';
 export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call, takeOther } = hold;
   const account = await accounts.signer(claim);
-  const { chainPem } = await remote('certificate.download', () =>
+  const { chainPem, alternates } = await remote('certificate.download', () =>
     downloadCertificate(account, claim.certificate_url ?? '', call),
   );
+  await hold.seen.tell(account.live.record.server, seenInDownload(alternates));
   const verdict = await verifyIssued({
     chainPem,
     csrDer: csrDer(claim.pem),

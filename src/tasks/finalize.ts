@@ -13,6 +13,7 @@ import type { Hold } from './context.ts';
 import { download } from './download.ts';
 import { poll } from './poll.ts';
 import { remote } from './remote.ts';
+import { seenWhileWaiting } from './seen.ts';
 
 /**
  * Sends the CSR and waits for the certificate (RFC 8555 §7.4). Only an order that is `ready` is
@@ -26,6 +27,12 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
   let answer: Answer<Order> | undefined = claim.fresh ? undefined : await look();
   if (answer === undefined || answer.value.status === 'ready') {
     answer = (await send(claim, account, call)) ?? (await look());
+  }
+  if (answer.value.status === 'processing') {
+    await hold.seen.tell(
+      account.live.record.server,
+      seenWhileWaiting('retry_after_order', answer.retryAfterMs),
+    );
   }
   const polled = await poll(answer, look, (order) => order.status !== 'processing', {
     ...hold,

@@ -11,6 +11,7 @@ import type { AuthorizationClaim, ChosenChallenge, Claim, Failure } from '../db/
 import type { Hold } from './context.ts';
 import { poll } from './poll.ts';
 import { remote } from './remote.ts';
+import { seenInAuthorization, seenWhileWaiting } from './seen.ts';
 
 /**
  * Proves control of a name (RFC 8555 §7.5): looks at the authorization, writes down what is to be
@@ -24,14 +25,24 @@ export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Clai
     remote('authorization.look', () => getAuthorization(account, claim.url, hold.call));
   const first = await look();
   let authorization = first.value;
+  const { server } = account.live.record;
+  await hold.seen.tell(server, seenInAuthorization(authorization));
   if (authorization.status === 'pending') {
     const chosen = await choose(claim, account, authorization, hold);
     if (chosen === null || ('is_published' in chosen && !chosen.is_published)) return [];
     if (!('is_published' in chosen)) return steps.stepFailed(claim, chosen, take);
     const forget = hold.published.keep(chosen.token, keyAuthorization(chosen.token, account.key));
+    const lookAgain = async () => {
+      const seen = await look();
+      if (seen.value.status === 'pending') {
+        const facts = seenWhileWaiting('retry_after_authorization', seen.retryAfterMs);
+        await hold.seen.tell(server, facts);
+      }
+      return seen;
+    };
     const polled = await answer(account, authorization, chosen, hold)
       .then(() =>
-        poll({ value: authorization }, look, (value) => value.status !== 'pending', {
+        poll({ value: authorization }, lookAgain, (value) => value.status !== 'pending', {
           ...hold,
           pace: account.live.pace.validation,
         }),

@@ -2,7 +2,9 @@ import { type AccountKey, newAccount, updateAccount } from '../acme/index.ts';
 import type { AccountClaim, Claim } from '../db/steps.ts';
 import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
+import { factsOfDirectory } from './features.ts';
 import { remote } from './remote.ts';
+import { seenInAccount } from './seen.ts';
 
 /**
  * Registers an account (RFC 8555 §7.3). Its key is made, sealed and stored before it is used; with a
@@ -13,7 +15,10 @@ import { remote } from './remote.ts';
 export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call } = hold;
   const live = await accounts.live(claim);
-  const { meta } = await remote('account.directory', () => live.server.directory(call));
+  const directory = await remote('account.directory', () => live.server.directory(call));
+  // First of all: what it asks for shows also where the account has to wait for a person.
+  await steps.serverFactsStored(live.record.server.id, 'directory', factsOfDirectory(directory));
+  const { meta } = directory;
   const externalAccountBinding = await accounts.binding(live);
   const isBound = externalAccountBinding !== undefined || live.record.url !== null;
   const needs = await whatIsMissing(claim, hold, meta, isBound);
@@ -31,13 +36,14 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
   const { url, created, account } = await remote('account.register', () =>
     newAccount(live.server, key, request, call),
   );
-  let { status } = account;
-  if (!created && status === 'valid') {
-    const told = await remote('account.tell', () =>
+  let resource = account;
+  if (!created && account.status === 'valid') {
+    resource = await remote('account.tell', () =>
       updateAccount({ server: live.server, url, key }, details, call),
     );
-    ({ status } = told);
   }
+  const { status } = resource;
+  await hold.seen.tell(live.record.server, seenInAccount(resource, claim.contact));
   await steps.accountRegistered(claim, { url, status, termsUrl: meta.termsOfService });
   return [];
 }

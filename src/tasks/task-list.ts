@@ -3,6 +3,7 @@ import type { JobPayload } from '../db/steps.ts';
 import type { TaskIdentifier } from '../db/task-identifiers.ts';
 import { PgacmeError } from '../errors.ts';
 import type { Context } from './context.ts';
+import { lookAtServers } from './features.ts';
 import { runDispatch, runRow } from './run.ts';
 
 /** The queue's tasks. A job's name says which step was due when it was made; the row decides. */
@@ -19,6 +20,7 @@ export function makeTaskList(context: Context, tidy: () => Promise<void>): TaskL
     cancel: row,
     revoke: row,
     reconcile: () => context.steps.reconcile(),
+    features: () => lookAtServers(context),
     tidy,
   } satisfies Record<TaskIdentifier, unknown>;
 }

@@ -76,6 +76,13 @@ export async function startQueue(
           identifier: 'pgacme:reconcile',
           options: { backfillPeriod: 0, maxAttempts: 1 },
         },
+        // What was read in the last day is not read again.
+        {
+          task: 'features',
+          match: '23 * * * *',
+          identifier: 'pgacme:features',
+          options: { backfillPeriod: 0, maxAttempts: 1 },
+        },
         {
           task: 'tidy',
           match: '17 3 * * *',

@@ -9,6 +9,7 @@ import { PgacmeError } from '../errors.ts';
 import type { SealingKeys } from '../seal.ts';
 import type { Published } from '../solver/published.ts';
 import { Accounts } from '../tasks/accounts.ts';
+import { Seen } from '../tasks/seen.ts';
 import { makeTaskList } from '../tasks/task-list.ts';
 import { checkContract } from './contract.ts';
 import { startReleased } from './hold.ts';
@@ -86,7 +87,8 @@ export async function openSession(
     const stopping = AbortSignal.any([ending.signal, lock.lost]);
     // Each request and each wait listens to one of them.
     setMaxListeners(0, lock.lost, stopping);
-    const context = { steps, accounts, published, log, stopping, lost: lock.lost };
+    const seen = new Seen(steps, log);
+    const context = { steps, accounts, seen, published, log, stopping, lost: lock.lost };
     const { environment } = options;
     const queue = await startReleased({ sql, worker: lock.id, environment, log }, async () => {
       const started = await startQueue({ databaseUrl: direct, schema, concurrency, log }, (tidy) =>

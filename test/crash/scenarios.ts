@@ -1,3 +1,4 @@
+import { until } from '../helpers/until.ts';
 import { freshName } from '../helpers/world.ts';
 import type { CrashWorld } from './crash-world.ts';
 
@@ -34,6 +35,7 @@ const issue: Scenario = {
   points: [
     'account.directory',
     'account.register',
+    'server_facts_stored',
     'account_key_stored',
     'account_registered',
     'claim',
@@ -165,6 +167,28 @@ const sweep: Scenario = {
   events: { accepted: 1, order_finalized: 1, issued: 1 },
 };
 
+/** A day later the directory is read again. */
+const lookAgain: Scenario = {
+  name: 'a directory is read again',
+  points: ['server.directory'],
+  begin: insertTwoNames,
+  async provoke(world, csr) {
+    await issued(world, csr);
+    await world.sql`update acme_private.server_fact set at = at - interval '25 hours'`;
+    await world.sql`select from acme_worker.add_job('features', '{}'::json, job_key := 'features')`;
+  },
+  async finish(world) {
+    const isFresh = async () =>
+      (
+        await world.sql`
+          select from acme_private.server_fact where how = 'directory' and at > now() - interval '1 hour'`
+      ).length > 0;
+    await until(isFresh, { what: 'the directory is read after all', timeoutMs: 30_000 });
+  },
+  certificates: 1,
+  events: { accepted: 1, order_finalized: 1, issued: 1 },
+};
+
 const scenarios: readonly Scenario[] = [
   issue,
   issueSlowly,
@@ -173,6 +197,7 @@ const scenarios: readonly Scenario[] = [
   refusedCommit,
   cancel,
   sweep,
+  lookAgain,
 ];
 
 /** The scenario in which a worker comes to this crash point. */

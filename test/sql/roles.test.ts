@@ -125,6 +125,7 @@ describe('tried as a login of the role', () => {
       'select * from acme.event',
       'select * from acme.changes()',
       'select * from acme.stuck',
+      'select * from acme.server_feature',
       'select name from acme.account where is_default',
       `create temp table t (csr bigint)`,
     ];
@@ -147,6 +148,7 @@ describe('tried as a login of the role', () => {
       'select acme_private.raise_epoch()',
       `select acme_private.claim(1, 'order', 1)`,
       'select acme_private.reconcile()',
+      `select acme_private.server_facts_stored(1, 1, 'seen', '[]')`,
       `select acme_private.enqueue('csr', 1)`,
       `select acme_worker.add_job('dispatch')`,
       'select * from acme_worker.jobs',

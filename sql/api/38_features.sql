@@ -1,0 +1,159 @@
+-- What each server can do, and how we know it. Four ways of knowing:
+--   directory   its directory has it, or has it not (RFC 8555 §7.1.1); read daily, and at registration
+--   seen        an answer showed it while work was done; a worker tells what it has not told before
+--   tried       `pgacme server probe` asked for it
+--   documented  its CA, or a public comparison, says so (38_documented_features.sql)
+
+-- The features, in the order in which they are shown. Names are stable: docs/sql.md lists them.
+create or replace view acme_private.feature (position, feature, about) as values
+  (1, 'in_service', 'It takes new orders at this URL.'),
+  (2, 'http-01', 'Proof by a file on port 80 (RFC 8555 §8.3).'),
+  (3, 'dns-01', 'Proof by a TXT record for each order (RFC 8555 §8.4).'),
+  (4, 'tls-alpn-01', 'Proof by a TLS handshake on port 443 (RFC 8737).'),
+  (5, 'dns-account-01', 'Proof by a TXT record whose name is the account''s (draft-ietf-acme-dns-account-label).'),
+  (6, 'dns-persist-01', 'Proof by a TXT record that stays (draft-ietf-acme-dns-persist).'),
+  (7, 'challenge_retry', 'A challenge that failed can be tried again in the same order (RFC 8555 §8.2).'),
+  (8, 'wildcard', 'Certificates for wildcard names (RFC 8555 §7.1.3).'),
+  (9, 'ip_identifiers', 'Certificates for IP addresses (RFC 8738).'),
+  (10, 'names_per_certificate', 'How many names a certificate may have.'),
+  (11, 'key_types', 'Keys of CSRs that it takes.'),
+  (12, 'certificate_lifetime', 'How long certificates are valid.'),
+  (13, 'not_before_not_after', 'Orders may name the validity (RFC 8555 §7.4).'),
+  (14, 'profiles', 'Orders may name a profile (draft-ietf-acme-profiles); value: each with its description.'),
+  (15, 'renewal_info', 'It says when to renew (RFC 9773).'),
+  (16, 'alternate_chains', 'It offers a certificate with more than one chain (RFC 8555 §7.4.2).'),
+  (17, 'new_authz', 'Names can be proved before an order: pre-authorization (RFC 8555 §7.4.1).'),
+  (18, 'authorization_reuse', 'A name that was proved is good for further orders for a while (RFC 8555 §7.1.3).'),
+  (19, 'order_reuse', 'Asked for the same names again it hands back the order that is open (RFC 8555 §7.4).'),
+  (20, 'authorization_deactivation', 'An authorization can be given up (RFC 8555 §7.5.2).'),
+  (21, 'retry_after_authorization', 'It says when to look at an authorization again (RFC 8555 §7.5.1).'),
+  (22, 'retry_after_order', 'It says when to look at an order again (RFC 8555 §7.4).'),
+  (23, 'orders_list', 'An account has a list of its orders (RFC 8555 §7.1.2.1).'),
+  (24, 'contact_kept', 'Contacts of an account are kept and given back (RFC 8555 §7.1.2).'),
+  (25, 'key_change', 'The key of an account can be replaced: roll-over (RFC 8555 §7.3.5).'),
+  (26, 'account_deactivation', 'An account can be ended (RFC 8555 §7.3.6).'),
+  (27, 'external_account_required', 'New accounts must be bound to an account with the CA (RFC 8555 §7.3.4).'),
+  (28, 'terms_of_service', 'It has terms of service (RFC 8555 §7.1.1); value: where they are.'),
+  (29, 'website', 'It names a website about itself (RFC 8555 §7.1.1); value: where it is.'),
+  (30, 'caa_identities', 'It names itself for CAA records (RFC 8555 §7.1.1, RFC 8659); value: the names.'),
+  (31, 'revoke_cert', 'Certificates can be revoked by ACME (RFC 8555 §7.6); value: the reasons that it takes.'),
+  (32, 'revocation_by_account', 'The account that ordered a certificate can revoke it (RFC 8555 §7.6).'),
+  (33, 'revocation_by_other_account', 'An account that has proved all its names can revoke it (RFC 8555 §7.6).'),
+  (34, 'revocation_by_certificate_key', 'Whoever has its key can revoke it (RFC 8555 §7.6).'),
+  (35, 'rate_limits', 'It limits what a client may do; value: how much in which time.');
+
+-- A worker or the probe tells what it found. facts: [{feature, support, value, source}]. A yes that was
+-- seen stands for a day against a no: one account, or one name, may be offered what another is not.
+create or replace function acme_private.server_facts_stored(
+  p_worker bigint, p_server bigint, p_how text, p_facts jsonb
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+begin
+  perform acme_private.begin_work(true);
+  insert into acme_private.server_fact as f (server_id, feature, how, support, value, source, at)
+  select p_server, n.feature, p_how, n.support,
+         -- jsonb null is no value
+         case when length(n.value::text) <= 20000 then nullif(n.value, 'null') end, left(n.source, 500), v_now
+    from jsonb_to_recordset(p_facts) n (feature text, support text, value jsonb, source text)
+    join acme_private.feature k on k.feature = n.feature
+   where exists (select from acme.server s where s.id = p_server)
+   -- In one order, so that two workers cannot lock each other out.
+   order by n.feature
+  on conflict (server_id, feature, how) do update
+     set support = excluded.support, value = excluded.value, source = excluded.source, at = excluded.at
+   where p_how <> 'seen' or excluded.support = 'yes' or f.support = 'no' or f.at < v_now - interval '1 day';
+end
+$$;
+comment on function acme_private.server_facts_stored(bigint, bigint, text, jsonb) is
+  'Stores what a worker or the probe found out about a server.';
+
+-- Servers with an account whose directory was not read for a day, and how to reach them. None on a copy:
+-- nothing is sent from there.
+create or replace function acme_private.servers_to_look_at(p_worker bigint) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if acme_private.is_held(p_worker) then
+    return '[]';
+  end if;
+  return (
+    select coalesce(jsonb_agg(acme_private.server_for_worker(s) order by s.id), '[]')
+      from acme.server s
+     where exists (select from acme.account a where a.server = s.name)
+       and not exists (
+         select from acme_private.server_fact f
+          where f.server_id = s.id and f.how = 'directory' and f.at > acme_private.clock() - interval '1 day'));
+end
+$$;
+comment on function acme_private.servers_to_look_at(bigint) is 'Servers whose directory is to be read again.';
+
+create or replace function acme_private.server_for_worker(s acme.server) returns jsonb
+language sql stable
+as $$
+  select jsonb_build_object('id', s.id, 'name', s.name, 'directory_url', s.directory_url, 'ca_bundle', s.ca_bundle,
+                            'allowed_hosts', s.allowed_hosts, 'version', s.version)
+$$;
+
+-- What the probe needs: a server by name, and the account there that can be read, the default one first.
+create or replace function acme_private.server_to_probe(p_name text) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'server', acme_private.server_for_worker(s),
+    'hold', acme_private.hold_sentence(null),
+    'account', (
+      select a.id
+        from acme.account a
+        join acme_private.account_state t on t.account_id = a.id
+       where a.server = s.name and t.state = 'valid'
+       order by a.is_default desc nulls last, a.id
+       limit 1))
+    from acme.server s
+   where s.name = p_name
+$$;
+comment on function acme_private.server_to_probe(text) is 'What pgacme server probe needs to know of a server.';
+
+-- Where several ways of knowing differ: what the server itself showed wins over what is documented, and
+-- of that the newest. One exception: that a directory has an address for keyChange proves nothing where it is
+-- documented that it does not work (step-ca has the address and does not implement it).
+create or replace view acme.server_feature with (security_invoker = true) as
+select s.name as server, k.feature, coalesce(w.support, 'unknown') as support, w.value, w.how, w.source, w.as_of,
+       w.contradicted_by, k.about
+  from acme.server s
+ cross join acme_private.feature k
+  left join lateral (
+    select (array_agg(x.support order by x.turn))[1] as support,
+           -- the first that says more than yes
+           (array_agg(x.value order by x.turn) filter (where x.support = x.wins and x.value is not null))[1] as value,
+           (array_agg(x.how order by x.turn))[1] as how,
+           (array_agg(x.source order by x.turn))[1] as source,
+           (array_agg(x.as_of order by x.turn))[1] as as_of,
+           jsonb_agg(jsonb_build_object('support', x.support, 'how', x.how, 'source', x.source, 'as_of', x.as_of)
+                     order by x.turn) filter (where x.support <> x.wins) as contradicted_by
+      from (
+        select n.*, first_value(n.support) over (order by n.turn) as wins
+          from (
+            select v.*,
+                   row_number() over (
+                     order by case when v.how = 'documented' then 1
+                                   when v.how = 'directory' and v.support = 'yes' and k.feature = 'key_change' then 2
+                                   else 0 end,
+                              v.at desc, v.how desc) as turn
+              from (
+                select f.support, f.value, f.how, f.source, (f.at at time zone 'UTC')::date as as_of, f.at
+                  from acme_private.server_fact f
+                 where f.server_id = s.id and f.feature = k.feature
+                 union all
+                select d.support, d.value, 'documented', d.source, d.as_of, d.as_of::timestamptz
+                  from acme_private.documented_feature d
+                 where s.directory_url ~ d.directory and d.feature = k.feature
+              ) v
+          ) n
+      ) x
+  ) w on true
+ order by s.id, k.position;
+comment on view acme.server_feature is
+  'What each server supports: yes, no or unknown, how that is known (directory, seen, tried, documented), from where and as of when. What the server itself showed wins over what is documented, and of that the newest; what says otherwise is in contradicted_by. docs/sql.md lists the features.';

@@ -1,0 +1,78 @@
+import { AcmeError, type Directory, Server } from '../acme/index.ts';
+import type { ServerFact, ServerRecord } from '../db/steps.ts';
+import type { Context } from './context.ts';
+import { remote } from './remote.ts';
+
+const TIMEOUT_MS = 30_000;
+/** More profiles than any CA has: what a server says is bounded. */
+const MAX_PROFILES = 50;
+
+/**
+ * Reads the directories of all servers with an account again, a day after the last time, and stores what
+ * they say (acme.server_feature). A directory costs no limit. One that cannot be had is left for the next
+ * time, in an hour.
+ */
+export async function lookAtServers(context: Context): Promise<void> {
+  for (const row of await context.steps.serversToLookAt()) {
+    if (context.stopping.aborted) return;
+    await lookAt(row, context);
+  }
+}
+
+async function lookAt(row: ServerRecord, { steps, stopping, log }: Context): Promise<void> {
+  // One of its own: the workers' may be closed at any time, when its row has changed.
+  const server = new Server({
+    directoryUrl: row.directory_url,
+    allowedHosts: row.allowed_hosts,
+    connections: 1,
+    ...(row.ca_bundle === null ? {} : { caBundle: row.ca_bundle }),
+  });
+  try {
+    const call = { signal: stopping, timeoutMs: TIMEOUT_MS };
+    const directory = await remote('server.directory', () => server.directory(call));
+    await steps.serverFactsStored(row.id, 'directory', factsOfDirectory(directory));
+  } catch (error) {
+    if (!(error instanceof AcmeError)) throw error;
+    log.info({ server: row.name, reason: error.message }, 'the directory could not be read');
+  } finally {
+    await server.close();
+  }
+}
+
+/** What a directory says (RFC 8555 §7.1.1), also by leaving it out. */
+export function factsOfDirectory(directory: Directory): ServerFact[] {
+  const { meta, newAuthz, keyChange, revokeCert, renewalInfo } = directory;
+  const { profiles, externalAccountRequired, termsOfService, website, caaIdentities } = meta;
+  const names = Object.entries(profiles ?? {}).slice(0, MAX_PROFILES);
+  return [
+    fact('new_authz', 'newAuthz', newAuthz !== undefined),
+    fact('key_change', 'keyChange', keyChange !== undefined),
+    fact('revoke_cert', 'revokeCert', revokeCert !== undefined),
+    fact('renewal_info', 'renewalInfo', renewalInfo !== undefined),
+    fact('profiles', 'meta.profiles', names.length > 0, Object.fromEntries(names)),
+    fact(
+      'external_account_required',
+      'meta.externalAccountRequired',
+      externalAccountRequired === true,
+    ),
+    fact('terms_of_service', 'meta.termsOfService', termsOfService !== undefined, termsOfService),
+    fact('website', 'meta.website', website !== undefined, website),
+    fact(
+      'caa_identities',
+      'meta.caaIdentities',
+      (caaIdentities ?? []).length > 0,
+      caaIdentities?.slice(0, 50),
+    ),
+  ];
+}
+
+function fact(feature: string, member: string, isThere: boolean, value?: unknown): ServerFact {
+  return isThere
+    ? {
+        feature,
+        support: 'yes',
+        source: `the directory has ${member}`,
+        ...(value === undefined ? {} : { value }),
+      }
+    : { feature, support: 'no', source: `the directory has no ${member}` };
+}

@@ -1,0 +1,126 @@
+import type { Logger } from 'pino';
+import type { AccountResource, Authorization, Order } from '../acme/index.ts';
+import type { ServerFact, Steps } from '../db/steps.ts';
+
+const DAY_MS = 86_400_000;
+/** The challenge types that are features (acme_private.feature); a server may offer others. */
+const TYPES = ['http-01', 'dns-01', 'tls-alpn-01', 'dns-account-01', 'dns-persist-01'];
+
+/**
+ * What this worker has told the database of what answers showed about servers (acme.server_feature, seen).
+ * It tells only what it has not told in the last day, so that certificates cost no statement more.
+ */
+export class Seen {
+  readonly #steps: Pick<Steps, 'serverFactsStored'>;
+  readonly #log: Logger;
+  readonly #told = new Map<string, { support: string; until: number }>();
+
+  constructor(steps: Pick<Steps, 'serverFactsStored'>, log: Logger) {
+    this.#steps = steps;
+    this.#log = log;
+  }
+
+  /** Tells what is new about a server. Never throws: no step fails for this. */
+  async tell({ id }: { id: number }, facts: readonly ServerFact[]): Promise<void> {
+    const news = facts.filter((fact) => this.#isNews(id, fact));
+    if (news.length === 0) return;
+    const until = performance.now() + DAY_MS;
+    // Before it is stored, or steps side by side would tell the same.
+    for (const { feature, support } of news) {
+      this.#told.set(`${id} ${feature}`, { support, until });
+    }
+    try {
+      await this.#steps.serverFactsStored(id, 'seen', news);
+    } catch (error) {
+      for (const { feature } of news) this.#told.delete(`${id} ${feature}`);
+      this.#log.debug({ err: error }, 'what a server showed could not be stored; it is told again');
+    }
+  }
+
+  /** A no after a yes is none: one account or name may be offered what another one is not. */
+  #isNews(id: number, { feature, support }: ServerFact): boolean {
+    const told = this.#told.get(`${id} ${feature}`);
+    if (told === undefined || told.until < performance.now()) return true;
+    return told.support === 'no' && support === 'yes';
+  }
+}
+
+/** What a pending authorization shows: the challenges that the server offers (RFC 8555 §7.1.4). */
+export function seenInAuthorization(authorization: Authorization): ServerFact[] {
+  const { status, identifier, wildcard, challenges } = authorization;
+  if (status !== 'pending') return [];
+  const facts: ServerFact[] = [];
+  const offered = new Set(challenges.map(({ type }) => type));
+  const isWildcard = wildcard === true;
+  // Wildcards and addresses have fewer ways of proof: there, what is missing tells nothing.
+  const isPlainName = identifier.type === 'dns' && !isWildcard;
+  for (const feature of TYPES) {
+    if (offered.has(feature)) {
+      facts.push({ feature, support: 'yes', source: 'offered by an authorization' });
+    } else if (isPlainName) {
+      facts.push({ feature, support: 'no', source: 'not offered by an authorization for a name' });
+    }
+  }
+  if (isWildcard) facts.push(yes('wildcard', 'an authorization for a wildcard'));
+  if (identifier.type === 'ip') {
+    facts.push(yes('ip_identifiers', 'an authorization for an address'));
+  }
+  return facts;
+}
+
+/** Whether an answer that says "not yet" also says when to look again. */
+export function seenWhileWaiting(
+  feature: 'retry_after_authorization' | 'retry_after_order',
+  retryAfterMs: number | undefined,
+): ServerFact[] {
+  return retryAfterMs === undefined
+    ? [{ feature, support: 'no', source: 'an answer without Retry-After' }]
+    : [yes(feature, 'an answer with Retry-After')];
+}
+
+/** What an account shows: contacts only where some were sent (RFC 8555 §7.1.2). */
+export function seenInAccount(
+  account: AccountResource,
+  sentContact: readonly string[],
+): ServerFact[] {
+  const facts: ServerFact[] = [
+    account.orders === undefined
+      ? { feature: 'orders_list', support: 'no', source: 'an account without orders' }
+      : yes('orders_list', 'an account with orders'),
+  ];
+  if (sentContact.length > 0) {
+    facts.push(
+      account.contact.length > 0
+        ? yes('contact_kept', 'an account with the contacts that were sent')
+        : {
+            feature: 'contact_kept',
+            support: 'no',
+            source: 'an account without the contacts sent',
+          },
+    );
+  }
+  return facts;
+}
+
+/** What an order shows (RFC 8555 §7.1.3; profile: draft-ietf-acme-profiles). */
+export function seenInOrder(order: Order): ServerFact[] {
+  return order.profile === undefined ? [] : [yes('profiles', 'an order with a profile')];
+}
+
+/** What a download shows (RFC 8555 §7.4.2). */
+export function seenInDownload(alternates: readonly string[]): ServerFact[] {
+  return [
+    alternates.length > 0
+      ? yes('alternate_chains', 'a certificate with alternate chains')
+      : {
+          feature: 'alternate_chains',
+          support: 'no',
+          source: 'a certificate without alternate chains',
+        },
+  ];
+}
+
+/** A feature that an answer showed. */
+export function yes(feature: string, source: string): ServerFact {
+  return { feature, support: 'yes', source };
+}

@@ -1,0 +1,215 @@
+import type postgres from 'postgres';
+import { expect, test, vi } from 'vitest';
+import { findPebble } from '../../src/local/pebble.ts';
+import { pebbleForTests, pebbleOfThisRelease } from '../helpers/pebble.ts';
+import { until } from '../helpers/until.ts';
+import { faultyWorld, freshName, pebbleWorld } from '../helpers/world.ts';
+
+// The first run on a machine fetches a package.
+vi.setConfig({ testTimeout: 120_000 });
+
+type Supports = Record<string, string>;
+
+/** What acme.server_feature says of a server, `how` and all. */
+async function supports(sql: postgres.Sql, server: string): Promise<Supports> {
+  const rows = await sql<{ feature: string; said: string }[]>`
+    select feature, concat_ws(' ', support, how) as said
+      from acme.server_feature
+     where server = ${server}
+     order by feature collate "C"`;
+  return Object.fromEntries(rows.map(({ feature, said }) => [feature, said]));
+}
+
+const differences = (a: Supports, b: Supports) =>
+  Object.keys(a).filter((feature) => a[feature] !== b[feature]);
+
+/** Counts how often workers store what they found out about servers. */
+async function countStored(sql: postgres.Sql): Promise<() => Promise<number>> {
+  await sql.unsafe(`
+    create sequence public.stored;
+    alter function acme_private.server_facts_stored(bigint, bigint, text, jsonb) rename to uncounted;
+    create function acme_private.server_facts_stored(bigint, bigint, text, jsonb) returns void
+    language plpgsql security definer as $$
+    begin
+      perform nextval('public.stored');
+      perform acme_private.uncounted($1, $2, $3, $4);
+    end
+    $$`);
+  return async () => {
+    const [row] = await sql<[{ count: number }]>`
+      select case when is_called then last_value else 0 end::int as count from public.stored`;
+    return row.count;
+  };
+}
+
+test('two Pebbles, the newest and an old one, are told apart by what they say and show', async () => {
+  const { sql, pebble, ...world } = await pebbleWorld({ binaries: await findPebble() });
+  const binaries = await pebbleOfThisRelease();
+  if (binaries === undefined) throw new Error('There is no apt-get to fetch this Pebble with.');
+  // One worker answers http-01 for both.
+  const old = await pebbleForTests({ binaries, httpPort: pebble.httpPort });
+  await sql`
+    insert into acme.server (name, directory_url, ca_bundle, max_orders_in_flight)
+    values ('old', ${old.directoryUrl}, ${old.caPem}, 8)`;
+  await sql`
+    insert into acme.account (name, server, contact, terms_agreed)
+    values ('old', 'old', '{mailto:ops@example.org}', true)`;
+  await world.worker();
+  for (const account of ['main', 'old']) {
+    await world.reach(await world.insert({ names: [freshName()] }, { account }), 'issued', 40_000);
+  }
+  const [now, then] = [await supports(sql, 'ca'), await supports(sql, 'old')];
+  // What both have: said by their directories, or shown while a certificate was ordered.
+  for (const of of [now, then]) {
+    expect(of).toMatchObject({
+      'http-01': 'yes seen',
+      'dns-01': 'yes seen',
+      'tls-alpn-01': 'yes seen',
+      key_change: 'yes directory',
+      revoke_cert: 'yes directory',
+      new_authz: 'no directory',
+      external_account_required: 'no directory',
+      terms_of_service: 'yes directory',
+      contact_kept: 'yes seen',
+      orders_list: 'yes seen',
+      alternate_chains: 'no seen',
+      ip_identifiers: 'unknown',
+      in_service: 'unknown',
+    });
+  }
+  process.stdout.write(
+    `Pebble ${old.version ?? '?'} and ${pebble.version ?? '?'} differ in:\n${differences(then, now)
+      .map((feature) => `  ${feature}: ${String(then[feature])} → ${String(now[feature])}`)
+      .join('\n')}\n`,
+  );
+  if (old.version !== '2.4' || pebble.version !== '2.10') return;
+  // Whether one of them was still pending when it was looked at is chance.
+  const named = differences(then, now).filter((feature) => !feature.startsWith('retry_after'));
+  expect(named).toEqual([
+    'caa_identities',
+    'dns-account-01',
+    'dns-persist-01',
+    'profiles',
+    'renewal_info',
+  ]);
+  expect(then).toMatchObject({ renewal_info: 'no directory', 'dns-account-01': 'no seen' });
+  expect(now).toMatchObject({ renewal_info: 'yes directory', 'dns-account-01': 'yes seen' });
+  const [profiles] = await sql<[{ value: Record<string, string> }]>`
+    select value from acme.server_feature where server = 'ca' and feature = 'profiles'`;
+  for (const about of Object.values(profiles.value)) expect(about).not.toBe('');
+});
+
+test('what a worker has told once costs certificates no statement more', async () => {
+  const { sql, ...world } = await pebbleWorld();
+  const stored = await countStored(sql);
+  await world.worker();
+  const issue = async (names: number) => {
+    const id = await world.insert({ names: Array.from({ length: names }, () => freshName()) });
+    await world.reach(id, 'issued');
+    return id;
+  };
+  const first = await issue(1);
+  const told = await stored();
+  // The directory and the account at registration, challenges, the answers while it waited, the chain.
+  expect(told).toBeGreaterThanOrEqual(4);
+  expect(told).toBeLessThanOrEqual(8);
+  for (const names of [1, 2, 3]) await issue(names);
+  await sql`select acme.renew(${first}, 'for the test')`;
+  await until(
+    async () => (await sql`select from acme.certificate where csr_id = ${first}`).length === 2,
+    { what: 'it is renewed' },
+  );
+  // At most what no order before had to wait for.
+  expect((await stored()) - told).toBeLessThanOrEqual(2);
+  const settled = await stored();
+  for (const names of [1, 2, 3]) await issue(names);
+  expect(await stored()).toBe(settled);
+});
+
+test('a directory is read again after a day, and one that cannot be had changes nothing', async () => {
+  const { ca, sql, ...world } = await faultyWorld();
+  await world.worker();
+  await until(
+    async () => (await sql`select from acme.account_status where state = 'valid'`).length === 1,
+    { what: 'the account is registered' },
+  );
+  expect(await supports(sql, 'ca')).toMatchObject({
+    profiles: 'no directory',
+    terms_of_service: 'yes directory',
+    key_change: 'no directory',
+  });
+  const look = async () => {
+    await sql`select from acme_worker.add_job('features', '{}'::json, job_key := 'test:features')`;
+    await until(
+      async () =>
+        (await sql`select from acme_worker.jobs where key = 'test:features'`).length === 0,
+      { what: 'the job is done' },
+    );
+  };
+  const read = ca.count('directory');
+  await look();
+  expect(ca.count('directory')).toBe(read);
+
+  await sql`update acme_private.server_fact set at = at - interval '25 hours'`;
+  ca.on('directory', { status: 500, html: true });
+  await look();
+  expect(ca.count('directory')).toBe(read + 1);
+  expect(await supports(sql, 'ca')).toMatchObject({ profiles: 'no directory' });
+
+  ca.options.profiles = { shortlived: 'six days\u202e' };
+  ca.options.termsOfService = undefined;
+  await look();
+  expect(ca.count('directory')).toBe(read + 2);
+  expect(await supports(sql, 'ca')).toMatchObject({
+    profiles: 'yes directory',
+    terms_of_service: 'no directory',
+  });
+  const [row] = await sql<[{ value: unknown; source: string }]>`
+    select value, source from acme.server_feature where server = 'ca' and feature = 'profiles'`;
+  expect(row).toEqual({
+    value: { shortlived: 'six days' },
+    source: 'the directory has meta.profiles',
+  });
+  // Nothing but directories was asked for: that costs no limit.
+  expect(ca.seen.slice(-2).map(({ resource }) => resource)).toEqual(['directory', 'directory']);
+});
+
+test('a server that asks for an external account says so before anything is tried', async () => {
+  const { ca, sql, ...world } = await faultyWorld();
+  ca.on('directory', {
+    times: 9,
+    phase: 'after',
+    rewrite: (json) => ({ ...json, meta: { externalAccountRequired: true } }),
+  });
+  await world.worker();
+  const found = await until(
+    async () => (await supports(sql, 'ca'))['external_account_required'] === 'yes directory',
+    { what: 'the directory was read' },
+  );
+  expect(found).toBe(true);
+  expect(ca.count('newAccount')).toBe(0);
+});
+
+test('what answers show of waiting, chains and giving up is seen', async () => {
+  const { ca, sql, ...world } = await faultyWorld({
+    alternateChains: 2,
+    retryAfter: 1,
+    finalizeDelayMs: 900,
+  });
+  await world.worker();
+  await world.reach(await world.insert({ names: [freshName()] }), 'issued', 30_000);
+  expect(await supports(sql, 'ca')).toMatchObject({
+    alternate_chains: 'yes seen',
+    retry_after_order: 'yes seen',
+    authorization_deactivation: 'unknown',
+  });
+  await sql`insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{}')`;
+  const id = await world.insert({ names: [freshName()] }, { solver: 'by-hand' });
+  await until(async () => (await sql`select from acme.challenge_todo`).length === 1, {
+    what: 'it waits for a person',
+  });
+  await sql`select acme.cancel(${id})`;
+  await world.reach(id, 'cancelled');
+  expect(await supports(sql, 'ca')).toMatchObject({ authorization_deactivation: 'yes seen' });
+  expect(ca.count('newAccount')).toBe(1);
+});
