@@ -1,4 +1,6 @@
 import { accountCreateCommand } from './account/create.ts';
+import { accountExportCommand } from './account/export.ts';
+import { accountImportCommand } from './account/import.ts';
 import { accountResealCommand } from './account/reseal.ts';
 import { adoptDatabaseCommand } from './adopt-database.ts';
 import type { Command } from './command.ts';
@@ -17,6 +19,8 @@ export const commands: readonly Command[] = [
   workerCommand,
   statusCommand,
   accountCreateCommand,
+  accountExportCommand,
+  accountImportCommand,
   accountResealCommand,
   revokeCommand,
   sealCommand,

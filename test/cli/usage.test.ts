@@ -8,6 +8,8 @@ const COMMANDS = [
   'worker',
   'status',
   'account create',
+  'account export',
+  'account import',
   'account reseal',
   'seal',
   'adopt-database',

@@ -1,0 +1,7 @@
+/**
+ * ACME accounts as files: our own sealed export, and what other clients keep. Knows no database and
+ * sends nothing.
+ */
+export type { AccountFile } from './content.ts';
+export { type ForeignAccount, readForeignAccount } from './foreign.ts';
+export { isAccountFile, openAccountFile, sealAccountFile } from './sealed.ts';
