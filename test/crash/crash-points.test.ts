@@ -89,6 +89,8 @@ async function nothingLeft({ sql }: CrashWorld): Promise<void> {
         union all
         select 'account ' || account_id || ' is held' from acme_private.account_state where lease_token is not null
         union all
+        select 'certificate ' || id || ' is ' || state from acme_private.certificate where state = 'revoking'
+        union all
         select 'record ' || id || ' is ' || state from acme.record where state <> 'removed'
         union all
         select 'order ' || id || ' is ' || state from acme_private."order" where is_live

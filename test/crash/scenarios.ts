@@ -150,6 +150,33 @@ const cancel: Scenario = {
   events: { accepted: 1, cancelled: 1 },
 };
 
+/** A certificate is revoked after another one has taken its place. */
+const revocation: Scenario = {
+  name: 'revoke',
+  points: ['certificate.revoke', 'certificate_revoked'],
+  async begin(world) {
+    const csr = await insertTwoNames(world);
+    const first = await world.rescuer();
+    await issued(world, csr);
+    await first.stop();
+    await world.sql`select acme.revoke(${csr}, 'superseded', after_replacement => true)`;
+    return csr;
+  },
+  async finish(world, csr) {
+    await until(
+      async () =>
+        (
+          await world.sql`
+            select from acme.certificate where csr_id = ${csr} and state = 'revoked'`
+        ).length === 1,
+      { what: 'the old certificate is revoked', timeoutMs: 30_000 },
+    );
+    await issued(world, csr);
+  },
+  certificates: 2,
+  events: { revocation_requested: 1, certificate_revoked: 1, issued: 2 },
+};
+
 /** The wake-up of an INSERT was lost, and the minutely sweep finds it. */
 const sweep: Scenario = {
   name: 'lost wake-up',
@@ -196,6 +223,7 @@ const scenarios: readonly Scenario[] = [
   validation,
   refusedCommit,
   cancel,
+  revocation,
   sweep,
   lookAgain,
 ];

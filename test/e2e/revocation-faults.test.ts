@@ -1,0 +1,189 @@
+import { describe, expect, test, vi } from 'vitest';
+import type { AcmeServer } from '../helpers/acme-server/index.ts';
+import { until } from '../helpers/until.ts';
+import { faultyWorld, freshName, type World } from '../helpers/world.ts';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+interface Row {
+  id: string;
+  state: string;
+  reason_code: string | null;
+  reason: string | null;
+  attempts: number;
+  next_attempt_at: Date | null;
+}
+
+type FaultyWorld = World & { ca: AcmeServer };
+
+async function reach({ sql }: World, csr: string, wanted: (row: Row) => boolean): Promise<Row> {
+  return until(
+    async () => {
+      const [row] = await sql<Row[]>`
+        select id, state, reason_code, reason, attempts, next_attempt_at
+          from acme.certificate where csr_id = ${csr} order by id limit 1`;
+      if (row !== undefined && wanted(row)) return row;
+      throw new Error(`it is ${JSON.stringify(row)}`);
+    },
+    { what: 'the certificate gets there', timeoutMs: 20_000 },
+  );
+}
+
+const isRevoked = ({ state }: Row) => state === 'revoked';
+
+async function issuedWorld(
+  options: Parameters<typeof faultyWorld>[0] = {},
+): Promise<FaultyWorld & { csr: string; name: string }> {
+  const world = await faultyWorld(options);
+  await world.worker();
+  const name = freshName();
+  const csr = await world.insert({ names: [name] });
+  await world.reach(csr, 'issued');
+  return { ...world, csr, name };
+}
+
+const asked = (ca: AcmeServer) =>
+  ca.seen.filter(({ resource }) => resource === 'revokeCert').map(({ kid }) => kid);
+
+describe('an account that may not revoke', () => {
+  test('is helped by another one that holds the authorizations', async () => {
+    const { csr, name, ...world } = await issuedWorld();
+    // Another account proves the same name.
+    await world.sql`insert into acme.account (name, server, terms_agreed) values ('second', 'ca', true)`;
+    const other = await world.insert({ names: [name] }, { account: 'second' });
+    await world.reach(other, 'issued');
+    const accounts = await world.sql<{ name: string; url: string }[]>`
+      select name, url from acme.account_status order by id`;
+    world.ca.on('revokeCert', {
+      when: ({ kid }) => kid === accounts[0]?.url,
+      times: Infinity,
+      problem: { type: 'unauthorized', status: 403, detail: 'not yours' },
+    });
+    await world.sql`select acme.revoke(${csr}, 'superseded')`;
+    await reach(world, csr, isRevoked);
+    expect(asked(world.ca)).toEqual(accounts.map(({ url }) => url));
+    const [event] = await world.sql<{ name: string }[]>`
+      select a.name from acme.event e join acme.account a on a.id = e.account_id
+       where e.event = 'certificate_revoked'`;
+    expect(event).toEqual({ name: 'second' });
+  });
+
+  test('leaves the certificate waiting, with a sentence that names the way by its key', async () => {
+    const { csr, ...world } = await issuedWorld();
+    // It has authorizations, but for another name.
+    await world.sql`insert into acme.account (name, server, terms_agreed) values ('second', 'ca', true)`;
+    const other = await world.insert({ names: [freshName()] }, { account: 'second' });
+    await world.reach(other, 'issued');
+    const fault = world.ca.on('revokeCert', {
+      times: Infinity,
+      problem: { type: 'unauthorized', status: 403, detail: 'not yours' },
+    });
+    await world.sql`select acme.revoke(${csr}, 'superseded')`;
+    const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
+    expect(row).toMatchObject({
+      state: 'revoking',
+      reason_code: 'revocation_unauthorized',
+      attempts: 1,
+    });
+    expect(row.reason).toContain(`pgacme revoke --id ${row.id} --key-file KEY`);
+    expect(row.next_attempt_at).toBeInstanceOf(Date);
+    expect(fault.hits).toBe(1);
+    // Also where the application looks.
+    const status = await world.reach(csr, 'cancelled');
+    expect(status).toMatchObject({ reason_code: 'revocation_unauthorized', reason: row.reason });
+    expect(await world.events(csr)).toContain('revocation_refused');
+    const [{ text }] = await world.sql<[{ text: string }]>`select acme.explain(${csr}) as text`;
+    expect(text).toContain(`Certificate ${row.id} is to be revoked (superseded); next try: `);
+    // Asked for once more, it is tried at once.
+    fault.remove();
+    await world.sql`select acme.revoke_certificate(${row.id}, 'superseded')`;
+    await reach(world, csr, isRevoked);
+  });
+});
+
+test('a reason that the server does not take revokes nothing, and another one can be given', async () => {
+  const { csr, ...world } = await issuedWorld();
+  world.ca.on('revokeCert', {
+    problem: { type: 'badRevocationReason', status: 400, detail: 'only 0, 1, 4 and 5' },
+  });
+  await world.sql`select acme.revoke(${csr}, 'privilegeWithdrawn')`;
+  const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
+  expect(row).toMatchObject({ state: 'current', reason_code: 'revocation_reason_refused' });
+  expect(row.reason).toContain('only 0, 1, 4 and 5');
+  expect(row.reason).toContain('ask again for another reason');
+  await world.sql`select acme.revoke(${csr}, 'cessationOfOperation')`;
+  await reach(world, csr, isRevoked);
+  expect(
+    world.ca.seen.findLast(({ resource }) => resource === 'revokeCert')?.payload,
+  ).toMatchObject({ reason: 5 });
+});
+
+test('a superseded certificate goes back to superseded', async () => {
+  const { csr, ...world } = await issuedWorld();
+  world.ca.on('revokeCert', {
+    problem: { type: 'badRevocationReason', status: 400, detail: 'no' },
+  });
+  await world.sql`select acme.revoke(${csr}, 'superseded', true)`;
+  const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
+  expect(row.state).toBe('superseded');
+  expect((await world.reach(csr, 'issued')).reason_code).toBeNull();
+});
+
+test.each([
+  ['a server in trouble', { problem: { type: 'serverInternal', status: 500, detail: 'broken' } }],
+  ['a limit', { problem: { type: 'rateLimited', status: 429 }, headers: { 'retry-after': '1' } }],
+  ['a cut connection, after the fact', { cut: 'before-headers', phase: 'after' }],
+  ['a refused nonce', { problem: { type: 'badNonce', status: 400 } }],
+] as const)('%s: it is asked again', async (_, fault) => {
+  const { csr, ...world } = await issuedWorld();
+  world.ca.on('revokeCert', fault);
+  await world.sql`select acme.revoke(${csr}, 'superseded')`;
+  await reach(world, csr, isRevoked);
+  expect(asked(world.ca)).toHaveLength(2);
+});
+
+test('an order that has its CSR at the server is stored, and its certificate revoked as well', async () => {
+  const { csr, ...world } = await issuedWorld({ finalizeDelayMs: 0 });
+  const first = (await world.status(csr)).certificate_id;
+  const held = world.ca.on('finalize', { delayMs: 2000, phase: 'after' });
+  await world.sql`select acme.renew(${csr})`;
+  await until(() => held.hits === 1, { what: 'the CSR of the renewal is sent' });
+  await world.sql`select acme.revoke(${csr}, 'cessationOfOperation')`;
+  await until(
+    async () =>
+      (await world.sql`select from acme.certificate where csr_id = ${csr} and state = 'revoked'`)
+        .length === 2,
+    { what: 'both certificates are revoked', timeoutMs: 20_000 },
+  );
+  const row = await world.reach(csr, 'cancelled');
+  expect(row.certificate_id).not.toBe(first);
+  expect(row.reason_code).toBe('revoked');
+});
+
+test('an order under way with a blocked key ends before its CSR is sent', async () => {
+  const world = await faultyWorld();
+  await world.worker();
+  const { webcrypto } = await import('node:crypto');
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
+  const key = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const csr = await world.insert({ names: [freshName()], key });
+  await world.reach(csr, 'issued');
+  await world.sql`insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{*}')`;
+  const waiting = await world.insert({ names: [freshName()], key }, { solver: 'by-hand' });
+  const todo = await until(
+    async () => (await world.sql<{ id: string }[]>`select id from acme.challenge_todo`)[0],
+    { what: 'its challenge is to be published by hand' },
+  );
+  await world.sql`select acme.revoke(${csr}, 'keyCompromise')`;
+  await world.reach(csr, 'needs_new_csr');
+  const finalized = world.ca.count('finalize');
+  await world.sql`select acme_private.reconcile()`;
+  await world.reach(waiting, 'needs_new_csr');
+  expect(world.ca.count('finalize')).toBe(finalized);
+  const [order] = await world.sql`
+    select state, reason_code from acme."order" where csr_id = ${waiting}`;
+  expect(order).toEqual({ state: 'cancelled', reason_code: 'key_blocked' });
+  expect(
+    await world.sql`select from acme.challenge_todo where id = ${todo.id} and action = 'publish'`,
+  ).toHaveLength(0);
+});
