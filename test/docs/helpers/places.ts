@@ -30,6 +30,12 @@ export class Places {
     this.#pairs = [
       ['postgres://postgres@localhost:5432/app', databaseUrl],
       ['localhost:5432/app', `${database.host}${database.pathname}`],
+      // Another database, for what moves; it goes with the first one.
+      [
+        'postgres://postgres@localhost:5432/moved',
+        databaseUrl.replace(database.pathname, `${database.pathname}_moved`),
+      ],
+      ['database moved', `database ${this.#database}_moved`],
       ['localhost:5432', database.host],
       ['https://127.0.0.1:14000', new URL(directoryUrl).origin],
       ['0.0.0.0:80', `127.0.0.1:${String(httpPort)}`],

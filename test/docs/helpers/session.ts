@@ -90,6 +90,7 @@ export class Session {
       const name = new URL(this.#databaseUrl).pathname.slice(1);
       const { logins } = this.#places;
       await administer(async (sql) => {
+        await sql`drop database if exists ${sql(`${name}_moved`)} with (force)`;
         await sql`drop database if exists ${sql(name)} with (force)`;
         for (const login of logins) await sql`drop role if exists ${sql(login)}`;
       });
