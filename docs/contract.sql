@@ -406,6 +406,21 @@ grant select on acme.record to acme_reader;
 grant select (type, token, value, state) on acme.record to acme_responder;
 grant select (type, token, value, state) on acme.record to acme_worker;
 
+create view acme.server_feature (
+  server text,
+  feature text,
+  support text,
+  value jsonb,
+  how text,
+  source text,
+  as_of date,
+  contradicted_by jsonb,
+  about text
+) with (security_invoker=true);
+comment on view acme.server_feature is 'What each server supports: yes, no or unknown, how that is known (directory, seen, tried, documented), from where and as of when. What the server itself showed wins over what is documented, and of that the newest; what says otherwise is in contradicted_by. docs/sql.md lists the features.';
+grant select on acme.server_feature to acme_app;
+grant select on acme.server_feature to acme_reader;
+
 create view acme.stuck (
   kind text,
   id bigint,
@@ -548,6 +563,9 @@ alter table acme_private.csr_state enable row level security;
 create policy every_tenant on acme_private.csr_state as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.csr_state as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
+grant select on acme_private.documented_feature to acme_app;
+grant select on acme_private.documented_feature to acme_reader;
+
 grant select (epoch) on acme_private.epoch to acme_app;
 grant select (epoch) on acme_private.epoch to acme_reader;
 
@@ -556,6 +574,9 @@ grant select on acme_private.event to acme_reader;
 alter table acme_private.event enable row level security;
 create policy every_tenant on acme_private.event as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.event as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select on acme_private.feature to acme_app;
+grant select on acme_private.feature to acme_reader;
 
 grant delete, select on acme_private.identifier_claim to acme_admin;
 grant select on acme_private.identifier_claim to acme_reader;
@@ -581,6 +602,9 @@ create policy by_hand_only on acme_private.record as restrictive for update to a
 create policy challenge_answers on acme_private.record as permissive for select to acme_responder, acme_worker using (state = ANY (ARRAY['published'::text, 'removing'::text]));
 create policy every_tenant on acme_private.record as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.record as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+grant select on acme_private.server_fact to acme_app;
+grant select on acme_private.server_fact to acme_reader;
 
 grant select on acme_private.worker to acme_admin;
 grant select on acme_private.worker to acme_reader;
@@ -618,6 +642,9 @@ grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,in
 grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
 grant execute on function acme_private.reconcile() to acme_worker;
 grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
+grant execute on function acme_private.server_facts_stored(bigint,bigint,text,jsonb) to acme_worker;
+grant execute on function acme_private.server_to_probe(text) to acme_worker;
+grant execute on function acme_private.servers_to_look_at(bigint) to acme_worker;
 grant execute on function acme_private.standbys_behind(text) to acme_worker;
 grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.unseen_requests() to acme_app, acme_reader;
