@@ -2,6 +2,7 @@ import { AcmeProblem, deactivateAccount, newAccount } from '../acme/index.ts';
 import type { AccountClaim, Claim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
+import { yes } from './seen.ts';
 
 /**
  * Ends an account at the server, for good (RFC 8555 §7.3.6). Sent again after a crash it is refused, as
@@ -9,7 +10,7 @@ import { remote } from './remote.ts';
  */
 export async function deactivate(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call } = hold;
-  const { server, key } = await accounts.live(claim);
+  const { server, key, record } = await accounts.live(claim);
   if (key === null) {
     await steps.accountDeactivated(claim, 'deactivated');
     return [];
@@ -26,6 +27,9 @@ export async function deactivate(claim: AccountClaim, hold: Hold): Promise<Claim
     const { status } = await remote('account.deactivate', () =>
       deactivateAccount({ server, url, key }, call),
     );
+    await hold.seen.tell(record.server, [
+      yes('account_deactivation', 'an account that was deactivated'),
+    ]);
     await steps.accountDeactivated(claim, status);
   } catch (error) {
     if (!(error instanceof AcmeProblem) || !isEnded(error)) throw error;

@@ -10,6 +10,7 @@ import type { AccountClaim, Claim } from '../db/steps.ts';
 import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
+import { yes } from './seen.ts';
 
 /**
  * Gives an account a new key (RFC 8555 §7.3.5). The new key is stored, and on the disk of every standby,
@@ -29,9 +30,15 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
     });
     return [];
   }
-  if (live.pending !== null && (await isKnown(account, live.pending, 'account.probe_new', call))) {
+  const done = async (): Promise<Claim[]> => {
+    await hold.seen.tell(live.record.server, [
+      yes('key_change', 'an account key that was replaced'),
+    ]);
     await steps.accountRolledOver(claim);
     return [];
+  };
+  if (live.pending !== null && (await isKnown(account, live.pending, 'account.probe_new', call))) {
+    return done();
   }
   const pending = live.pending ?? (await makeKey(claim, hold, live));
   if (pending === null) return [];
@@ -49,9 +56,8 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
     );
   }
   const refusal = await send(account, pending, call);
-  if (await isKnown(account, pending, 'account.probe_new', call)) {
-    await steps.accountRolledOver(claim);
-  } else if (await isKnown(account, account.key, 'account.probe_old', call)) {
+  if (await isKnown(account, pending, 'account.probe_new', call)) return done();
+  if (await isKnown(account, account.key, 'account.probe_old', call)) {
     await steps.accountRollOverRefused(claim, refused(refusal));
   } else {
     return steps.stepFailed(

@@ -2,6 +2,7 @@ import { AcmeProblem, newAccount, updateAccount } from '../acme/index.ts';
 import type { AccountClaim, Claim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
+import { seenInAccount } from './seen.ts';
 
 /**
  * Tells the server what changed of an account: contacts, agreement to the terms (RFC 8555 §7.3.2,
@@ -37,7 +38,7 @@ export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> 
       );
     }
   }
-  const { status, contact } = await remote('account.tell', () =>
+  const resource = await remote('account.tell', () =>
     updateAccount(
       account,
       {
@@ -47,6 +48,8 @@ export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> 
       call,
     ),
   );
+  const { status, contact } = resource;
+  await hold.seen.tell(account.live.record.server, seenInAccount(resource, claim.contact));
   await steps.accountUpdated(claim, { status, contact, terms_url: meta.termsOfService });
   return [];
 }
