@@ -252,14 +252,14 @@ comment on function acme_private.account_pending_key(bigint, bigint, uuid, text,
 
 -- How far the log is written: everything committed before is in it.
 create or replace function acme_private.log_position() returns text
-language sql volatile security definer set search_path = pg_catalog, pg_temp
+language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select pg_current_wal_insert_lsn()::text $$;
 comment on function acme_private.log_position() is 'How far PostgreSQL''s log is written.';
 
 -- A promoted standby that never got the pending key would hold an account without a key. Logical
 -- replication copies rows elsewhere and is never promoted.
 create or replace function acme_private.standbys_behind(p_position text) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_behind text;

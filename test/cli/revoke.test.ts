@@ -42,9 +42,7 @@ type Form = 'pkcs8' | 'sec1' | 'pkcs1';
 async function issued(algorithm: MakeAlgorithm = 'P-256', form: Form = 'pkcs8'): Promise<Issued> {
   const name = freshName();
   const { pem, keyPem: pkcs8 } = await makeCsr({ names: [name], algorithm });
-  const keyPem = createPrivateKey(pkcs8)
-    .export({ type: form, format: 'pem' })
-    .toString();
+  const keyPem = createPrivateKey(pkcs8).export({ type: form, format: 'pem' }).toString();
   const csr = await world.insert({ pem });
   await world.reach(csr, 'issued', 30_000);
   const [row] = await world.sql<[{ id: string; serial: string; chain_pem: string }]>`

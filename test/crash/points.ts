@@ -76,7 +76,10 @@ async function requestFunctions(): Promise<Set<string>> {
 }
 
 function isPublic(node: ts.FunctionDeclaration | ts.MethodDeclaration): boolean {
-  if (ts.isMethodDeclaration(node)) return !ts.isPrivateIdentifier(node.name);
+  if (ts.isMethodDeclaration(node)) {
+    const isInternal = ts.getJSDocTags(node).some(({ tagName }) => tagName.text === 'internal');
+    return !ts.isPrivateIdentifier(node.name) && !isInternal;
+  }
   return node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) === true;
 }
 
@@ -85,7 +88,8 @@ async function readOnlyFunctions(): Promise<Set<string>> {
   const names = new Set<string>();
   for (const name of await readdir(API)) {
     const text = await readFile(new URL(name, API), 'utf8');
-    const functions = /function acme_private\.(\w+)\([^$]*?\) returns [^$]*?\blanguage \w+ (\w+)/g;
+    const functions =
+      /create or replace function acme_private\.(\w+)\([^$]*?\) returns [^$]*?\blanguage \w+ (\w+)/g;
     for (const [, called, volatility] of text.matchAll(functions)) {
       if (volatility !== 'volatile' && called !== undefined) names.add(called);
     }

@@ -1,3 +1,7 @@
+import { sealedAccountKeys } from '../../src/account-keys.ts';
+import { newAccount, Server } from '../../src/acme/index.ts';
+import { sealingKeys } from '../../src/seal.ts';
+import { spkiSha256OfJwk } from '../../src/x509/index.ts';
 import { until } from '../helpers/until.ts';
 import { freshName } from '../helpers/world.ts';
 import type { CrashWorld } from './crash-world.ts';
@@ -216,6 +220,131 @@ const lookAgain: Scenario = {
   events: { accepted: 1, order_finalized: 1, issued: 1 },
 };
 
+/** A certificate, by a worker that then stops; with a name that the CA can reach. */
+async function issueFirst(world: CrashWorld): Promise<string> {
+  const csr = await insertTwoNames(world);
+  const first = await world.rescuer();
+  await issued(world, csr);
+  await first.stop();
+  return csr;
+}
+
+/** The account works: it can order another certificate. */
+async function renewedWith(
+  world: CrashWorld,
+  csr: string,
+  what: string,
+  is: string,
+): Promise<void> {
+  await until(
+    async () => {
+      const rows = await world.sql.unsafe<{ state: string; reason: string; is: boolean }[]>(
+        `select state, reason, ${is} as is from acme.account_status where name = 'main'`,
+      );
+      if (rows[0]?.is === true) return true;
+      throw new Error(`it is ${rows[0]?.state}: ${rows[0]?.reason}`);
+    },
+    { what, timeoutMs: 30_000 },
+  );
+  await world.sql`select acme.renew(${csr})`;
+  await world.sql`select acme.wait(${csr}, '30 s')`;
+  await issued(world, csr);
+}
+
+const again = { certificates: 2, events: { renewal_due: 1, issued: 2 } };
+
+/** Contacts changed, and somebody asked whether the server knows the account. */
+const tellAccount: Scenario = {
+  name: 'an account changes',
+  points: ['account.find', 'account.tell', 'account_updated'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    await world.sql`update acme.account set contact = '{mailto:new@example.org}'`;
+    await world.sql`select acme.verify_account('main')`;
+    return csr;
+  },
+  finish: (world, csr) =>
+    renewedWith(world, csr, 'the server was told', `state = 'valid' and not has_pending_change`),
+  ...again,
+};
+
+/** An account gets a new key. */
+const rollOver: Scenario = {
+  name: 'key roll-over',
+  points: ['account_pending_key', 'account.key_change', 'account.probe_new', 'account_rolled_over'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    await world.sql`select acme.roll_over_key('main')`;
+    return csr;
+  },
+  finish: (world, csr) =>
+    renewedWith(
+      world,
+      csr,
+      'the key is rolled over',
+      `state = 'valid' and not has_pending_change and reason_code is null
+         and (select count(*) from acme.event where event = 'account_key_rolled_over') = 1`,
+    ),
+  ...again,
+};
+
+/** The key that an account is to have is another account's: Pebble says yes, and does nothing. */
+const refusedRollOver: Scenario = {
+  name: 'key roll-over that the CA does not do',
+  points: ['account.probe_old', 'account_roll_over_refused'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    await pendingKeyOfAnother(world);
+    return csr;
+  },
+  finish: (world, csr) =>
+    renewedWith(
+      world,
+      csr,
+      'the old key stays',
+      `state = 'valid' and reason_code = 'key_not_changed'`,
+    ),
+  ...again,
+};
+
+/** As a worker leaves it that made the key and died before it sent it. */
+async function pendingKeyOfAnother({ pebble, proxy, sql, secretKey }: CrashWorld): Promise<void> {
+  const owner = { account: 'main', origin: new URL(proxy.directoryUrl).origin };
+  const { stored, key } = await sealedAccountKeys(await sealingKeys(secretKey)).make(
+    owner,
+    'ES256',
+  );
+  const server = new Server({ directoryUrl: pebble.directoryUrl, caBundle: pebble.caPem });
+  await newAccount(server, key, { termsOfServiceAgreed: true });
+  await server.close();
+  const spki = await spkiSha256OfJwk(key.publicJwk);
+  await sql.begin(async (tx) => {
+    await tx`
+      insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256)
+      select id, 'pending', ${stored}, ${key.thumbprint}, ${spki} from acme.account where name = 'main'`;
+    await tx`select acme.roll_over_key('main')`;
+  });
+}
+
+/** An account is closed. */
+const deactivate: Scenario = {
+  name: 'account deactivation',
+  points: ['account.deactivate', 'account_deactivated'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    await world.sql`select acme.deactivate_account('main')`;
+    return csr;
+  },
+  async finish(world, csr) {
+    await world.reach(csr, 'cancelled', 30_000);
+    const isDone = async () =>
+      (await world.sql`select from acme.account_status where state = 'deactivated'`).length === 1;
+    await until(isDone, { what: 'the account is deactivated', timeoutMs: 30_000 });
+  },
+  certificates: 1,
+  events: { issued: 1, cancelled: 1 },
+};
+
 const scenarios: readonly Scenario[] = [
   issue,
   issueSlowly,
@@ -226,6 +355,10 @@ const scenarios: readonly Scenario[] = [
   revocation,
   sweep,
   lookAgain,
+  tellAccount,
+  rollOver,
+  refusedRollOver,
+  deactivate,
 ];
 
 /** The scenario in which a worker comes to this crash point. */

@@ -168,7 +168,7 @@ test('an answer to a worker that spoke for the account as it was before says not
 });
 
 test('a roll-over waits for orders under way, says for which, and gives up on those by hand after an hour', async () => {
-  const { pebble: _pebble, ...world } = await pebbleWorld();
+  const world = await pebbleWorld();
   await world.sql`
     insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{by-hand.example.org}')`;
   await world.worker();
@@ -204,7 +204,7 @@ test('a roll-over waits for orders under way, says for which, and gives up on th
 });
 
 test('an account is deactivated for good: its csrs are cancelled with the reason, certificates stay', async () => {
-  const { pebble: _pebble, ...world } = await pebbleWorld();
+  const world = await pebbleWorld();
   await world.worker();
   await valid(world);
   const issued = await world.insert({ names: [freshName()] });
@@ -230,7 +230,7 @@ test('an account is deactivated for good: its csrs are cancelled with the reason
 });
 
 test('account keys may live elsewhere: workers sign with what the key provider gives, and the database has no key', async () => {
-  const { pebble: _pebble, ...world } = await pebbleWorld();
+  const world = await pebbleWorld();
   const vault = new Map<string, AccountKey>();
   const accountKeys: AccountKeys = {
     async make({ account: name }, alg) {

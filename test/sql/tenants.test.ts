@@ -135,6 +135,10 @@ describe('a function that takes an id', () => {
       reachesNone: 'not for acme_app; its callers serve all tenants',
     },
     'acme.pause(text,text,text)': { reachesNone: 'for acme_admin' },
+    'acme.agree_terms(text)': { reachesNone: 'for acme_admin' },
+    'acme.verify_account(text)': { reachesNone: 'for acme_admin' },
+    'acme.roll_over_key(text)': { reachesNone: 'for acme_admin' },
+    'acme.deactivate_account(text)': { reachesNone: 'for acme_admin' },
     'acme.resume(text,text)': { reachesNone: 'for acme_admin' },
   };
 
@@ -207,6 +211,7 @@ describe('a table or view', () => {
     'acme.challenge_todo': 'of tenants',
     'acme.event': 'of tenants',
     'acme.server': 'shared',
+    'acme.server_feature': 'shared',
     'acme.account': 'shared',
     'acme.solver': 'shared',
     'acme.account_status': 'not for acme_app',

@@ -19,8 +19,9 @@ export async function keyChange(ca: Ca, signed: Signed): Promise<Answer> {
   const inner = parseJws(JSON.stringify(signed.payload));
   const { alg, jwk: given, url, nonce } = protectedHeader(inner);
   checkAlgorithm(ca, alg);
-  if (url !== signed.url)
-    {throw new Refusal('malformed', 'The inner url is another than the outer.');}
+  if (url !== signed.url) {
+    throw new Refusal('malformed', 'The inner url is another than the outer.');
+  }
   if (nonce !== undefined) throw new Refusal('malformed', 'The inner JWS has a nonce.');
   const jwk = publicJwk(given);
   const request = parseObject(await verifyWith(inner, jwk, String(alg)));
