@@ -169,8 +169,8 @@ language plpgsql volatile
 as $$
 begin
   new.version := old.version
-    + case when (new.retry_request, new.renew_request, new.cancel_request, new.renewal, new.priority)
-                is distinct from (old.retry_request, old.renew_request, old.cancel_request, old.renewal, old.priority)
+    + case when (new.retry_request, new.renew_request, new.cancel_request, new.renewal, new.priority, new.account)
+                is distinct from (old.retry_request, old.renew_request, old.cancel_request, old.renewal, old.priority, old.account)
            then 1 else 0 end;
   new.touched_xid := pg_current_xact_id();
   if new.retry_request is distinct from old.retry_request then new.retry_request := new.version; end if;

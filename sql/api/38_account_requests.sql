@@ -63,3 +63,44 @@ begin atomic
 end;
 comment on function acme.deactivate_account(text) is
   'Ends the account at the server, for good (RFC 8555 §7.3.6). Its csrs are cancelled; certificates stay valid and readable.';
+
+create or replace function acme.replace_account(old text, new text) returns bigint
+language plpgsql volatile
+as $$
+declare
+  v_old acme.account_status;
+  v_new acme.account_status;
+  v_moved bigint;
+begin
+  select * into v_old from acme.account_status s where s.name = old;
+  if not found then
+    raise exception 'There is no account %.', coalesce(old, '(null)')
+      using errcode = 'no_data_found', hint = 'See acme.account_status.';
+  end if;
+  select * into v_new from acme.account_status s where s.name = new;
+  if not found then
+    raise exception 'There is no account %.', coalesce(new, '(null)')
+      using errcode = 'no_data_found', hint = 'Insert it into acme.account first.';
+  elsif v_new.name = v_old.name then
+    raise exception 'The account % cannot take its own place.', old using errcode = 'invalid_parameter_value';
+  elsif v_new.state in ('deactivated', 'revoked') then
+    raise exception 'The account % is % and can order nothing.', new, v_new.state
+      using errcode = 'invalid_parameter_value', hint = 'Insert another account first.';
+  elsif v_new.server <> v_old.server then
+    raise exception 'The account % is at server %, and % at %: csrs stay with their server.', new, v_new.server, old, v_old.server
+      using errcode = 'invalid_parameter_value', hint = 'To go to another server, cancel the csrs and insert them anew.';
+  end if;
+  if v_old.is_default then
+    update acme.account a set is_default = true where a.name = new;
+  end if;
+  update acme.csr c
+     set account = new
+   where c.cancel_request is null
+     and c.id in (select s.id from acme.csr_status s
+                   where s.account = old and s.state not in ('cancelled', 'rejected'));
+  get diagnostics v_moved = row_count;
+  return v_moved;
+end
+$$;
+comment on function acme.replace_account(text, text) is
+  'Moves the csrs of an account, such as one whose key is lost, to another account of the same server, which proves control of their names anew when it renews them; returns how many.';

@@ -36,7 +36,7 @@ begin
   end if;
   -- First the reminders, then the row they are of: one that comes between them stays.
   delete from acme_private.request where csr_id = p_csr;
-  select r.version, r.retry_request, r.renew_request, r.renew_reason, r.cancel_request, r.cancel_reason, r.renewal, r.priority
+  select r.version, r.retry_request, r.renew_request, r.renew_reason, r.cancel_request, r.cancel_reason, r.renewal, r.priority, r.account
     into c from acme.csr r where r.id = p_csr;
   update acme_private.csr_state
      set seen_version = c.version, priority = c.priority,
@@ -46,6 +46,13 @@ begin
                               from acme_private.certificate k where k.id = certificate_id)
                          else renew_at end
    where csr_id = p_csr;
+  -- Moved to another account, by acme.replace_account(). It stays at its server.
+  update acme_private.csr_state x
+     set account_id = a.account_id
+    from acme.account n
+    join acme_private.account_state a on a.account_id = n.id
+   where x.csr_id = p_csr and x.state <> 'received' and n.name = c.account and a.server_id = x.server_id
+     and a.account_id <> x.account_id;
   if c.cancel_request is not null then
     if s.state not in ('cancelled', 'rejected') then
       -- What was to be revoked after its replacement is not replaced any more.

@@ -40,7 +40,8 @@ grant execute on function
 grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
 grant execute on function
   acme.pause(text, text, text), acme.resume(text, text), acme.certificate_was_revoked(bigint, text),
-  acme.agree_terms(text), acme.verify_account(text), acme.roll_over_key(text), acme.deactivate_account(text)
+  acme.agree_terms(text), acme.verify_account(text), acme.roll_over_key(text), acme.deactivate_account(text),
+  acme.replace_account(text, text)
   to acme_admin;
 -- What they call with the rights of their caller.
 grant execute on function acme_private.ask_account(text, text), acme_private.certificate_was_revoked(bigint, text) to acme_admin;
@@ -59,7 +60,7 @@ grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, 
 grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac),
   update (contact, terms_agreed, is_default, eab_kid, eab_hmac, paused_at, pause_reason, terms_request, verify_request,
           roll_over_request, deactivate_request), delete on acme.account to acme_admin;
-grant update (cancel_reason) on acme.csr to acme_admin;
+grant update (account, cancel_reason) on acme.csr to acme_admin;
 grant select, insert (name, challenge_type, method, names), update (name, names), delete on acme.solver to acme_admin;
 
 grant select on

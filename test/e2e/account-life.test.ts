@@ -328,6 +328,49 @@ test('new terms of service hold the account and its csrs, with the URL, until a 
   expect(ca.count('newOrder')).toBe(2);
 });
 
+test('a lost account is replaced: its csrs move, and the new one proves control anew', async () => {
+  const world = await pebbleWorld({ authzReuse: 100 });
+  await world.worker();
+  const old = await valid(world);
+  const moved = await world.insert({ names: [freshName()] });
+  await world.reach(moved, 'issued');
+  await world.sql`select acme.pause('account', 'main', 'its key is lost')`;
+  const queued = await world.insert({ names: [freshName()] });
+  await world.reach(queued, 'paused');
+  await world.sql`
+    insert into acme.account (name, server, terms_agreed) values ('second', 'ca', true)`;
+  const admin = await world.database.as('acme_admin');
+  expect(await admin`select acme.replace_account('main', 'second') as count`).toEqual([
+    { count: '2' },
+  ]);
+  await world.reach(queued, 'issued');
+  await world.sql`select acme.renew(${moved})`;
+  await until(async () => (await world.events(moved)).filter((e) => e === 'issued').length === 2, {
+    what: 'the moved csr is renewed',
+    timeoutMs: 30_000,
+  });
+  const orders = await world.sql`
+    select a.name, count(*)::int as orders
+      from acme."order" o join acme.account a on a.id = o.account_id group by 1 order by 1`;
+  expect(orders).toEqual([
+    { name: 'main', orders: 1 },
+    { name: 'second', orders: 2 },
+  ]);
+  const proved = (await world.events(moved)).filter((event) => event === 'authorization_valid');
+  expect(proved).toHaveLength(2);
+  expect(await world.sql`select name from acme.account where is_default`).toEqual([
+    { name: 'second' },
+  ]);
+  expect(old.url).not.toBe((await account(world, 'second')).url);
+  for (const [from, to, sentence] of [
+    ['main', 'main', /cannot take its own place/],
+    ['main', 'nobody', /no account nobody/],
+    ['nobody', 'main', /no account nobody/],
+  ] as const) {
+    await expect(admin`select acme.replace_account(${from}, ${to})`).rejects.toThrow(sentence);
+  }
+});
+
 const MAC = randomBytes(32).toString('base64url');
 
 test('an account that a CA wants bound says so before anything is sent, and is registered once it is', async () => {

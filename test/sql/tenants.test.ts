@@ -138,6 +138,7 @@ describe('a function that takes an id', () => {
     'acme.agree_terms(text)': { reachesNone: 'for acme_admin' },
     'acme.verify_account(text)': { reachesNone: 'for acme_admin' },
     'acme.roll_over_key(text)': { reachesNone: 'for acme_admin' },
+    'acme.replace_account(text,text)': { reachesNone: 'for acme_admin' },
     'acme.deactivate_account(text)': { reachesNone: 'for acme_admin' },
     'acme.resume(text,text)': { reachesNone: 'for acme_admin' },
   };
