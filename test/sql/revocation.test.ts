@@ -1,4 +1,3 @@
-import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { refusal } from '../helpers/refusal.ts';
