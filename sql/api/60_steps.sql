@@ -344,6 +344,11 @@ begin
   end if;
   perform acme_private.note('issued', o.tenant, o.csr_id, p_order, o.account_id, v_certificate, p_worker,
                             jsonb_build_object('serial', p_certificate ->> 'serial', 'not_after', v_not_after));
+  if p_certificate ? 'chains_offered' then
+    perform acme_private.note('preferred_chain_missing', o.tenant, o.csr_id, p_order, o.account_id, v_certificate, p_worker,
+      jsonb_build_object('wanted', (select c.preferred_chain from acme.csr c where c.id = o.csr_id),
+                         'offered', p_certificate -> 'chains_offered'));
+  end if;
   -- It comes too late: its key was blocked, or its csr's certificate revoked, when the server had the CSR.
   v_reason := case
     when acme_private.is_blocked(v_spki) then 'keyCompromise'

@@ -232,4 +232,6 @@ export interface CertificateFacts {
   not_after: string;
   spki_sha256: string;
   fingerprint_sha256: string;
+  /** Where the server's chains lead, when none is the preferred one. */
+  chains_offered?: string[];
 }

@@ -1,6 +1,7 @@
-import { newOrder } from '../acme/index.ts';
-import type { Claim, OrderClaim } from '../db/steps.ts';
+import { type Account, newOrder } from '../acme/index.ts';
+import type { Claim, Failure, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
+import { orderRequest, unknownProfile } from './order-request.ts';
 import { remote } from './remote.ts';
 import { seenInOrder } from './seen.ts';
 
@@ -12,12 +13,10 @@ import { seenInOrder } from './seen.ts';
 export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call, take } = hold;
   const account = await accounts.signer(claim);
-  const request = {
-    identifiers: claim.identifiers.map((value) => ({ type: 'dns', value })),
-    ...(claim.profile === null ? {} : { profile: claim.profile }),
-  };
+  const refusal = await profileRefusal(claim, account, hold);
+  if (refusal !== undefined) return steps.stepFailed(claim, refusal, take);
   const { url, value: order } = await remote('order.create', () =>
-    newOrder(account, request, call),
+    newOrder(account, orderRequest(claim), call),
   );
   await hold.seen.tell(account.live.record.server, seenInOrder(order));
   if (order.status === 'invalid') {
@@ -43,4 +42,21 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
     },
     take,
   );
+}
+
+/** Told before ordering. The directory is remembered for a day, so that it is read anew before a no. */
+async function profileRefusal(
+  { profile }: OrderClaim,
+  { server }: Account,
+  { call }: Hold,
+): Promise<Failure | undefined> {
+  if (profile === null) return undefined;
+  for (const refresh of [false, true]) {
+    const { meta } = await remote('account.directory', () =>
+      server.directory({ ...call, refresh }),
+    );
+    const refusal = unknownProfile(profile, meta.profiles);
+    if (refusal === undefined || refresh) return refusal;
+  }
+  return undefined;
 }

@@ -1,6 +1,7 @@
 import { downloadCertificate } from '../acme/index.ts';
-import type { Claim, OrderClaim } from '../db/steps.ts';
-import { csrDer, verifyIssued } from '../x509/index.ts';
+import type { CertificateFacts, Claim, OrderClaim } from '../db/steps.ts';
+import { csrDer, type IssuedCertificate, verifyIssued } from '../x509/index.ts';
+import { chooseChain } from './choose-chain.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
 import { seenInDownload } from './seen.ts';
@@ -12,15 +13,13 @@ import { seenInDownload } from './seen.ts';
 export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call, takeOther } = hold;
   const account = await accounts.signer(claim);
-  const { chainPem, alternates } = await remote('certificate.download', () =>
+  const fetched = await remote('certificate.download', () =>
     downloadCertificate(account, claim.certificate_url ?? '', call),
   );
-  await hold.seen.tell(account.live.record.server, seenInDownload(alternates));
-  const verdict = await verifyIssued({
-    chainPem,
-    csrDer: csrDer(claim.pem),
-    identifiers: claim.identifiers,
-  });
+  await hold.seen.tell(account.live.record.server, seenInDownload(fetched.alternates));
+  const verify = (chainPem: string) =>
+    verifyIssued({ chainPem, csrDer: csrDer(claim.pem), identifiers: claim.identifiers });
+  const verdict = await verify(fetched.chainPem);
   if (!verdict.ok) {
     return steps.stepFailed(
       claim,
@@ -32,28 +31,39 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
           type: 'certificate_mismatch',
           detail: verdict.reason,
           // For whoever looks into it; never a key that a server should not have sent.
-          ...(chainPem.includes('PRIVATE KEY') ? {} : { pem: chainPem }),
+          ...(fetched.chainPem.includes('PRIVATE KEY') ? {} : { pem: fetched.chainPem }),
         },
       },
       takeOther,
     );
   }
-  const { certificate } = verdict;
+  const facts = factsOf(verdict.certificate, claim.certificate_url);
+  if (claim.preferred_chain === null) return steps.certificateStored(claim, facts, takeOther);
+  const wanted = { wanted: claim.preferred_chain, leafPem: facts.leaf_pem };
+  const choice = await chooseChain(wanted, fetched, verify, (url) =>
+    remote('certificate.download', () => downloadCertificate(account, url, call)),
+  );
   return steps.certificateStored(
     claim,
-    {
-      url: claim.certificate_url,
-      identifiers: certificate.identifiers,
-      leaf_pem: certificate.leafPem,
-      chain_pem: certificate.chainPem,
-      subject: certificate.subject,
-      issuer: certificate.issuer,
-      serial: certificate.serial,
-      not_before: certificate.notBefore.toISOString(),
-      not_after: certificate.notAfter.toISOString(),
-      spki_sha256: certificate.spkiSha256.toString('hex'),
-      fingerprint_sha256: certificate.fingerprintSha256.toString('hex'),
-    },
+    'offered' in choice
+      ? { ...facts, chains_offered: choice.offered }
+      : { ...facts, chain_pem: choice.chainPem },
     takeOther,
   );
+}
+
+function factsOf(certificate: IssuedCertificate, url: string | null): CertificateFacts {
+  return {
+    url,
+    identifiers: certificate.identifiers,
+    leaf_pem: certificate.leafPem,
+    chain_pem: certificate.chainPem,
+    subject: certificate.subject,
+    issuer: certificate.issuer,
+    serial: certificate.serial,
+    not_before: certificate.notBefore.toISOString(),
+    not_after: certificate.notAfter.toISOString(),
+    spki_sha256: certificate.spkiSha256.toString('hex'),
+    fingerprint_sha256: certificate.fingerprintSha256.toString('hex'),
+  };
 }

@@ -1,6 +1,7 @@
 import { AcmeProblem, AcmeTrouble, printable } from '../acme/index.ts';
 import type { Claim, Failure } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
+import { validityCure } from './order-request.ts';
 
 /**
  * Reads an error of the remote as an outcome of the step (docs/design.md, when things fail).
@@ -69,6 +70,14 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
         class: 'person',
         code: 'contact_refused',
         text: `${text} Change the account's contact.`,
+        ...base,
+      };
+    case 'malformed':
+      if (claim.step !== 'create' || claim.not_after === null) break;
+      return {
+        class: 'person',
+        code: 'validity_refused',
+        text: `${text} ${validityCure(claim.csr_id)}`,
         ...base,
       };
     case 'badCSR':

@@ -2,6 +2,8 @@
  * CSRs and certificates: judging what applications send, checking what servers send back, and
  * making both for tests and the quickstart. Knows no database, environment or logger.
  */
+export { chainTop, leadsTo } from './chain-top.ts';
+export type { ChainTop } from './chain-top.ts';
 export { csrDer } from './csr.ts';
 export { X509Error } from './errors.ts';
 export { defaultKeyTypes, judgeCsr } from './judge-csr.ts';

@@ -50,6 +50,16 @@ const gates: [string, () => Promise<() => Promise<unknown>>, unknown][] = [
     null,
   ],
   [
+    'claim of a certificate',
+    async () => {
+      await csrIn('issued');
+      const id = String(await value(sql`select id from acme.certificate`));
+      await sql`select acme.revoke_certificate(${id}, 'superseded')`;
+      return () => value(sql`select acme_private.claim(1, 'certificate', ${id})`);
+    },
+    null,
+  ],
+  [
     'dispatch',
     async () => {
       await csrIn('received');

@@ -1,0 +1,39 @@
+import type { Directory } from '../acme/index.ts';
+import type { Failure, OrderClaim } from '../db/steps.ts';
+
+/** What newOrder is asked for (RFC 8555 §7.4; `profile` draft-ietf-acme-profiles). */
+export function orderRequest(claim: OrderClaim) {
+  return {
+    identifiers: claim.identifiers.map((value) => ({ type: 'dns', value })),
+    ...(claim.profile === null ? {} : { profile: claim.profile }),
+    ...(claim.not_after === null ? {} : { notAfter: rfc3339(claim.not_after) }),
+  };
+}
+
+/**
+ * draft-ietf-acme-profiles §3: a client does not order a profile that the directory does not list. One
+ * that lists none may still know some.
+ */
+export function unknownProfile(
+  profile: string,
+  profiles: Directory['meta']['profiles'] = {},
+): Failure | undefined {
+  const offered = Object.entries(profiles);
+  if (offered.length === 0 || offered.some(([name]) => name === profile)) return undefined;
+  const list = offered.map(([name, about]) => (about === '' ? name : `${name} (${about})`));
+  return {
+    class: 'person',
+    code: 'invalid_profile',
+    text: `The server has no profile ${profile}. It offers: ${list.join('; ').slice(0, 1000)}. Cancel this csr, and insert the CSR anew with one of these, or with none.`,
+  };
+}
+
+/** What to do where a server does not let its clients choose times (RFC 8555 §7.4), as many do not. */
+export function validityCure(csr: number): string {
+  return `The csr asks for an end of validity of its own, which not every server takes: update acme.csr set validity = null where id = ${csr}; then select acme.retry(${csr}).`;
+}
+
+/** Whole seconds, as certificates have them. */
+function rfc3339(time: string): string {
+  return new Date(time).toISOString().replace(/\.\d+/, '');
+}

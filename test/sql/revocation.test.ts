@@ -1,0 +1,341 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { refusal } from '../helpers/refusal.ts';
+import { openShop, type Shop } from '../helpers/shop.ts';
+
+let shop: Shop;
+
+beforeEach(async () => {
+  shop = await openShop();
+  await registerDefaultAccount(shop.sql);
+});
+
+interface Claim {
+  step: string;
+  lease: string;
+  reason: string;
+  account_id: number;
+}
+
+async function issued(state = 'issued'): Promise<{ csr: string; certificate: string }> {
+  const csr = await shop.insert();
+  await putInState(shop.sql, csr, state);
+  const [row] = await shop.sql<[{ id: string }]>`
+    select id from acme.certificate where csr_id = ${csr}`;
+  await shop.clearJobs();
+  return { csr, certificate: row.id };
+}
+
+async function claim(certificate: string): Promise<Claim | null> {
+  const [row] = await shop.sql<[{ claim: Claim | null }]>`
+    select acme_private.claim(null, 'certificate', ${certificate}) as claim`;
+  return row.claim;
+}
+
+async function revoked(certificate: string, lease: string): Promise<void> {
+  await shop.sql`select acme_private.certificate_revoked(null, ${certificate}, ${lease}, null, false)`;
+}
+
+async function certificate(id: string): Promise<Record<string, unknown>> {
+  const [row] = await shop.sql<[Record<string, unknown>]>`
+    select * from acme.certificate where id = ${id}`;
+  return row;
+}
+
+const by = (table: string, change: string) =>
+  shop.sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    await tx.unsafe(`update acme_private.${table} set ${change}`);
+  });
+
+describe('a request', () => {
+  test('wakes a worker without a key, and is gone once one has seen it', async () => {
+    const { csr, certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, 'SUPERSEDED')`;
+    const requests = await shop.app`
+      select certificate_id, reason, after_replacement, requested_by = session_user as is_me from acme.revocation_request`;
+    expect(requests).toEqual([
+      { certificate_id: id, reason: 'superseded', after_replacement: false, is_me: true },
+    ]);
+    expect(await shop.jobs()).toEqual([
+      { task: 'revoke', key: null, payload: { kind: 'certificate', id: Number(id) } },
+    ]);
+    expect(await claim(id)).toMatchObject({ step: 'revoke', reason: 'superseded' });
+    expect(await claim(id), 'it is held').toBeNull();
+    expect(await shop.app`select from acme.revocation_request`).toHaveLength(0);
+    expect((await certificate(id))['state']).toBe('revoking');
+    expect(await shop.status(csr)).toMatchObject({ state: 'issued', reason_code: 'revoking' });
+  });
+
+  test.each([
+    ['an unknown reason', 'stolen', "'stolen' is no reason for a revocation."],
+    ['a number that is not for owners', '6', "'6' is no reason for a revocation."],
+    ['nothing', null, 'null is no reason for a revocation.'],
+  ])('with %s is refused with the list', async (_, reason, message) => {
+    const { csr, certificate: id } = await issued();
+    for (const query of [
+      shop.app`select acme.revoke(${csr}, ${reason})`,
+      shop.app`select acme.revoke_certificate(${id}, ${reason})`,
+    ]) {
+      const error = await refusal(query);
+      expect(error.message).toBe(message);
+      expect(error.hint).toContain('cessationOfOperation (5)');
+    }
+    expect(await shop.app`select from acme.revocation_request`).toHaveLength(0);
+  });
+
+  test('by a number is the same as by its name', async () => {
+    const { certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, '9')`;
+    expect(await claim(id)).toMatchObject({ reason: 'privilegeWithdrawn' });
+  });
+
+  test('for what has no certificate, has ended, or could not be replaced is refused', async () => {
+    const queued = await shop.insert();
+    expect((await refusal(shop.app`select acme.revoke(${queued}, '0')`)).message).toBe(
+      `csr ${queued} has no certificate to revoke.`,
+    );
+    const { csr, certificate: id } = await issued();
+    expect((await refusal(shop.app`select acme.revoke(${csr}, '1', true)`)).message).toBe(
+      'A replacement would have the same key, which is compromised.',
+    );
+    await shop.app`select acme.cancel(${csr})`;
+    await shop.attend(csr);
+    expect((await refusal(shop.app`select acme.revoke(${csr}, '0', true)`)).message).toBe(
+      `csr ${csr} is cancelled and is not renewed: nothing will replace its certificate.`,
+    );
+    await by('certificate', `not_after = now() - interval '1 hour'`);
+    expect((await refusal(shop.app`select acme.revoke(${csr}, '0')`)).message).toContain(
+      `Certificate ${id} ended at `,
+    );
+    // The key is worth knowing of all the same.
+    await shop.app`select acme.revoke(${csr}, 'keyCompromise')`;
+    expect(await claim(id)).toBeNull();
+    expect(await shop.sql`select from acme.blocked_key`).toHaveLength(1);
+    expect((await certificate(id))['state']).toBe('current');
+  });
+
+  test('left open by an application holds up no worker', async () => {
+    const { csr, certificate: id } = await issued();
+    await shop.app.begin(async (tx) => {
+      await tx`select acme.revoke_certificate(${id}, '0')`;
+      await shop.sql.begin(async (worker) => {
+        await worker`set local lock_timeout = '500ms'`;
+        await worker`select acme_private.attend(null, ${csr}, 0)`;
+        await worker`select acme_private.claim(null, 'certificate', ${id})`;
+      });
+    });
+    expect(await claim(id)).not.toBeNull();
+  });
+
+  test("for another tenant's certificate looks like one for none, however it is made", async () => {
+    const { csr, certificate: id } = await issued();
+    const other = await shop.database.as('acme_app', { login: 'other' });
+    const answers = async (wanted: string): Promise<string[]> => {
+      const queries = [
+        other`select acme.revoke_certificate(${wanted}, '0')`,
+        other`insert into acme.revocation_request (certificate_id, reason) values (${wanted}, 'superseded')`,
+      ];
+      const errors = await Promise.all(queries.map(refusal));
+      return errors.map(({ code, message, hint }) =>
+        [code, message, hint].join().replace(wanted, '#'),
+      );
+    };
+    expect(await answers(id)).toEqual(await answers('987654'));
+    expect((await refusal(other`select acme.revoke(${csr}, '0')`)).message).toBe(
+      `There is no csr ${csr}.`,
+    );
+    const forged = other`insert into acme.revocation_request (certificate_id, reason, tenant) values (${id}, '0', 'x')`;
+    expect((await refusal(forged)).code).toBe('42501');
+    await shop.app`select acme.revoke_certificate(${id}, '0')`;
+    expect(await other`select from acme.revocation_request`).toHaveLength(0);
+    expect(
+      await (await shop.database.as('acme_reader'))`select from acme.revocation_request`,
+    ).toHaveLength(1);
+    // An administrator asks for any tenant, and the row is the certificate's tenant's.
+    await (await shop.database.as('acme_admin'))`select acme.revoke_certificate(${id}, '0')`;
+    expect(await shop.app`select from acme.revocation_request`).toHaveLength(2);
+  });
+
+  test('of an administrator that a server has revoked something is for administrators', async () => {
+    const { certificate: id } = await issued();
+    const denied = shop.app`select acme.certificate_was_revoked(${id}, '0')`;
+    expect((await refusal(denied)).code).toBe('42501');
+    const admin = await shop.database.as('acme_admin');
+    const unknown = admin`select acme.certificate_was_revoked(987654, '0')`;
+    expect((await refusal(unknown)).message).toBe('There is no certificate 987654.');
+    await admin`select acme.certificate_was_revoked(${id}, '4')`;
+    expect(await certificate(id)).toMatchObject({
+      state: 'revoked',
+      revocation_reason: 'superseded',
+    });
+  });
+});
+
+describe('after it', () => {
+  test('a commit whose lease is gone stores nothing', async () => {
+    const { certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, '0')`;
+    const held = await claim(id);
+    await by('certificate', `lease_until = now() - interval '1 minute'`);
+    const next = await claim(id);
+    await revoked(id, held?.lease ?? '');
+    expect((await certificate(id))['state']).toBe('revoking');
+    await revoked(id, next?.lease ?? '');
+    expect((await certificate(id))['state']).toBe('revoked');
+  });
+
+  test('renewal = off stays so', async () => {
+    const { csr, certificate: id } = await issued();
+    await shop.app`update acme.csr set renewal = 'off' where id = ${csr}`;
+    await shop.attend(csr);
+    await shop.app`select acme.revoke_certificate(${id}, '0')`;
+    await revoked(id, (await claim(id))?.lease ?? '');
+    expect(await shop.status(csr)).toMatchObject({ state: 'issued', has_certificate: true });
+    const { revoked_at: at } = await shop.status(csr);
+    expect(at).toBeInstanceOf(Date);
+  });
+
+  test('a csr that is cancelled before its replacement is there has its certificate revoked', async () => {
+    const { csr, certificate: id } = await issued();
+    await shop.app`select acme.revoke(${csr}, 'superseded', true)`;
+    expect(await claim(id)).toBeNull();
+    expect(await certificate(id)).toMatchObject({ state: 'current', revoke_when_replaced: true });
+    await shop.app`select acme.cancel(${csr})`;
+    await shop.attend(csr);
+    expect(await certificate(id)).toMatchObject({ state: 'revoking', revoke_when_replaced: false });
+    expect(await shop.jobs()).toContainEqual({
+      task: 'revoke',
+      key: null,
+      payload: { kind: 'certificate', id: Number(id) },
+    });
+    expect(await claim(id)).toMatchObject({ reason: 'superseded' });
+  });
+
+  test('listeners hear of it', async () => {
+    const { certificate: id } = await issued();
+    const heard: string[] = [];
+    const listening = await shop.sql.listen('acme', (text) => heard.push(text));
+    await shop.app`select acme.revoke_certificate(${id}, 'keyCompromise')`;
+    await revoked(id, (await claim(id))?.lease ?? '');
+    await shop.sql`select pg_notify('acme', 'last')`;
+    await expect.poll(() => heard.includes('last')).toBe(true);
+    await listening.unlisten();
+    expect(heard.join()).toContain('needs_new_csr');
+    expect(heard.join()).toContain('certificate_revoked');
+  });
+});
+
+describe('a blocked key', () => {
+  test('stops csrs in every state, and an administrator can take that back', async () => {
+    const states = ['issued', 'renewing', 'queued', 'retrying', 'needs_person'];
+    const csrs = await Promise.all(states.map(() => shop.insert()));
+    for (const [i, state] of states.entries()) await putInState(shop.sql, csrs[i] ?? '', state);
+    const [row] = await shop.sql<[{ id: string }]>`
+      select id from acme.certificate where csr_id = ${csrs[0] ?? ''}`;
+    await shop.app`select acme.revoke_certificate(${row.id}, 'keyCompromise')`;
+    await claim(row.id);
+    for (const [i, csr] of csrs.entries()) {
+      expect(await shop.status(csr), states[i]).toMatchObject({
+        state: 'needs_new_csr',
+        reason_code: 'key_blocked',
+      });
+    }
+    // Trying again does not help while it is blocked.
+    await shop.app`select acme.retry(${csrs[2] ?? ''})`;
+    await shop.attend(csrs[2] ?? '');
+    expect((await shop.status(csrs[2] ?? ''))['state']).toBe('needs_new_csr');
+
+    const admin = await shop.database.as('acme_admin');
+    expect(await admin`delete from acme.blocked_key returning reason`).toEqual([
+      { reason: 'keyCompromise' },
+    ]);
+    for (const csr of csrs) {
+      await shop.app`select acme.retry(${csr})`;
+      await shop.attend(csr);
+    }
+    expect((await shop.status(csrs[2] ?? ''))['state']).toMatch(/queued|ordering/);
+    expect((await shop.status(csrs[0] ?? ''))['state']).toBe('renewing');
+    expect((await refusal(shop.app`select * from acme.blocked_key`)).code).toBe('42501');
+  });
+
+  test('is refused when a CSR is judged', async () => {
+    const { certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, 'keyCompromise')`;
+    await claim(id);
+    await shop.sql`update acme_private.blocked_key set spki_sha256 = decode(${accepted('1').spki}, 'hex')`;
+    const late = await shop.insert();
+    const [{ turn }] = await shop.sql<[{ turn: { received: { lease: string } } }]>`
+      select acme_private.dispatch(null, null, '[]', 1) as turn`;
+    await shop.sql`
+      select acme_private.dispatch(null, ${turn.received.lease}, ${shop.sql.json([{ ...accepted(late) }])}, 0)`;
+    expect(await shop.status(late)).toMatchObject({
+      state: 'rejected',
+      reason_code: 'key_blocked',
+    });
+  });
+});
+
+describe('what nobody works on', () => {
+  const stuck = () =>
+    shop.app`select kind, id, reason_code from acme.stuck order by kind, id, reason_code`;
+
+  test('is in acme.stuck, and reconcile wakes it', async () => {
+    const [seen, unseen] = [await issued(), await issued()];
+    await shop.app`select acme.revoke_certificate(${seen.certificate}, '0')`;
+    await claim(seen.certificate);
+    await shop.app`select acme.revoke_certificate(${unseen.certificate}, '0')`;
+    expect(await stuck()).toEqual([]);
+    await shop.clearJobs();
+    await shop.sql`update acme.revocation_request set created_at = now() - interval '5 minutes'`;
+    await by(
+      'certificate',
+      `lease_until = now() - interval '5 minutes', revoking_since = now() - interval '6 minutes'
+        where state = 'revoking'`,
+    );
+    expect(await stuck()).toEqual([
+      { kind: 'certificate', id: seen.certificate, reason_code: 'lease_ran_out' },
+      { kind: 'certificate', id: unseen.certificate, reason_code: 'request_not_seen' },
+    ]);
+    await shop.sql`select acme_private.reconcile()`;
+    const woken = (await shop.jobs()).filter(({ task }) => task === 'revoke');
+    expect(woken.map(({ key }) => key).sort()).toEqual(
+      [seen, unseen].map((one) => `pgacme:certificate:${one.certificate}`).sort(),
+    );
+    const other = await shop.database.as('acme_app', { login: 'other' });
+    expect(await other`select from acme.stuck`).toHaveLength(0);
+  });
+
+  test('that ends meanwhile has expired', async () => {
+    const { certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, '0')`;
+    const held = await claim(id);
+    await shop.sql`select acme_private.release('certificate', ${id}, ${held?.lease ?? ''})`;
+    await by('certificate', `not_after = now() - interval '1 second'`);
+    await shop.sql`select acme_private.reconcile()`;
+    expect((await certificate(id))['state']).toBe('expired');
+    expect(await claim(id)).toBeNull();
+  });
+
+  test('is set aside when it ends one worker after the other', async () => {
+    const { certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, '0')`;
+    for (let n = 0; n < 5; n++) {
+      expect(await claim(id)).not.toBeNull();
+      await by('certificate', `lease_until = now() - interval '1 second'`);
+    }
+    expect(await claim(id)).toBeNull();
+    expect(await certificate(id)).toMatchObject({ state: 'revoking', reason_code: 'set_aside' });
+    const [event] = await shop.sql`
+      select certificate_id from acme.event where event = 'set_aside'`;
+    expect(event).toEqual({ certificate_id: id });
+  });
+
+  test('goes with a csr that is deleted', async () => {
+    const { csr, certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, '0')`;
+    await shop.sql`delete from acme.csr where id = ${csr}`;
+    expect(await claim(id)).toBeNull();
+    expect(await shop.sql`select from acme.revocation_request`).toHaveLength(0);
+  });
+});
