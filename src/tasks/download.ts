@@ -1,6 +1,7 @@
 import { downloadCertificate } from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import { csrDer, verifyIssued } from '../x509/index.ts';
+import { certificateFacts } from './certificate-facts.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
 import { seenInDownload } from './seen.ts';
@@ -38,22 +39,6 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
       takeOther,
     );
   }
-  const { certificate } = verdict;
-  return steps.certificateStored(
-    claim,
-    {
-      url: claim.certificate_url,
-      identifiers: certificate.identifiers,
-      leaf_pem: certificate.leafPem,
-      chain_pem: certificate.chainPem,
-      subject: certificate.subject,
-      issuer: certificate.issuer,
-      serial: certificate.serial,
-      not_before: certificate.notBefore.toISOString(),
-      not_after: certificate.notAfter.toISOString(),
-      spki_sha256: certificate.spkiSha256.toString('hex'),
-      fingerprint_sha256: certificate.fingerprintSha256.toString('hex'),
-    },
-    takeOther,
-  );
+  const facts = certificateFacts(verdict.certificate, claim.certificate_url);
+  return steps.certificateStored(claim, facts, takeOther);
 }
