@@ -72,7 +72,9 @@ create table acme.csr (
   cancel_reason text,
   preferred_chain text,
   validity interval,
+  chain_pem text,
   constraint csr_account_fkey FOREIGN KEY (account) REFERENCES acme.account(name) ON UPDATE CASCADE ON DELETE RESTRICT,
+  constraint csr_chain_pem_is_moved CHECK ((chain_pem IS NULL)),
   constraint csr_labels_is_object CHECK ((jsonb_typeof(labels) = 'object'::text)),
   constraint csr_pkey PRIMARY KEY (id),
   constraint csr_preferred_chain_is_short CHECK (((length(preferred_chain) >= 1) AND (length(preferred_chain) <= 300))),
@@ -104,7 +106,8 @@ comment on column acme.csr.created_at is 'When it was inserted.';
 comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an application asked for it.';
 comment on column acme.csr.preferred_chain is 'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
 comment on column acme.csr.validity is 'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
-grant update (cancel_reason) on acme.csr to acme_admin;
+comment on column acme.csr.chain_pem is 'The certificate that another client ordered for this CSR, and its issuers: it is adopted in place of ordering one. Only on its way in: null when read.';
+grant insert (chain_pem), update (cancel_reason) on acme.csr to acme_admin;
 grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, preferred_chain, validity) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 alter table acme.csr enable row level security;
@@ -501,6 +504,10 @@ create view acme.worker_status (
 comment on view acme.worker_status is 'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
 grant select on acme.worker_status to acme_admin;
 grant select on acme.worker_status to acme_reader;
+
+create function acme.adopt(pem text, chain_pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text) returns acme.csr volatile security invoker;
+comment on function acme.adopt(text,text,text,text) is 'Takes in a CSR with the certificate that another client ordered for it: current once a worker has found it right, renewed when due. A CSR that is there already is returned as it is.';
+grant execute on function acme.adopt(text,text,text,text) to acme_admin;
 
 create function acme.agree_terms(account text) returns void volatile security invoker;
 comment on function acme.agree_terms(text) is 'Says that a person agreed to the terms of service at account_status.terms_url, and did what the server asked for; the server is told, and waiting csrs go on.';

@@ -132,6 +132,7 @@ begin
      for update;
   delete from acme_private.csr_state s using old_rows d where s.csr_id = d.id;
   delete from acme_private.request q using old_rows d where q.csr_id = d.id;
+  delete from acme_private.adoption a using old_rows d where a.csr_id = d.id;
   return null;
 end
 $$;

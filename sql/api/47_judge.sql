@@ -40,7 +40,9 @@ begin
       returning s.csr_id, s.server_id, s.claims
     )
     select jsonb_agg(jsonb_build_object('csr_id', t.csr_id, 'pem', c.pem, 'key_types', v.key_types,
-                                        'max_names', v.max_names) order by t.csr_id),
+                                        'max_names', v.max_names,
+                                        'chain_pem', (select d.chain_pem from acme_private.adoption d where d.csr_id = t.csr_id))
+                     order by t.csr_id),
            min(t.csr_id) filter (where t.claims > acme_private.claims_allowed())
       into v_rows, v_set_aside
       from taken t
@@ -56,8 +58,8 @@ begin
 end
 $$;
 
--- Stores what a worker found. verdicts: [{csr_id, identifiers, domains, spki, reasons: [{code, text}]}];
--- domains: the registered domain of each identifier. What only the database knows is judged here, so
+-- Stores what a worker found. verdicts: [{csr_id, identifiers, domains, spki, reasons: [{code, text}], certificate}];
+-- domains: the registered domain of each identifier; certificate: that of an adoption, as for certificate_stored. What only the database knows is judged here, so
 -- that a rejected csr has all its reasons at once.
 create or replace function acme_private.judge(p_worker bigint, p_lease uuid, p_verdicts jsonb) returns void
 language plpgsql volatile
@@ -129,7 +131,15 @@ begin
           format('%s belongs to another tenant, or overlaps with a name of theirs. A name can be used by one tenant at a time; acme_admin sees who in acme.identifier_claim.', v_names[i]));
       end if;
     end loop;
-    if jsonb_array_length(v_reasons) > 0 then
+    if jsonb_array_length(v_reasons) = 0 and v -> 'certificate' is null
+       and exists (select from acme_private.adoption d where d.csr_id = s.csr_id) then
+      -- A worker that knows no adoptions read it. Nothing is ordered: one that does comes by.
+      update acme_private.csr_state
+         set lease_token = null, lease_until = null, lease_worker = null, claims = 0,
+             next_attempt_at = v_now + interval '10 seconds'
+       where csr_id = s.csr_id;
+      continue;
+    elsif jsonb_array_length(v_reasons) > 0 then
       update acme_private.csr_state
          set state = 'rejected', identifiers = nullif(v_names, '{}'), lease_token = null, lease_until = null,
              lease_worker = null, claims = 0, reason_code = v_reasons -> 0 ->> 'code',
@@ -143,6 +153,11 @@ begin
       select regexp_replace(n.name, '^\*\.', ''), n.domain, s.tenant
         from unnest(v_names, v_domains) n (name, domain)
       on conflict do nothing;
+      if v ? 'certificate' then
+        perform acme_private.store_adopted(p_worker, s.csr_id, v -> 'certificate');
+        perform acme_private.heed(s.csr_id);
+        continue;
+      end if;
       update acme_private.csr_state
          set state = 'queued', queued_at = v_now, identifiers = v_names,
              identifiers_key = acme_private.identifiers_key(v_names), spki_sha256 = v_spki, profile = c.profile,

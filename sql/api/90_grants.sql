@@ -60,7 +60,9 @@ grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, 
 grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac),
   update (contact, terms_agreed, is_default, eab_kid, eab_hmac, paused_at, pause_reason, terms_request, verify_request,
           roll_over_request, deactivate_request), delete on acme.account to acme_admin;
-grant update (account, cancel_reason) on acme.csr to acme_admin;
+grant update (account, cancel_reason), insert (chain_pem) on acme.csr to acme_admin;
+-- What proves control of a name is the server's asking; who adopts vouches for it.
+grant execute on function acme.adopt(text, text, text, text) to acme_admin;
 grant select, insert (name, challenge_type, method, names), update (name, names), delete on acme.solver to acme_admin;
 
 grant select on

@@ -2,6 +2,7 @@ import { accountCreateCommand } from './account/create.ts';
 import { accountExportCommand } from './account/export.ts';
 import { accountImportCommand } from './account/import.ts';
 import { accountResealCommand } from './account/reseal.ts';
+import { adoptCommand } from './adopt.ts';
 import { adoptDatabaseCommand } from './adopt-database.ts';
 import type { Command } from './command.ts';
 import { doctorCommand } from './doctor.ts';
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   accountResealCommand,
   revokeCommand,
   sealCommand,
+  adoptCommand,
   adoptDatabaseCommand,
   doctorCommand,
 ];

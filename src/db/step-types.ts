@@ -92,6 +92,8 @@ export interface ReceivedCsr {
   pem: string;
   key_types: string[];
   max_names: number;
+  /** Of a certificate that another client ordered for it; null: one is to be ordered. */
+  chain_pem: string | null;
 }
 
 /** What the worker found about a received csr; no reasons: it is accepted as far as it can tell. */
@@ -103,6 +105,8 @@ export interface Verdict {
   /** SHA-256 of the public key, hex. */
   spki: string;
   reasons: { code: string; text: string }[];
+  /** The adopted certificate, which is this csr's. */
+  certificate?: CertificateFacts;
 }
 
 /** One turn of the dispatcher. */

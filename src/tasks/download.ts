@@ -1,6 +1,7 @@
 import { downloadCertificate } from '../acme/index.ts';
-import type { CertificateFacts, Claim, OrderClaim } from '../db/steps.ts';
-import { csrDer, type IssuedCertificate, verifyIssued } from '../x509/index.ts';
+import type { Claim, OrderClaim } from '../db/steps.ts';
+import { csrDer, verifyIssued } from '../x509/index.ts';
+import { certificateFacts } from './certificate-facts.ts';
 import { chooseChain } from './choose-chain.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
@@ -37,7 +38,7 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
       takeOther,
     );
   }
-  const facts = factsOf(verdict.certificate, claim.certificate_url);
+  const facts = certificateFacts(verdict.certificate, claim.certificate_url);
   if (claim.preferred_chain === null) return steps.certificateStored(claim, facts, takeOther);
   const wanted = { wanted: claim.preferred_chain, leafPem: facts.leaf_pem };
   const choice = await chooseChain(wanted, fetched, verify, (url) =>
@@ -50,20 +51,4 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
       : { ...facts, chain_pem: choice.chainPem },
     takeOther,
   );
-}
-
-function factsOf(certificate: IssuedCertificate, url: string | null): CertificateFacts {
-  return {
-    url,
-    identifiers: certificate.identifiers,
-    leaf_pem: certificate.leafPem,
-    chain_pem: certificate.chainPem,
-    subject: certificate.subject,
-    issuer: certificate.issuer,
-    serial: certificate.serial,
-    not_before: certificate.notBefore.toISOString(),
-    not_after: certificate.notAfter.toISOString(),
-    spki_sha256: certificate.spkiSha256.toString('hex'),
-    fingerprint_sha256: certificate.fingerprintSha256.toString('hex'),
-  };
 }

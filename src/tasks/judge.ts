@@ -1,6 +1,7 @@
 import { getDomain } from 'tldts';
 import type { ReceivedCsr, Verdict } from '../db/steps.ts';
-import { judgeCsr } from '../x509/index.ts';
+import { type Csr, judgeCsr, verifyIssued } from '../x509/index.ts';
+import { certificateFacts } from './certificate-facts.ts';
 
 /**
  * Judges a received csr as far as it can be without the database: everything that its CSR says. What
@@ -9,6 +10,10 @@ import { judgeCsr } from '../x509/index.ts';
 export async function judge(row: ReceivedCsr): Promise<Verdict> {
   const verdict = await judgeCsr(row.pem, { keyTypes: row.key_types, maxNames: row.max_names });
   const { identifiers, spkiSha256 } = verdict.ok ? verdict.csr : verdict;
+  const adopted =
+    verdict.ok && typeof row.chain_pem === 'string'
+      ? await adopt(row.chain_pem, verdict.csr)
+      : undefined;
   return {
     csr_id: row.csr_id,
     // Past the server's number of names, one reason is enough: the names are not judged further.
@@ -16,6 +21,24 @@ export async function judge(row: ReceivedCsr): Promise<Verdict> {
     domains: identifiers.map(registeredDomain),
     spki: spkiSha256?.toString('hex') ?? '',
     reasons: verdict.ok ? [] : verdict.reasons,
+    ...adopted,
+  };
+}
+
+/** The certificate that another client ordered for a CSR, or why it is not the CSR's. */
+async function adopt(
+  chainPem: string,
+  { der, identifiers }: Csr,
+): Promise<Pick<Verdict, 'certificate'> | Pick<Verdict, 'reasons'>> {
+  const verdict = await verifyIssued({ chainPem, csrDer: der, identifiers });
+  if (verdict.ok) return { certificate: certificateFacts(verdict.certificate, null) };
+  return {
+    reasons: [
+      {
+        code: 'adoption_mismatch',
+        text: `The certificate to adopt is not this CSR's: ${verdict.reason} Adopt it with the CSR that it was ordered with, or insert the CSR alone.`,
+      },
+    ],
   };
 }
 

@@ -268,7 +268,7 @@ describe('a blocked key', () => {
     const [{ turn }] = await shop.sql<[{ turn: { received: { lease: string } } }]>`
       select acme_private.dispatch(null, null, '[]', 1) as turn`;
     await shop.sql`
-      select acme_private.dispatch(null, ${turn.received.lease}, ${shop.sql.json([{ ...accepted(late) }])}, 0)`;
+      select acme_private.dispatch(null, ${turn.received.lease}, ${JSON.stringify([accepted(late)])}::text::jsonb, 0)`;
     expect(await shop.status(late)).toMatchObject({
       state: 'rejected',
       reason_code: 'key_blocked',

@@ -127,6 +127,7 @@ describe('a function that takes an id', () => {
       id: () => theirs.toRemove,
     },
     'acme.request(text,text,text,text,text)': { reachesNone: 'tried below with the CSR of A' },
+    'acme.adopt(text,text,text,text)': { reachesNone: 'for acme_admin' },
     'acme.certificate_for(text,bytea)': { reachesNone: 'tried below with the name of A' },
     'acme.changes(text,integer)': { reachesNone: 'tried in changes.test.ts' },
     'acme.csr_problem(text)': { reachesNone: 'reads no table' },

@@ -36,6 +36,7 @@ export interface TestCa {
     san?: Buffer;
     extra?: Extension[];
     notBefore?: string;
+    notAfter?: string;
   }): Promise<string>;
   /** PEM of the intermediate and of the root. */
   intermediate: string;
@@ -80,7 +81,14 @@ export async function testCa(kind: keyof typeof generators, name = 'Test'): Prom
     intermediate: `${intermediate.toString('pem')}\n`,
     root: `${root.toString('pem')}\n`,
     renamed: `${renamed.toString('pem')}\n`,
-    async issue({ csrPem, names, san, extra = [], notBefore = '2026-11-23T01:02:03Z' }) {
+    async issue({
+      csrPem,
+      names,
+      san,
+      extra = [],
+      notBefore = '2026-11-23T01:02:03Z',
+      notAfter = '2051-02-21T04:05:06Z',
+    }) {
       const altNames = san
         ? new Extension('2.5.29.17', false, san)
         : new SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns', value })));
@@ -91,7 +99,7 @@ export async function testCa(kind: keyof typeof generators, name = 'Test'): Prom
         signingKey: keys.privateKey,
         serialNumber: '00f1e2d3c4',
         notBefore: new Date(notBefore),
-        notAfter: new Date('2051-02-21T04:05:06Z'),
+        notAfter: new Date(notAfter),
         signingAlgorithm,
         extensions: [altNames, ...extra],
       });

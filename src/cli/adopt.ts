@@ -1,0 +1,88 @@
+import type { Lineage } from '../certificate-files/index.ts';
+import { readCliConfig } from './cli-config.ts';
+import type { Command } from './command.ts';
+
+/** `pgacme adopt`. */
+export const adoptCommand: Command = {
+  name: 'adopt',
+  summary:
+    'take in the certificates that another ACME client ordered: served now, renewed when due',
+  help: `Reads the folder of certbot, lego, acme.sh, or of whoever keeps certificates in PEM files, and inserts
+each certificate in use with the CSR that it was ordered with (acme.adopt). Nothing is ordered: a worker
+checks that certificate and CSR belong together, and the certificate is current at once. It is renewed
+with that CSR when it is due, so the key stays where it is. Private keys are not read.
+
+A CSR is found by its key and names, wherever it lies in DIR. For a certificate whose client kept none,
+it says how to make one; --csrs is the folder with these. Certificates that have expired are left out
+unless --expired says otherwise: they are renewed at once.
+
+What is there already is left as it is, so it can be run again. The login is a member of acme_admin.
+
+Examples:
+  pgacme adopt /etc/letsencrypt --dry-run
+  pgacme adopt ~/.acme.sh --account main --tenant webapp
+  pgacme adopt ~/.lego --csrs ./csrs`,
+  flags: {
+    'dry-run': 'say what would be taken in, and change nothing',
+    expired: 'also those that have expired; they are renewed at once',
+  },
+  options: {
+    account: { value: 'NAME', text: 'the account to renew with; else the default account' },
+    tenant: { value: 'NAME', text: 'on whose behalf, as the setting acme.tenant; else the login' },
+    csrs: { value: 'DIR', text: 'a folder with CSRs that the client did not keep' },
+  },
+  args: ['DIR'],
+  role: 'acme_admin',
+  async run({ flags, options, args, env, output }) {
+    const [dir = ''] = args;
+    const { databaseUrl } = readCliConfig(env);
+    const { readLineages } = await import('../certificate-files/index.ts');
+    const found = await readLineages(dir, options.get('csrs'));
+    const now = new Date();
+    const expired = found.filter(({ notAfter }) => notAfter <= now && !flags.has('expired'));
+    const wanted = found.filter((each) => !expired.includes(each));
+    const ready = wanted.flatMap(({ name, csrPem, chainPem }) =>
+      csrPem === undefined ? [] : [{ ref: name, csrPem, chainPem }],
+    );
+    const bare = wanted.filter(({ csrPem }) => csrPem === undefined);
+    output.line(
+      `Found: ${found.length}. With their CSR: ${ready.length}. Without: ${bare.length}. Expired, left out: ${expired.length}.`,
+    );
+    for (const line of serversOf(wanted)) output.line(line);
+    for (const each of bare) output.error(howToMakeCsr(each));
+    if (flags.has('dry-run')) return bare.length === 0 ? 0 : 1;
+    const { connect } = await import('../db/connect.ts');
+    const { adoptAll } = await import('../db/adopt.ts');
+    const sql = connect({ databaseUrl, name: 'pgacme adopt', max: 1 });
+    try {
+      const { inserted, known, refused } = await adoptAll(sql, ready, {
+        account: options.get('account'),
+        tenant: options.get('tenant'),
+      });
+      output.line(`Inserted: ${inserted}. There before: ${known}. Refused: ${refused.length}.`);
+      for (const sentence of refused) output.error(sentence);
+      if (inserted > 0) {
+        output.line(
+          'Workers check them: select state, count(*) from acme.csr_status group by state',
+        );
+      }
+      return bare.length + refused.length === 0 ? 0 : 1;
+    } finally {
+      await sql.end({ timeout: 5 });
+    }
+  },
+};
+
+function serversOf(lineages: readonly Lineage[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { server } of lineages) {
+    if (server !== undefined) counts.set(server, (counts.get(server) ?? 0) + 1);
+  }
+  return [...counts].map(([server, count]) => `Ordered at ${server}: ${count}`);
+}
+
+function howToMakeCsr({ name, names, path }: Lineage): string {
+  const alt = names.map((each) => `DNS:${each}`).join();
+  return `${name} (${path}): no CSR with its key and names. Make one with its key, and give the folder with --csrs:
+  openssl req -new -key KEY -subj / -addext subjectAltName=${alt} -out ${name}.csr`;
+}
