@@ -9,6 +9,7 @@ import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
 import { revokeCommand } from './revoke.ts';
 import { sealCommand } from './seal.ts';
+import { serverProbeCommand } from './server/probe.ts';
 import { statusCommand } from './status.ts';
 import { workerCommand } from './worker.ts';
 
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   accountResealCommand,
   revokeCommand,
   sealCommand,
+  serverProbeCommand,
   adoptDatabaseCommand,
   doctorCommand,
 ];

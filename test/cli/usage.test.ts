@@ -12,6 +12,7 @@ const COMMANDS = [
   'account import',
   'account reseal',
   'seal',
+  'server probe',
   'adopt-database',
   'doctor',
 ];
