@@ -196,8 +196,16 @@ test('what answers show of waiting, chains and giving up is seen', async () => {
     finalizeDelayMs: 900,
   });
   await world.worker();
-  await world.reach(await world.insert({ names: [freshName()] }), 'issued', 30_000);
+  const first = await world.insert({ names: [freshName()] });
+  await world.reach(first, 'issued', 30_000);
+  await sql`select acme.revoke(${first}, 'superseded')`;
+  await until(async () => (await supports(sql, 'ca'))['revocation_by_account'] === 'yes seen', {
+    what: 'a revocation was seen',
+    timeoutMs: 30_000,
+  });
   expect(await supports(sql, 'ca')).toMatchObject({
+    revocation_by_other_account: 'unknown',
+    revocation_by_certificate_key: 'unknown',
     alternate_chains: 'yes seen',
     retry_after_order: 'yes seen',
     authorization_deactivation: 'unknown',
