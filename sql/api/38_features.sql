@@ -54,14 +54,15 @@ declare
 begin
   perform acme_private.begin_work(true);
   insert into acme_private.server_fact as f (server_id, feature, how, support, value, source, at)
-  select p_server, n.feature, p_how, n.support,
+  -- What is said twice is as it was said last. In one order, so that two workers cannot lock each other out.
+  select distinct on (n.feature) p_server, n.feature, p_how, n.support,
          -- jsonb null is no value
          case when length(n.value::text) <= 20000 then nullif(n.value, 'null') end, left(n.source, 500), v_now
-    from jsonb_to_recordset(p_facts) n (feature text, support text, value jsonb, source text)
+    from rows from (jsonb_to_recordset(p_facts) as (feature text, support text, value jsonb, source text))
+         with ordinality n (feature, support, value, source, position)
     join acme_private.feature k on k.feature = n.feature
    where exists (select from acme.server s where s.id = p_server)
-   -- In one order, so that two workers cannot lock each other out.
-   order by n.feature
+   order by n.feature, n.position desc
   on conflict (server_id, feature, how) do update
      set support = excluded.support, value = excluded.value, source = excluded.source, at = excluded.at
    where p_how <> 'seen' or excluded.support = 'yes' or f.support = 'no' or f.at < v_now - interval '1 day';
@@ -105,7 +106,7 @@ as $$
     'server', acme_private.server_for_worker(s),
     'hold', acme_private.hold_sentence(null),
     'account', (
-      select a.id
+      select jsonb_build_object('id', a.id, 'name', a.name, 'contact', a.contact)
         from acme.account a
         join acme_private.account_state t on t.account_id = a.id
        where a.server = s.name and t.state = 'valid'

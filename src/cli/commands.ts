@@ -10,6 +10,7 @@ import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
 import { revokeCommand } from './revoke.ts';
 import { sealCommand } from './seal.ts';
+import { serverProbeCommand } from './server/probe.ts';
 import { statusCommand } from './status.ts';
 import { workerCommand } from './worker.ts';
 
@@ -26,6 +27,7 @@ export const commands: readonly Command[] = [
   revokeCommand,
   sealCommand,
   adoptCommand,
+  serverProbeCommand,
   adoptDatabaseCommand,
   doctorCommand,
 ];

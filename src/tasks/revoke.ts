@@ -3,6 +3,7 @@ import type { AccountRef, CertificateClaim, Claim, Failure } from '../db/steps.t
 import { certificateDer, reasonCode } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
+import { seenOfRevocation } from './seen.ts';
 
 /**
  * Has a certificate revoked (RFC 8555 §7.6): by the account that ordered it, else by another of ours that
@@ -33,21 +34,27 @@ async function* signers(claim: CertificateClaim, { steps }: Hold): AsyncGenerato
 async function ask(
   claim: CertificateClaim,
   ref: AccountRef,
-  { accounts, call }: Hold,
+  { accounts, seen, call }: Hold,
 ): Promise<{ wasRevoked: boolean } | AcmeProblem> {
   const der = certificateDer(claim.leaf_pem);
   const signer = await accounts.signer(ref);
+  const tell = (isDone: boolean) => {
+    const facts = seenOfRevocation(isDone, ref.account_id === claim.account_id);
+    return seen.tell(signer.live.record.server, facts);
+  };
   try {
     await remote('certificate.revoke', () =>
       revokeCertificate(signer, der, reasonCode(claim.reason), call),
     );
-    return { wasRevoked: false };
   } catch (error) {
     if (!(error instanceof AcmeProblem)) throw error;
     if (error.type === 'alreadyRevoked') return { wasRevoked: true };
-    if (error.type === 'unauthorized') return error;
-    throw error;
+    if (error.type !== 'unauthorized') throw error;
+    await tell(false);
+    return error;
   }
+  await tell(true);
+  return { wasRevoked: false };
 }
 
 function unauthorized(claim: CertificateClaim, problem: AcmeProblem | undefined): Failure {

@@ -103,8 +103,26 @@ export function seenInAccount(
 }
 
 /** What an order shows (RFC 8555 §7.1.3; profile: draft-ietf-acme-profiles). */
-export function seenInOrder(order: Order): ServerFact[] {
-  return order.profile === undefined ? [] : [yes('profiles', 'an order with a profile')];
+export function seenInOrder({ profile, notBefore, notAfter }: Order): ServerFact[] {
+  const facts: ServerFact[] = [];
+  if (profile !== undefined) facts.push(yes('profiles', 'an order with a profile'));
+  // The server gives back what it was asked for, and only where it minds it.
+  if (notBefore !== undefined || notAfter !== undefined) {
+    facts.push(yes('not_before_not_after', 'an order with the validity that was asked for'));
+  }
+  return facts;
+}
+
+/**
+ * What a revocation shows (RFC 8555 §7.6). That the account which ordered may not revoke tells more about
+ * the account than about the server; that another one may not, although it proved the names, is a no.
+ */
+export function seenOfRevocation(isDone: boolean, isOwn: boolean): ServerFact[] {
+  if (isOwn) return isDone ? [yes('revocation_by_account', 'a certificate that was revoked')] : [];
+  const feature = 'revocation_by_other_account';
+  return isDone
+    ? [yes(feature, 'a certificate that an account revoked which had not ordered it')]
+    : [{ feature, support: 'no', source: 'refused to an account that had proved all names' }];
 }
 
 /** What a download shows (RFC 8555 §7.4.2). */

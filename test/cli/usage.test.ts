@@ -13,6 +13,7 @@ const COMMANDS = [
   'account reseal',
   'seal',
   'adopt',
+  'server probe',
   'adopt-database',
   'doctor',
 ];

@@ -136,7 +136,7 @@ test('a directory is read again after a day, and one that cannot be had changes 
   expect(await supports(sql, 'ca')).toMatchObject({
     profiles: 'no directory',
     terms_of_service: 'yes directory',
-    key_change: 'no directory',
+    new_authz: 'no directory',
   });
   const look = async () => {
     await sql`select from acme_worker.add_job('features', '{}'::json, job_key := 'test:features')`;
@@ -175,18 +175,17 @@ test('a directory is read again after a day, and one that cannot be had changes 
 });
 
 test('a server that asks for an external account says so before anything is tried', async () => {
-  const { ca, sql, ...world } = await faultyWorld();
-  ca.on('directory', {
-    times: 9,
-    phase: 'after',
-    rewrite: (json) => ({ ...json, meta: { externalAccountRequired: true } }),
-  });
+  const { ca, sql, ...world } = await faultyWorld({ externalAccounts: {} });
   await world.worker();
-  const found = await until(
-    async () => (await supports(sql, 'ca'))['external_account_required'] === 'yes directory',
-    { what: 'the directory was read' },
+  await until(
+    async () =>
+      (
+        await sql`
+          select from acme.account_status where reason_code = 'external_account_required'`
+      ).length === 1,
+    { what: 'the account waits for a person' },
   );
-  expect(found).toBe(true);
+  expect(await supports(sql, 'ca')).toMatchObject({ external_account_required: 'yes directory' });
   expect(ca.count('newAccount')).toBe(0);
 });
 
@@ -197,8 +196,16 @@ test('what answers show of waiting, chains and giving up is seen', async () => {
     finalizeDelayMs: 900,
   });
   await world.worker();
-  await world.reach(await world.insert({ names: [freshName()] }), 'issued', 30_000);
+  const first = await world.insert({ names: [freshName()] });
+  await world.reach(first, 'issued', 30_000);
+  await sql`select acme.revoke(${first}, 'superseded')`;
+  await until(async () => (await supports(sql, 'ca'))['revocation_by_account'] === 'yes seen', {
+    what: 'a revocation was seen',
+    timeoutMs: 30_000,
+  });
   expect(await supports(sql, 'ca')).toMatchObject({
+    revocation_by_other_account: 'unknown',
+    revocation_by_certificate_key: 'unknown',
     alternate_chains: 'yes seen',
     retry_after_order: 'yes seen',
     authorization_deactivation: 'unknown',
@@ -210,6 +217,20 @@ test('what answers show of waiting, chains and giving up is seen', async () => {
   });
   await sql`select acme.cancel(${id})`;
   await world.reach(id, 'cancelled');
-  expect(await supports(sql, 'ca')).toMatchObject({ authorization_deactivation: 'yes seen' });
+  expect(await supports(sql, 'ca')).toMatchObject({
+    authorization_deactivation: 'yes seen',
+    key_change: 'yes directory',
+    account_deactivation: 'unknown',
+  });
+  await sql`select acme.roll_over_key('main')`;
+  await until(async () => (await supports(sql, 'ca'))['key_change'] === 'yes seen', {
+    what: 'a roll-over was seen',
+    timeoutMs: 30_000,
+  });
+  await sql`select acme.deactivate_account('main')`;
+  await until(async () => (await supports(sql, 'ca'))['account_deactivation'] === 'yes seen', {
+    what: 'the end of an account was seen',
+    timeoutMs: 30_000,
+  });
   expect(ca.count('newAccount')).toBe(1);
 });

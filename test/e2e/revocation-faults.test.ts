@@ -66,6 +66,10 @@ describe('an account that may not revoke', () => {
       select a.name from acme.event e join acme.account a on a.id = e.account_id
        where e.event = 'certificate_revoked'`;
     expect(event).toEqual({ name: 'second' });
+    const [feature] = await world.sql<{ support: string; how: string }[]>`
+      select support, how from acme.server_feature
+       where server = 'ca' and feature = 'revocation_by_other_account'`;
+    expect(feature).toEqual({ support: 'yes', how: 'seen' });
   });
 
   test('leaves the certificate waiting, with a sentence that names the way by its key', async () => {

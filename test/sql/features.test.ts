@@ -123,6 +123,11 @@ test('a yes that was seen stands for a day against a no, what was read or tried 
   expect(await supports()).toContainEqual({ how: 'seen', support: 'no' });
 });
 
+test('what is said twice at once is as it was said last', async () => {
+  await store('tried', [fact('no', 'first'), fact('yes', 'second'), fact('yes', 'third')]);
+  expect(await feature('renewal_info')).toMatchObject({ support: 'yes', source: 'third' });
+});
+
 test('what is no feature, and a value too long to keep, are dropped; the rest is kept', async () => {
   await store('directory', [
     { feature: 'free_beer', support: 'yes', source: 'the directory' },
