@@ -94,7 +94,7 @@ function testsOf(
 
 async function importersByName(): Promise<ReadonlyMap<string, string[]>> {
   const found = new Map<string, string[]>();
-  for (const folder of ['test', 'examples']) {
+  for (const folder of FOLDERS) {
     const files = await readdir(join(ROOT, folder), { recursive: true });
     for (const file of files.filter((each) => each.endsWith('.ts')).sort()) {
       const path = `${folder}/${file}`;
@@ -106,8 +106,11 @@ async function importersByName(): Promise<ReadonlyMap<string, string[]>> {
   return found;
 }
 
-/** The library's own tests, then its examples, then the others, and what they are made with. */
-const NEARNESS = [/^test\/acme\/.*\.test\.ts$/, /^examples/, /^test\/acme/, /\.test\.ts$/, /./];
+/** Where tests of the library are, its own first; those of other parts of pgacme come and go. */
+const FOLDERS = ['test/acme', 'examples', 'test/helpers-tests'];
+
+/** The library's own tests, its examples, then what tests are made with, and their tests. */
+const NEARNESS = [/^test\/acme\/.*\.test\.ts$/, /^examples/, /^test\/acme/, /./];
 
 function rank(path: string): number {
   return NEARNESS.findIndex((pattern) => pattern.test(path));
