@@ -23,7 +23,7 @@ const layer = (folder, forbidden) => ({
 });
 
 export default tseslint.config(
-  { ignores: ['dist/', 'dist-bench/', 'node_modules/', '.pgacme/'] },
+  { ignores: ['dist/', 'dist-bench/', 'dist-examples/', 'node_modules/', '.pgacme/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   ...tseslint.configs.recommendedTypeChecked,
   {
@@ -54,6 +54,7 @@ export default tseslint.config(
   layer('db', ['acme', 'solver', 'tasks', 'quickstart', 'cli', 'worker']),
   layer('solver', ['acme', 'tasks', 'quickstart', 'cli', 'worker']),
   layer('tasks', ['quickstart', 'cli', 'worker']),
+  { files: ['examples/**/*.ts'], rules: { 'no-console': 'off' } },
   {
     files: ['**/*.js', '**/*.mjs'],
     ...tseslint.configs.disableTypeChecked,

@@ -7,7 +7,7 @@ import { isObject } from './problem.ts';
 import type { Server } from './server.ts';
 import { isPlain, jsonbSafe, type JsonObject } from './text.ts';
 
-/** A registered account: what signs every request but newAccount. */
+/** A registered account: what signs every request but newAccount (RFC 8555 §6.2). */
 export interface Account {
   server: Server;
   /** The account URL, which is its identity. */
@@ -27,7 +27,7 @@ export interface AccountResource {
   externalAccountBinding?: JsonObject;
 }
 
-/** What newAccount asks for. */
+/** What newAccount asks for (RFC 8555 §7.3). */
 export interface AccountRequest {
   /** `mailto:` URLs. */
   contact?: readonly string[];

@@ -12,7 +12,7 @@ export interface HttpAnswer {
   body: Buffer;
 }
 
-/** A resource that the CA answered with, and how long it asks to wait before the next look. */
+/** A resource that the CA answered with (RFC 8555 §7.1), and how long it asks to wait before the next look. */
 export interface Answer<T> {
   value: T;
   /** Milliseconds from now, whole, 0 to one day; absent where the answer has no Retry-After. */

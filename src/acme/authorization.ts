@@ -4,10 +4,18 @@ import { type Challenge, challengesOf } from './challenge.ts';
 import { type Identifier, identifier, listMember, oneOf, optionalTime } from './guards.ts';
 import type { Call } from './http.ts';
 
-const STATUSES = ['pending', 'valid', 'invalid', 'deactivated', 'expired', 'revoked'] as const;
-
 /** The status of an authorization (RFC 8555 §7.1.6). */
-export type AuthorizationStatus = (typeof STATUSES)[number];
+export type AuthorizationStatus =
+  'pending' | 'valid' | 'invalid' | 'deactivated' | 'expired' | 'revoked';
+
+const STATUSES: readonly AuthorizationStatus[] = [
+  'pending',
+  'valid',
+  'invalid',
+  'deactivated',
+  'expired',
+  'revoked',
+];
 
 /** An authorization (RFC 8555 §7.1.4). */
 export interface Authorization {

@@ -1,6 +1,6 @@
 import { AcmeError } from './problem.ts';
 
-/** What a CAA record shall allow. */
+/** What a CAA record shall allow (RFC 8659 §4.2, RFC 8657 §3, §4). */
 export interface CaaAllowance {
   /** The CA's own name, one of the directory's `caaIdentities`. */
   issuer: string;

@@ -44,7 +44,7 @@ export interface TlsAlpn01Response {
  * How to answer tls-alpn-01 for a name (RFC 8737 §3) or an address (RFC 8738 §6): what the certificate
  * and the handshake have to show.
  */
-export function tlsAlpn01Response(
+export function tlsAlpn01(
   { type, value }: Identifier,
   keyAuthorization: string,
 ): TlsAlpn01Response {

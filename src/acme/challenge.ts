@@ -13,12 +13,12 @@ import { isToken } from './key.ts';
 import { isObject, type ProblemDocument } from './problem.ts';
 import { isPlain, type JsonObject } from './text.ts';
 
-const STATUSES = ['pending', 'processing', 'valid', 'invalid'] as const;
+/** The status of a challenge (RFC 8555 §7.1.6). */
+export type ChallengeStatus = 'pending' | 'processing' | 'valid' | 'invalid';
+
+const STATUSES: readonly ChallengeStatus[] = ['pending', 'processing', 'valid', 'invalid'];
 const MAX_TYPE = 100;
 const WITH_TOKEN = new Set(['http-01', 'dns-01', 'tls-alpn-01', 'dns-account-01']);
-
-/** The status of a challenge (RFC 8555 §7.1.6). */
-export type ChallengeStatus = (typeof STATUSES)[number];
 
 /** A challenge (RFC 8555 §7.1.5, §8), of a type that this library need not know. */
 export interface Challenge {

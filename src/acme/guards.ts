@@ -2,7 +2,7 @@ import { badAnswer } from './answer.ts';
 import { isObject, type ProblemDocument, problemDocument } from './problem.ts';
 import { isPlain, type JsonObject } from './text.ts';
 
-/** An identifier of an order or authorization (RFC 8555 §9.7.7, RFC 8738). */
+/** An identifier of an order or authorization (RFC 8555 §9.7.7, RFC 8738 §3). */
 export interface Identifier {
   type: 'dns' | 'ip' | (string & {});
   value: string;

@@ -9,7 +9,7 @@ import { printable } from './text.ts';
 const MAX_BODY = 1_048_576;
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** Common options of every remote call. */
+/** Common options of every remote call: the bounds of its HTTP requests (RFC 8555 §6.1). */
 export interface Call {
   /** Aborts the call: ERR_ACME_ABORTED. */
   signal?: AbortSignal;

@@ -1,6 +1,9 @@
 /**
- * The ACME protocol (RFC 8555), from the client's side and step by step: every function is one request,
- * nothing sleeps and nothing is retried but a refused nonce. It knows no database and no files.
+ * The ACME protocol (RFC 8555), from the client's side and step by step: a function that takes an account or
+ * a server is one request, `listOrders` one for each page. Nothing sleeps, and nothing is retried but a
+ * refused nonce. It knows no database and no files.
+ *
+ * @packageDocumentation
  */
 export {
   type Account,
@@ -28,7 +31,7 @@ export {
   dns01Value,
   dnsAccount01Name,
   http01Path,
-  tlsAlpn01Response,
+  tlsAlpn01,
   type TlsAlpn01Response,
 } from './challenge-response.ts';
 export { contactProblem } from './contact.ts';

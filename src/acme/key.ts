@@ -19,7 +19,7 @@ const HASHES: Readonly<Record<KeyAlgorithm, string>> = {
 };
 
 /**
- * An account key, ready to sign. `importAccountKey` makes one of a JWK; a key that lives elsewhere (a
+ * An account key (RFC 8555 §6.2), ready to sign. `importAccountKey` makes one of a JWK; a key that lives elsewhere (a
  * KMS, an HSM) is an object of this shape whose `sign` asks there.
  */
 export interface AccountKey {
@@ -42,7 +42,7 @@ export async function generateAccountKey(
   return { ...(await importAccountKey(privateJwk)), privateJwk };
 }
 
-/** Imports a private JWK (RFC 7517); throws AcmeError ERR_ACME_KEY for one that cannot sign for us. */
+/** Imports a private JWK (RFC 7517 §4, RFC 7518 §6); throws AcmeError ERR_ACME_KEY for one that cannot sign for us. */
 export async function importAccountKey(privateJwk: JWK): Promise<AccountKey> {
   const alg = algorithmOf(privateJwk);
   const publicJwk = publicMembers(privateJwk);

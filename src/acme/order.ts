@@ -22,10 +22,10 @@ import type { Call } from './http.ts';
 import type { ProblemDocument } from './problem.ts';
 import type { JsonObject } from './text.ts';
 
-const STATUSES = ['pending', 'ready', 'processing', 'valid', 'invalid'] as const;
-
 /** The status of an order (RFC 8555 §7.1.6). */
-export type OrderStatus = (typeof STATUSES)[number];
+export type OrderStatus = 'pending' | 'ready' | 'processing' | 'valid' | 'invalid';
+
+const STATUSES: readonly OrderStatus[] = ['pending', 'ready', 'processing', 'valid', 'invalid'];
 
 /** An order (RFC 8555 §7.1.3; `profile` draft-ietf-acme-profiles). Times are RFC 3339. */
 export interface Order {
@@ -47,7 +47,7 @@ export interface Order {
   replaces?: string;
 }
 
-/** What newOrder asks for. */
+/** What newOrder asks for (RFC 8555 §7.4, RFC 9773 §5, draft-ietf-acme-profiles). */
 export interface OrderRequest {
   identifiers: readonly Identifier[];
   /** One that the directory lists (draft-ietf-acme-profiles). */

@@ -3,7 +3,7 @@ import { isPlain, jsonbSafe, type JsonObject, printable } from './text.ts';
 const URN = 'urn:ietf:params:acme:error:';
 const MAX_SUBPROBLEMS = 200;
 
-/** The base of all errors of this library; `code` is stable. */
+/** The base of all errors of this library, those that a CA sends (RFC 8555 §6.7) included; `code` is stable. */
 export class AcmeError extends Error {
   readonly code: string;
   override name = 'AcmeError';
@@ -14,7 +14,7 @@ export class AcmeError extends Error {
   }
 }
 
-/** What went wrong with the remote where it did not answer with a problem document. */
+/** What went wrong with the remote where it did not answer with a problem document (RFC 8555 §6.7). */
 export type TroubleCode =
   | 'ERR_ACME_NETWORK'
   | 'ERR_ACME_TIMEOUT'
@@ -39,7 +39,7 @@ export interface TroubleFacts {
 }
 
 /**
- * Remote trouble: no answer, or none that ACME allows. `status`, `contentType` and `excerpt` (200
+ * Remote trouble: no answer, or none that ACME allows (RFC 8555 §6, §6.7). `status`, `contentType` and `excerpt` (200
  * printable characters of the body) tell what came, `retryAfterMs` how long the remote asks to wait.
  */
 export class AcmeTrouble extends AcmeError {
@@ -50,6 +50,7 @@ export class AcmeTrouble extends AcmeError {
   readonly retryAfterMs?: number;
   override name = 'AcmeTrouble';
 
+  /** @internal */
   constructor(code: TroubleCode, message: string, facts: TroubleFacts = {}) {
     super(code, message, facts.cause === undefined ? undefined : { cause: facts.cause });
     if (facts.status !== undefined) this.status = facts.status;
@@ -67,7 +68,7 @@ export interface Subproblem {
 }
 
 /**
- * A problem document (RFC 9457, RFC 8555 §6.7). `type` is the short name (`rateLimited`) where the URN
+ * A problem document (RFC 9457 §3, RFC 8555 §6.7). `type` is the short name (`rateLimited`) where the URN
  * is ACME's, else the whole URI or `about:blank`; texts are printable; `document` is the object as it
  * came, fit for jsonb.
  */
@@ -152,6 +153,7 @@ export class AcmeProblem extends AcmeError implements ProblemDocument {
   readonly location?: string;
   override name = 'AcmeProblem';
 
+  /** @internal */
   constructor(problem: ProblemDocument, facts: ProblemFacts) {
     const { type, detail, instance, algorithms } = problem;
     super(

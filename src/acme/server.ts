@@ -13,7 +13,7 @@ import { printable } from './text.ts';
 const DAY_MS = 86_400_000;
 const MAX_BAD_NONCES = 10;
 
-/** How to reach an ACME server. */
+/** How to reach an ACME server (RFC 8555 §6.1, §7.1.1). */
 export interface ServerOptions {
   directoryUrl: string;
   /** PEM certificates to trust for this server only, besides Node's roots. */
@@ -29,9 +29,9 @@ export interface ServerOptions {
 }
 
 /**
- * An ACME server: its directory, its nonces and the connections to it. Make one for each server in a
- * process and share it. Making one does no I/O and does not fail; what is wrong with the options shows
- * in the first call.
+ * An ACME server: its directory (RFC 8555 §7.1.1), its nonces (§6.5) and the connections to it (§6.1). Make
+ * one for each server in a process and share it. Making one does no I/O and does not fail; what is wrong
+ * with the options shows in the first call.
  */
 export class Server {
   readonly directoryUrl: string;

@@ -1,4 +1,4 @@
-/** A JSON object as the CA sent it: members of unknown type. */
+/** A JSON object (RFC 8259 §4) as the CA sent it: members of unknown type. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 // Control (also escape and NUL), format (also bidirectional marks and zero width), lone surrogates,
@@ -11,8 +11,9 @@ const UNSTORABLE = /[\0\p{Cs}]/gu;
 const MAX_DEPTH = 32;
 
 /**
- * Remote text made fit for a terminal, a log or a reason column: control, escape and bidirectional
- * characters removed, white space folded, at most `max` characters (cut with an ellipsis).
+ * Remote text, such as the detail of a problem (RFC 8555 §6.7), made fit for a terminal, a log or a reason:
+ * control, escape and bidirectional characters removed, white space folded, at most `max` characters (cut
+ * with an ellipsis).
  */
 export function printable(text: string, max: number): string {
   // A bound on the work: what is beyond four times the wanted length cannot matter.
@@ -31,7 +32,7 @@ export function isPlain(text: string, max: number): boolean {
 }
 
 /**
- * A copy of a JSON object that PostgreSQL's jsonb takes: NUL and lone surrogates in names and texts
+ * A copy of a JSON object that PostgreSQL's jsonb takes (see RFC 8259 §8.2): NUL and lone surrogates in names and texts
  * become visible text such as `\u0000`, and what is nested deeper than 32 levels an ellipsis.
  */
 export function jsonbSafe(object: JsonObject): JsonObject {

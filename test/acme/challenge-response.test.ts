@@ -7,7 +7,7 @@ import {
   dnsAccount01Name,
   http01Path,
   reverseName,
-  tlsAlpn01Response,
+  tlsAlpn01,
 } from '../../src/acme/index.ts';
 
 // The token of RFC 8555 §8.3 and the thumbprint of RFC 7638 §3.1; the digest was made by openssl.
@@ -35,7 +35,7 @@ test('dns-account-01 has the label of the draft', () => {
 
 test('tls-alpn-01 has the digest as an OCTET STRING in a critical extension (RFC 8737 §3)', () => {
   const identifier = { type: 'dns', value: 'www.example.org' };
-  const response = tlsAlpn01Response(identifier, KEY_AUTHORIZATION);
+  const response = tlsAlpn01(identifier, KEY_AUTHORIZATION);
   expect(response).toMatchObject({
     protocol: 'acme-tls/1',
     serverName: 'www.example.org',
@@ -52,7 +52,7 @@ test.each([
 ])('tls-alpn-01 for %s asks for the reverse name (RFC 8738 §6)', (value, name) => {
   expect(reverseName(value)).toBe(name);
   const identifier = { type: 'ip', value };
-  const response = tlsAlpn01Response(identifier, KEY_AUTHORIZATION);
+  const response = tlsAlpn01(identifier, KEY_AUTHORIZATION);
   expect(response).toMatchObject({ serverName: name, identifier });
 });
 

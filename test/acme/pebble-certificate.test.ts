@@ -8,7 +8,7 @@ import {
   newOrder,
   revokeCertificate,
 } from '../../src/acme/index.ts';
-import { pebbleForTests } from '../helpers/pebble.ts';
+import { pebbleForTests, pebbleOfThisRelease } from '../helpers/pebble.ts';
 import { freshName, issue, join, prove, serverOf } from './helpers/pebble-ca.ts';
 
 const dns = (value: string) => ({ type: 'dns', value });
@@ -83,6 +83,21 @@ test('pre-authorization, which Pebble does not have, fails with a sentence', asy
     code: 'ERR_ACME_UNSUPPORTED',
     message: `The directory ${pebble.directoryUrl} has no newAuthz; this CA does not offer it.`,
   });
+});
+
+test('renewal information, which an old Pebble does not have, is told apart from an outage', async () => {
+  const binaries = await pebbleOfThisRelease();
+  if (binaries === undefined) throw new Error('There is no apt-get to fetch this Pebble with.');
+  const pebble = await pebbleForTests({ binaries });
+  const account = await join(serverOf(pebble));
+  const { der } = await issue(pebble, account);
+  const asked = getRenewalInfo(account.server, certificateId(der));
+  if (pebble.version === '2.4') {
+    await expect(asked).rejects.toMatchObject({ code: 'ERR_ACME_UNSUPPORTED' });
+  } else {
+    expect((await asked).value.suggestedWindow).toBeDefined();
+  }
+  await revokeCertificate(account, der, 4);
 });
 
 test('a wildcard and its base are proved by two values of one TXT name', async () => {

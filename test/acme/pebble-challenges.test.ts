@@ -13,7 +13,7 @@ import {
   type Identifier,
   keyAuthorization,
   newOrder,
-  tlsAlpn01Response,
+  tlsAlpn01,
 } from '../../src/acme/index.ts';
 import { pebbleForTests } from '../helpers/pebble.ts';
 import { until } from '../helpers/until.ts';
@@ -76,7 +76,7 @@ test.each(['name', 'address'])('tls-alpn-01 proves a %s by its certificate', asy
   const identifier =
     what === 'name' ? { type: 'dns', value: freshName() } : { type: 'ip', value: '127.0.0.1' };
   await proved(account, identifier, 'tls-alpn-01', (text) =>
-    tlsAlpnResponder(pebble.tlsPort, tlsAlpn01Response(identifier, text)),
+    tlsAlpnResponder(pebble.tlsPort, tlsAlpn01(identifier, text)),
   );
 });
 

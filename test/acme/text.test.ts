@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { isPlain, jsonbSafe, printable } from '../../src/acme/text.ts';
+import { jsonbSafe, printable } from '../../src/acme/index.ts';
+import { isPlain } from '../../src/acme/text.ts';
 
 test('printable text has no control, escape or bidirectional characters', () => {
   expect(printable('a\u001b[31mred\u0007\u0000 \u202eb\u2066c\u200f\u200b\n\td\ud800', 100)).toBe(
