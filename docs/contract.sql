@@ -107,7 +107,7 @@ comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an 
 comment on column acme.csr.preferred_chain is 'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
 comment on column acme.csr.validity is 'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 comment on column acme.csr.chain_pem is 'The certificate that another client ordered for this CSR, and its issuers: it is adopted in place of ordering one. Only on its way in: null when read.';
-grant insert (chain_pem), update (cancel_reason) on acme.csr to acme_admin;
+grant insert (chain_pem), update (account, cancel_reason) on acme.csr to acme_admin;
 grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, preferred_chain, validity) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 alter table acme.csr enable row level security;
@@ -560,6 +560,10 @@ grant execute on function acme.pause(text,text,text) to acme_admin;
 create function acme.renew(csr bigint, reason text DEFAULT NULL::text) returns void volatile security invoker;
 comment on function acme.renew(bigint,text) is 'Orders a new certificate for this csr now. The present one is served until the new one is there.';
 grant execute on function acme.renew(bigint,text) to acme_app;
+
+create function acme.replace_account(old text, new text) returns bigint volatile security invoker;
+comment on function acme.replace_account(text,text) is 'Moves the csrs of an account, such as one whose key is lost, to another account of the same server, which proves control of their names anew when it renews them; returns how many.';
+grant execute on function acme.replace_account(text,text) to acme_admin;
 
 create function acme.request(pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text, profile text DEFAULT NULL::text, on_duplicate text DEFAULT 'return'::text) returns acme.csr volatile security invoker;
 comment on function acme.request(text,text,text,text,text) is 'Inserts a CSR and returns its row. The same CSR again: return gives the existing row, renew also orders a new certificate, refuse raises.';
