@@ -8,15 +8,26 @@ export const commonFlags: Readonly<Record<string, string>> = {
   verbose: 'show the stack of an error, too',
 };
 
+const LINE = 110;
+
 /** The one line that says how pgacme, or one of its commands, is called. */
 export function usageLine(command?: Command): string {
   if (command === undefined) return 'Usage: pgacme COMMAND [OPTION]... (pgacme --help lists them)';
   const args = (command.args ?? []).map((arg) => ` ${arg}`);
-  const options = Object.entries(command.options ?? {}).map(([name, { value, isRequired }]) =>
-    isRequired === true ? ` --${name} ${value}` : ` [--${name} ${value}]`,
+  const options = Object.entries(command.options ?? {});
+  const needed = options.flatMap(([name, { value, isRequired }]) =>
+    isRequired === true ? [` --${name} ${value}`] : [],
   );
-  const flags = Object.keys(command.flags).map((flag) => ` [--${flag}]`);
-  return `Usage: pgacme ${[command.name, ...args, ...options, ...flags].join('')} [--verbose]`;
+  const optional = [
+    ...options.flatMap(([name, { value, isRequired }]) =>
+      isRequired === true ? [] : [` [--${name} ${value}]`],
+    ),
+    ...Object.keys(command.flags).map((flag) => ` [--${flag}]`),
+  ];
+  const line = (rest: string[]) =>
+    `Usage: pgacme ${[command.name, ...args, ...needed, ...rest].join('')} [--verbose]`;
+  // What does not fit a line is told below it.
+  return line(optional).length <= LINE ? line(optional) : line([' [OPTION]...']);
 }
 
 /** What `pgacme --help` prints. */
