@@ -146,7 +146,7 @@ end
 $$;
 comment on function acme_private.unseen_requests() is 'Requests of applications that no worker has seen for too long.';
 
--- reconcile and tidy come again by themselves: theirs count only while the last run is the one that failed.
+-- reconcile, tidy and features come again by themselves: theirs count only while the last run is the one that failed.
 create or replace function acme_private.failed_jobs() returns table (id bigint, task text, kind text, row_id bigint, failed_at timestamptz)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -158,7 +158,7 @@ begin
     join worker_schema._private_tasks t on t.id = j.task_id
    where j.attempts >= j.max_attempts
      and j.locked_at is null
-     and (t.identifier not in ('reconcile', 'tidy') or j.updated_at > now() - interval '2 minutes');
+     and (t.identifier not in ('reconcile', 'tidy', 'features') or j.updated_at > now() - interval '2 minutes');
 end
 $$;
 comment on function acme_private.failed_jobs() is 'The jobs that the queue will not try again.';

@@ -400,7 +400,7 @@ test('jobs that the queue gave up; of what comes again each minute only the last
   await sql`
     select acme_worker.add_job(t, p::json, max_attempts := 1)
       from (values ('finalize', '{"kind": "order", "id": 7}'), ('attend', '{"kind": "csr", "id": 5}'),
-                   ('reconcile', '{}'), ('tidy', '{}')) j (t, p)`;
+                   ('reconcile', '{}'), ('tidy', '{}'), ('features', '{}')) j (t, p)`;
   expect(await look()).toEqual([]);
   await sql`update acme_worker._private_jobs set attempts = 1`;
   await sql`
