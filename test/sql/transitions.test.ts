@@ -174,10 +174,10 @@ test('a row that a worker holds wakes nobody: its commit says what follows', asy
 });
 
 test('the refusal says where the rules are', async () => {
-  const error = await refusal(shop.sql`update acme_private.csr_state set state = 'issued'`);
+  const error = await refusal(shop.sql`update acme_private.csr_state set state = 'renewing'`);
   expect(error).toMatchObject({
     code: '23514',
-    message: 'csr cannot go from received to issued',
+    message: 'csr cannot go from received to renewing',
     hint: 'See acme_private.transition and docs/state-machine.md.',
   });
 });
