@@ -31,8 +31,8 @@ begin
     raise exception 'There is no account %.', quote_nullable(p_name)
       using errcode = 'no_data_found', hint = 'See acme.account_status.';
   end if;
-  -- Only where there is something to export.
-  if v_account ->> 'jwe' is not null then
+  -- Only where there is something that can be exported: a sealed key, and one that stays.
+  if acme_private.jwe_header(v_account ->> 'jwe') is not null and not (v_account ->> 'is_rolling_over')::boolean then
     perform acme_private.note('account_exported', null, p_account => v_id,
                               p_detail => jsonb_build_object('thumbprint', v_account ->> 'thumbprint', 'by', session_user));
   end if;

@@ -89,8 +89,9 @@ test(
     onTestFinished(() => removeFolder(root));
     const certbot = await client('certbot', pebble, join(root, 'certbot'));
     const lego = await client('lego', pebble, join(root, 'lego'));
-    if (certbot === undefined || lego === undefined)
-      {return skip('certbot or lego is not installed');}
+    if (certbot === undefined || lego === undefined) {
+      return skip('certbot or lego is not installed');
+    }
     const [both, single] = [[freshName('both'), freshName('both')].sort(), freshName('single')];
     await certbot.register('');
     await certbot.order(both);

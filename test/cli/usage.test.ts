@@ -65,7 +65,11 @@ test('what is used wrongly ends with 2, a sentence and the usage line on stderr'
       'Usage: pgacme quickstart [--once]',
     ],
     [['--drop'], 'pgacme does not understand "--drop".', 'Usage: pgacme COMMAND'],
-    [['account'], 'pgacme account needs one of: create, export, import, reseal', 'Usage: pgacme COMMAND'],
+    [
+      ['account'],
+      'pgacme account needs one of: create, export, import, reseal',
+      'Usage: pgacme COMMAND',
+    ],
     [['account', 'drop'], 'There is no command "account drop".', 'Usage: pgacme COMMAND'],
     [
       ['account', 'create'],

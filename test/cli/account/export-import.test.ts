@@ -123,7 +123,7 @@ test('an account that was registered here goes on in another database, under ano
   ).toEqual([{ count: 0 }]);
 }, 120_000);
 
-test('an account that is not registered or unknown is not exported, and no file is left', async () => {
+test('an account that is not registered, unknown, rolling over or held elsewhere is not exported, and no file is left', async () => {
   const to = await target();
   const { sql } = to.database;
   await sql`insert into acme.server (name, directory_url) values ('ca', 'https://ca.example.org/dir')`;
@@ -140,9 +140,25 @@ test('an account that is not registered or unknown is not exported, and no file 
     expect(stderr).toMatch(sentence);
     await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
   }
-  expect(await sql`select count(*)::int from acme.event where event = 'account_exported'`).toEqual([
-    { count: 0 },
-  ]);
+  // As a key that a KMS holds is stored, and as a roll-over under way looks.
+  await sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    await tx`update acme_private.account_state set state = 'valid', url = 'https://ca.example.org/acct/1'`;
+    await tx`
+      insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256)
+      select id, 'kms:1', 'a', 'a' from acme.account`;
+  });
+  const elsewhere = await to.run('account', 'export', 'main', ...options);
+  expect(elsewhere.stderr).toContain('is not in the database (a KMS or HSM holds it)');
+  await sql`
+    insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256, state)
+    select id, 'kms:2', 'b', 'b', 'pending' from acme.account`;
+  const rolling = await to.run('account', 'export', 'main', ...options);
+  expect(await sql`select event from acme.event where event = 'account_exported'`).toEqual([]);
+  expect(rolling.stderr).toContain(
+    'is rolling over its key, and the file would hold one that is dead soon',
+  );
+  await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
 test('only a member of acme_owner takes accounts out or in', async () => {
