@@ -598,7 +598,7 @@ comment on function acme.version() is 'The version of this SQL contract. A worke
 grant execute on function acme.version() to acme_app, acme_reader, acme_responder, acme_worker;
 
 create function acme.wait(csr bigint, timeout interval DEFAULT '00:01:00'::interval) returns acme.csr_status volatile security invoker;
-comment on function acme.wait(bigint,interval) is 'Waits until this csr is issued, or cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';
+comment on function acme.wait(bigint,interval) is 'Waits until this csr is issued, its certificate revoked where that was asked for, or it cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';
 grant execute on function acme.wait(bigint,interval) to acme_app;
 
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.

@@ -150,6 +150,8 @@ select s.csr_id as id,
              -- How the revocation of its certificate goes, or why it was refused.
              when s.state in ('issued', 'cancelled') and (k.state = 'revoking' or k.reason_code is not null) then
                coalesce(k.reason_code, 'revoking')
+             when s.state in ('issued', 'cancelled') and k.revoked_at is null
+                  and k.id in (select q.certificate_id from acme.revocation_request q where not q.after_replacement) then 'revoking'
              when s.state = 'issued' then null
              else s.reason_code
            end as code

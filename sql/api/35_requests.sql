@@ -119,7 +119,8 @@ begin
     end if;
     select s.* into v_row from acme.csr_status s where s.id = wait.csr;
     exit when not v_row.has_pending_request
-          and v_row.state in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person', 'needs_new_csr');
+          and v_row.state in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person', 'needs_new_csr')
+          and v_row.reason_code is distinct from 'revoking';
     exit when clock_timestamp() >= v_end;
     perform pg_sleep(least(v_pause, greatest(extract(epoch from v_end - clock_timestamp()), 0)));
     v_pause := least(v_pause * 1.5, 0.5);
@@ -128,7 +129,7 @@ begin
 end
 $$;
 comment on function acme.wait(bigint, interval) is
-  'Waits until this csr is issued, or cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';
+  'Waits until this csr is issued, its certificate revoked where that was asked for, or it cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';
 
 create or replace function acme.explain(csr bigint) returns text
 language plpgsql stable

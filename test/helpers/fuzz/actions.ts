@@ -34,6 +34,7 @@ const MOVES: Record<Actor, Record<string, number>> = {
     retry: 4,
     renew: 3,
     cancel: 1,
+    revoke: 2,
     edit: 1,
     publish: 3,
     takeBack: 1,
@@ -92,7 +93,8 @@ export async function perform(
     case 'dispatch':
       return dispatch(world, worker, null, c % 3, SUCCESS);
     case 'claim': {
-      const kind = (['order', 'authorization', 'account'] as const)[b % 3] ?? 'order';
+      const kinds = ['order', 'authorization', 'account', 'certificate'] as const;
+      const kind = kinds[b % 4] ?? 'order';
       return start(world, worker, 'claim', kind, await pick(world, kind, a), c);
     }
     case 'attend':
@@ -143,7 +145,7 @@ async function start(
   world: World,
   worker: FuzzWorker,
   task: string,
-  kind: 'order' | 'authorization' | 'account' | 'csr' | undefined,
+  kind: 'order' | 'authorization' | 'account' | 'certificate' | 'csr' | undefined,
   id: number,
   c: number,
 ): Promise<string> {
@@ -175,7 +177,7 @@ async function pauseOrResume(sql: postgres.Sql, what: string, b: number): Promis
 }
 
 /** SQLSTATEs of refusals that an application has to expect: a duplicate, an unknown or ended csr. */
-const REFUSALS = ['23505', 'P0002', 'P0001', '40001'];
+const REFUSALS = ['23505', 'P0002', 'P0001', '40001', '55000'];
 
 async function application(
   world: World,
@@ -247,6 +249,9 @@ async function request(
     case 'cancel':
       await sql`select acme.cancel(${csr.id})`;
       break;
+    case 'revoke':
+      await revoke(sql, csr.id, c === 7 && b < 25 ? 'keyCompromise' : 'superseded', c);
+      break;
     case 'edit':
       await sql`
         update acme.csr set renewal = ${c % 2 === 0 ? 'off' : 'reuse'}, priority = ${c}
@@ -256,6 +261,16 @@ async function request(
   return `${what} csr ${csr.id}`;
 }
 
+/** Its csr with it, after a replacement, or one certificate alone, which may be an old one. */
+async function revoke(sql: postgres.Sql, csr: string, reason: string, c: number): Promise<void> {
+  if (c % 2 === 0) await sql`select acme.revoke(${csr}, ${reason}, ${c % 4 === 0})`;
+  else {
+    await sql`
+      select acme.revoke_certificate(id, ${reason})
+        from (select id from acme.certificate order by id desc offset ${c} limit 1) k`;
+  }
+}
+
 async function pick(world: World, kind: string, nth: number): Promise<number> {
   const { sql } = world;
   const [row] = await sql.unsafe<{ id: number }[]>(
@@ -263,6 +278,7 @@ async function pick(world: World, kind: string, nth: number): Promise<number> {
       csr: `select csr_id::int as id from acme_private.csr_state order by csr_id desc offset $1 limit 1`,
       order: `select id::int from acme_private."order" order by is_live desc, id desc offset $1 limit 1`,
       authorization: `select id::int from acme_private.authorization order by state = 'pending' desc, id desc offset $1 limit 1`,
+      certificate: `select id::int from acme_private.certificate order by state = 'revoking' desc, id desc offset $1 limit 1`,
       account: `select account_id::int as id from acme_private.account_state order by account_id offset $1 % 3 limit 1`,
     }[kind] ?? 'select 0 as id where $1 < 0',
     [nth],

@@ -26,16 +26,18 @@ export async function drain(world: World, worker: FuzzWorker): Promise<void> {
       select count(*)::int as count
         from acme.csr c
         join acme_private.csr_state s on s.csr_id = c.id
-       where s.state not in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person')
+       where s.state not in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person', 'needs_new_csr')
           or s.order_id is not null
-          or c.version <> s.seen_version`;
+          or c.version <> s.seen_version
+          or exists (select from acme_private.certificate k where k.csr_id = s.csr_id and k.state = 'revoking')`;
     if (published.count === 0 && rest.count === 0 && round > 1) return;
   }
   const stuck = await sql<{ text: string }[]>`
     select acme.explain(s.csr_id) || E'\n' || to_jsonb(s)::text as text
       from acme_private.csr_state s
-     where s.state not in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person')
+     where s.state not in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person', 'needs_new_csr')
         or s.order_id is not null
+        or exists (select from acme_private.certificate k where k.csr_id = s.csr_id and k.state = 'revoking')
         or s.seen_version <> (select c.version from acme.csr c where c.id = s.csr_id)`;
   throw new Error(`It never came to rest: ${stuck.map(({ text }) => text).join('\n\n')}`);
 }

@@ -54,15 +54,26 @@ export async function violations(sql: postgres.Sql): Promise<string[]> {
     select format('csr %s has %s current certificates', csr_id, count(*))
       from acme_private.certificate where state = 'current' group by csr_id having count(*) > 1
     union all
-    select format('csr %s refers to certificate %s, the current one is %s', s.csr_id, s.certificate_id, k.id)
+    select format('csr %s refers to certificate %s, and certificate %s is %s', s.csr_id, s.certificate_id, k.id, k.state)
       from acme_private.csr_state s
-      left join acme_private.certificate k on k.csr_id = s.csr_id and k.state = 'current'
-     where s.certificate_id is distinct from k.id
+      join acme_private.certificate k on k.csr_id = s.csr_id
+     where k.state = 'current' and k.id is distinct from s.certificate_id
+        or k.state = 'superseded' and k.id = s.certificate_id
+        or k.id > s.certificate_id
+    union all
+    select format('certificate %s is %s and leased or due', k.id, k.state)
+      from acme_private.certificate k
+     where k.state <> 'revoking' and (k.lease_token is not null or k.next_attempt_at is not null)
+    union all
+    select format('certificate %s is %s and waits for its replacement', k.id, k.state)
+      from acme_private.certificate k
+     where k.state <> 'current' and k.revoke_when_replaced
     union all
     select format('certificate %s is %s, and is looked up by name', k.id, k.state)
       from acme_private.certificate_name n
       join acme_private.certificate k on k.id = n.certificate_id
-     where k.state <> 'current'
+      join acme_private.csr_state s on s.csr_id = k.csr_id
+     where k.state not in ('current', 'revoking') or s.certificate_id <> k.id
     union all
     select format('order %s has two certificates', order_id)
       from acme_private.certificate group by order_id having count(*) > 1
@@ -72,7 +83,7 @@ export async function violations(sql: postgres.Sql): Promise<string[]> {
     union all
     select format('csr %s is %s, without a reason', csr_id, state)
       from acme_private.csr_state
-     where state in ('rejected', 'retrying', 'needs_person', 'failed', 'cancelled')
+     where state in ('rejected', 'retrying', 'needs_person', 'needs_new_csr', 'failed', 'cancelled')
        and (reason is null or reason_code is null)
     union all
     select format('csr %s is queued at no time', csr_id)
@@ -110,6 +121,17 @@ export async function leftovers(sql: postgres.Sql): Promise<string[]> {
       from acme.csr c
       join acme_private.csr_state s on s.csr_id = c.id
      where c.cancel_request is not null and s.state not in ('cancelled', 'rejected')
+    union all
+    select format('certificate %s is still %s', k.id, k.state)
+      from acme_private.certificate k where k.state = 'revoking' or k.lease_token is not null
+    union all
+    select format('the request to revoke certificate %s was not seen', q.certificate_id)
+      from acme.revocation_request q
+    union all
+    select format('csr %s has a blocked key and is %s', s.csr_id, s.state)
+      from acme_private.csr_state s
+      join acme_private.blocked_key b using (spki_sha256)
+     where s.state not in ('needs_new_csr', 'rejected', 'failed', 'cancelled')
     union all
     select format('there is a reminder of a request for csr %s', q.csr_id)
       from acme_private.request q`;
@@ -156,6 +178,8 @@ export async function fingerprint(sql: postgres.Sql): Promise<string> {
             union all select 'key' || x::text from acme_private.account_key x
             union all select 'closure' || x::text from acme_private.closure x
             union all select 'failure' || x::text from acme_private.identifier_failure x
+            union all select 'revocation' || x::text from acme.revocation_request x
+            union all select 'blocked' || x::text from acme_private.blocked_key x
             union all select 'request' || x::text from acme_private.request x
             union all select 'event' || x::text from acme_private.event x
             union all select 'job' || x::text from acme_worker._private_jobs x) a (t)`;

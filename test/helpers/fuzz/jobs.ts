@@ -4,7 +4,7 @@ import type postgres from 'postgres';
 export interface Job {
   id: string;
   task: string;
-  payload: { kind?: 'order' | 'authorization' | 'account' | 'csr'; id?: number };
+  payload: { kind?: 'order' | 'authorization' | 'account' | 'certificate' | 'csr'; id?: number };
 }
 
 /**
