@@ -1,7 +1,13 @@
 /**
  * The ACME protocol (RFC 8555), from the client's side and step by step: a function that takes an account or
- * a server is one request, `listOrders` one for each page. Nothing sleeps, and nothing is retried but a
+ * a server is one request, but `listOrders`, which follows the pages. Nothing sleeps, and nothing is retried but a
  * refused nonce. It knows no database and no files.
+ *
+ * A certificate takes a {@link Server}, a key of {@link generateAccountKey}, {@link newAccount}, and then
+ * {@link newOrder}; for each of its authorizations {@link getAuthorization}, something published, and
+ * {@link answerChallenge}; {@link getOrder} until it is ready, {@link finalizeOrder} with a CSR, getOrder until it
+ * is valid, and {@link downloadCertificate}. What a CA refuses is thrown as {@link AcmeProblem}, what goes wrong
+ * on the way as {@link AcmeTrouble}. Programs to start from are in the folder `examples`.
  *
  * @packageDocumentation
  */

@@ -3,7 +3,12 @@ import { isPlain, jsonbSafe, type JsonObject, printable } from './text.ts';
 const URN = 'urn:ietf:params:acme:error:';
 const MAX_SUBPROBLEMS = 200;
 
-/** The base of all errors of this library, those that a CA sends (RFC 8555 §6.7) included; `code` is stable. */
+/**
+ * The base of all errors of this library, those that a CA sends (RFC 8555 §6.7) included; `code` is stable.
+ * Of its own it has ERR_ACME_KEY (not a key that can sign), ERR_ACME_EAB (not a key of an external account),
+ * ERR_ACME_CERTIFICATE (not a certificate that has an id) and ERR_ACME_CAA (not fit for a CAA record): what
+ * was given is wrong, and nothing was sent.
+ */
 export class AcmeError extends Error {
   readonly code: string;
   override name = 'AcmeError';
@@ -14,7 +19,12 @@ export class AcmeError extends Error {
   }
 }
 
-/** What went wrong with the remote where it did not answer with a problem document (RFC 8555 §6.7). */
+/**
+ * What went wrong with the remote where it did not answer with a problem document (RFC 8555 §6.7). No whole
+ * answer: NETWORK, TIMEOUT, ABORTED by the caller; not sent at all: DEADLINE, FORBIDDEN_URL, UNSUPPORTED (the
+ * directory or account has no such resource). An answer of no use: HTTP (a status of failure without a
+ * problem), REDIRECT, NOT_JSON, TOO_LARGE, BAD_ANSWER (not what RFC 8555 says), NONCE (fresh nonces refused).
+ */
 export type TroubleCode =
   | 'ERR_ACME_NETWORK'
   | 'ERR_ACME_TIMEOUT'
