@@ -84,8 +84,8 @@ async function send(
     await remote('account.key_change', () => changeKey(account, pending, call));
     return undefined;
   } catch (error) {
-    // A limit, or trouble of the server: the same again later.
-    if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) return error;
+    // A limit, or trouble of the server: the same again later. 501 is how step-ca says that it cannot.
+    if (error instanceof AcmeProblem && (isRefusal(error) || error.status === 501)) return error;
     throw error;
   }
 }
@@ -103,9 +103,13 @@ async function isKnown(
       : remote('account.probe_old', () => getAccount({ server, url, key }, call)));
     return true;
   } catch (error) {
-    if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) return false;
+    if (error instanceof AcmeProblem && isRefusal(error)) return false;
     throw error;
   }
+}
+
+function isRefusal({ status }: AcmeProblem): boolean {
+  return status !== 429 && status < 500;
 }
 
 /** null: the lease is gone, so this key must not be used. */
