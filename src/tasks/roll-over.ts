@@ -84,7 +84,7 @@ async function send(
     await remote('account.key_change', () => changeKey(account, pending, call));
     return undefined;
   } catch (error) {
-    // A limit, or trouble of the server: the same again later. 501 is how step-ca says that it cannot.
+    // A limit, or trouble of the server: the same again later; 501 says that it never will.
     if (error instanceof AcmeProblem && (isRefusal(error) || error.status === 501)) return error;
     throw error;
   }
