@@ -264,15 +264,24 @@ as $$
 declare
   v_behind text;
 begin
-  select string_agg(case when r.flush_lsn is null and r.application_name is null
-                         then 'a standby that acme_owner may not look at (grant pg_read_all_stats to acme_owner)'
-                         else coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') end, ', ')
+  select string_agg(b.name, ', ' order by b.name)
     into v_behind
-    from pg_stat_replication r
-   where r.state is distinct from 'backup'
-     and (r.flush_lsn is null or r.flush_lsn < p_position::pg_lsn)
-     and not exists (
-       select from pg_replication_slots l where l.active_pid = r.pid and l.slot_type = 'logical');
+    from (
+      select case when r.flush_lsn is null and r.application_name is null
+                  then 'a standby that acme_owner may not look at (grant pg_read_all_stats to acme_owner)'
+                  else coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') end as name
+        from pg_stat_replication r
+       where r.state is distinct from 'backup'
+         and (r.flush_lsn is null or r.flush_lsn < p_position::pg_lsn)
+         and not exists (
+           select from pg_replication_slots l where l.active_pid = r.pid and l.slot_type = 'logical')
+      union all
+      -- One that is away, and for which the log is kept.
+      select format('the standby of replication slot %s, which is away', l.slot_name)
+        from pg_replication_slots l
+       where l.slot_type = 'physical' and not l.active and not l.temporary
+         and (l.restart_lsn is null or l.restart_lsn < p_position::pg_lsn)
+    ) b;
   return v_behind;
 end
 $$;
