@@ -291,6 +291,61 @@ test('a server that says yes to a new key and does nothing is found out, and the
   expect(rolled).toMatchObject({ state: 'valid', reason_code: null });
 });
 
+test('a key that has an account already is told with the URL of that account, and the old key stays', async () => {
+  const { ca, ...world } = await faultyWorld();
+  const sealed = sealedAccountKeys(await sealingKeys(world.secretKey));
+  const taken = await sealed.make(
+    { account: 'main', origin: new URL(ca.directoryUrl).origin },
+    'ES256',
+  );
+  const server = new Server({ directoryUrl: ca.directoryUrl, caBundle: ca.caPem });
+  const other = await newAccount(server, taken.key, { termsOfServiceAgreed: true });
+  await server.close();
+  let made = 0;
+  await world.worker({
+    accountKeys: {
+      make: (owner, alg) => (++made === 2 ? Promise.resolve(taken) : sealed.make(owner, alg)),
+      open: (owner, stored) => sealed.open(owner, stored),
+    },
+  });
+  const before = await valid(world);
+  await world.sql`select acme.roll_over_key('main')`;
+  const after = await once(world, (row) => row.reason_code === 'key_in_use', 'it is told');
+  expect(after).toMatchObject({ state: 'valid', thumbprint: before.thumbprint });
+  expect(after.reason).toContain(other.url);
+});
+
+test('a key change whose answer is lost is found done by a look with the new key, and sent once', async () => {
+  const { ca, ...world } = await faultyWorld();
+  await world.worker();
+  const before = await valid(world);
+  ca.on('keyChange', { phase: 'after', cut: 'before-headers' });
+  await world.sql`select acme.roll_over_key('main')`;
+  const after = await once(
+    world,
+    (row) => row.state === 'valid' && row.thumbprint !== before.thumbprint,
+    'the key is rolled over',
+  );
+  expect(after.reason_code).toBeNull();
+  expect(ca.count('keyChange')).toBe(1);
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'issued');
+});
+
+test('a server without key roll-over says so, and the account goes on', async () => {
+  const { ca, ...world } = await faultyWorld();
+  ca.on('directory', {
+    rewrite: (json) => ({ ...json, keyChange: undefined }),
+    times: Infinity,
+  });
+  await world.worker();
+  await valid(world);
+  await world.sql`select acme.roll_over_key('main')`;
+  await once(world, (row) => row.reason_code === 'key_change_unsupported', 'it is told');
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'issued');
+});
+
 test('new terms of service hold the account and its csrs, with the URL, until a person agrees', async () => {
   const { ca, ...world } = await faultyWorld();
   await world.worker();
