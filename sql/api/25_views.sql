@@ -168,7 +168,8 @@ select s.csr_id as id,
              when 'server_paused' then format('The server %s is paused: %s', srv.name, srv.pause_reason)
              when 'account_paused' then format('The account %s is paused: %s', acc.name, acc.pause_reason)
              when 'account_not_ready' then format('The account %s is %s%s', acc.name, ast.state,
-               coalesce(': ' || ast.reason, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
+               coalesce(case ast.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
+                                             else ': ' || ast.reason end, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
              when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)
              when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
              when 'limited' then coalesce(l.reason, o.reason, a.reason, k.reason, s.reason)

@@ -251,7 +251,8 @@ begin
   if v_problem is not null then
     raise exception using errcode = 'invalid_parameter_value', message = v_problem;
   end if;
-  if new.eab_hmac is null then
+  -- An insert that meets its own name is refused, or becomes an update (on conflict), which comes here again.
+  if new.eab_hmac is null or tg_op = 'INSERT' and exists (select from acme.account a where a.name = new.name) then
     return new;
   end if;
   -- Whatever it is, it is not repeated: it may be the key itself.

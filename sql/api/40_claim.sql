@@ -180,6 +180,11 @@ begin
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.account_claim(p_id) end;
     when 'certificate' then
+      -- While somebody asks the server, what was asked for since waits: certificate_revoked comes back to it.
+      if exists (select from acme_private.certificate k
+                  where k.id = p_id and k.lease_token is not null and k.lease_until >= v_now) then
+        return null;
+      end if;
       perform acme_private.heed_revocation(p_id);
       update acme_private.certificate k
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),

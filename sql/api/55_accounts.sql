@@ -32,6 +32,7 @@ declare
   c acme.account;
   v_open text;
   v_count int;
+  v_is_new boolean := false;
 begin
   -- Orders are locked before their account.
   perform acme_private.end_parked(p_worker, p_account);
@@ -48,14 +49,22 @@ begin
     if s.thumbprint is null then
       return false;
     end if;
+    v_is_new := true;
   elsif s.state = 'valid' and c.roll_over_request > s.rolled_version then
     update acme_private.account_state
        set state = 'rolling_over', since = v_now, version = version + 1, next_attempt_at = null, attempts = 0,
            reason_code = null, reason = null, updated_at = v_now
      where account_id = p_account;
     perform acme_private.note('account_roll_over_asked', null, p_account => p_account, p_worker => p_worker);
+    v_is_new := true;
   elsif s.state not in ('rolling_over', 'deactivating') then
     return true;
+  end if;
+  if v_is_new then
+    -- A dispatcher that saw the account open may be about to commit its orders: they are counted later.
+    update acme_private.account_state set next_attempt_at = v_now + interval '2 seconds' where account_id = p_account;
+    perform acme_private.enqueue('account', p_account, v_now + interval '2 seconds');
+    return false;
   end if;
   select * into s from acme_private.account_state where account_id = p_account;
   select count(*), string_agg(case when x.place <= 10 then x.text end, ', ' order by x.place)
@@ -116,6 +125,7 @@ begin
 end
 $$;
 
+-- (sent_ms: how long ago the server was sent the pending key first.)
 create or replace function acme_private.account_claim(p_account bigint) returns jsonb
 language plpgsql volatile
 as $$
@@ -126,7 +136,9 @@ begin
       'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', acme_private.account_work(s.account_id),
       'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
       'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url,
-      'is_verification', a.verify_request > s.told_version is true)
+      'is_verification', a.verify_request > s.told_version is true,
+      'sent_ms', (select extract(epoch from acme_private.clock() - k.sent_at) * 1000
+                    from acme_private.account_key k where k.account_id = s.account_id and k.state = 'pending'))
       from acme_private.account_state s
       join acme.account a on a.id = s.account_id
      where s.account_id = p_account);
@@ -250,16 +262,10 @@ $$;
 comment on function acme_private.account_pending_key(bigint, bigint, uuid, text, text, bytea) is
   'Stores the key that an account is to have, sealed, before keyChange. False: the lease is gone, do not send.';
 
--- How far the log is written: everything committed before is in it.
-create or replace function acme_private.log_position() returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select pg_current_wal_insert_lsn()::text $$;
-comment on function acme_private.log_position() is 'How far PostgreSQL''s log is written.';
-
 -- A promoted standby that never got the pending key would hold an account without a key. Logical
 -- replication copies rows elsewhere and is never promoted.
-create or replace function acme_private.standbys_behind(p_position text) returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+create or replace function acme_private.standbys_behind(p_position pg_lsn) returns text
+language plpgsql stable
 as $$
 declare
   v_behind text;
@@ -272,7 +278,7 @@ begin
                   else coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') end as name
         from pg_stat_replication r
        where r.state is distinct from 'backup'
-         and (r.flush_lsn is null or r.flush_lsn < p_position::pg_lsn)
+         and (r.flush_lsn is null or r.flush_lsn < p_position)
          and not exists (
            select from pg_replication_slots l where l.active_pid = r.pid and l.slot_type = 'logical')
       union all
@@ -280,13 +286,40 @@ begin
       select format('the standby of replication slot %s, which is away', l.slot_name)
         from pg_replication_slots l
        where l.slot_type = 'physical' and not l.active and not l.temporary
-         and (l.restart_lsn is null or l.restart_lsn < p_position::pg_lsn)
+         and (l.restart_lsn is null or l.restart_lsn < p_position)
     ) b;
   return v_behind;
 end
 $$;
-comment on function acme_private.standbys_behind(text) is
-  'The standbys that have not written the log up to this position to disk; null: all have.';
+-- May the pending key be sent? null: it may, and counts as sent from now on. Else the standbys that it waits
+-- for: to have the log up to where it was when the key was stored, however much is written since.
+create or replace function acme_private.account_key_ready(p_worker bigint, p_account bigint, p_lease uuid) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_position pg_lsn;
+  v_behind text;
+begin
+  perform acme_private.begin_work(false);
+  perform from acme_private.account_state
+   where account_id = p_account and lease_token = p_lease and state = 'rolling_over'
+     for no key update;
+  if not found then
+    return 'another worker';
+  end if;
+  update acme_private.account_key set position = coalesce(position, pg_current_wal_insert_lsn())
+   where account_id = p_account and state = 'pending'
+  returning position into v_position;
+  v_behind := acme_private.standbys_behind(v_position);
+  if v_behind is null then
+    update acme_private.account_key set sent_at = coalesce(sent_at, acme_private.clock())
+     where account_id = p_account and state = 'pending';
+  end if;
+  return v_behind;
+end
+$$;
+comment on function acme_private.account_key_ready(bigint, bigint, uuid) is
+  'The standbys that the sending of a pending key waits for; null: none, and it counts as sent.';
 
 -- The server knows the new key: what was current is worth nothing any more.
 create or replace function acme_private.account_rolled_over(p_worker bigint, p_account bigint, p_lease uuid) returns void
@@ -341,8 +374,8 @@ begin
   if not found then
     return;
   end if;
-  -- The server may have seen it: never to be used again.
-  update acme_private.account_key set state = 'retired', jwe = null, retired_at = v_now
+  -- The server has seen it: never to be used again, and kept in case the server takes it after all.
+  update acme_private.account_key set state = 'retired', retired_at = v_now
    where account_id = p_account and state = 'pending';
   perform acme_private.note('account_roll_over_refused', null, null, null, p_account, null, p_worker, p_outcome);
   perform acme_private.enqueue('account', p_account);
@@ -387,7 +420,7 @@ begin
   update acme_private.account_state
      set state = 'registering', url = null, version = version + 1, next_attempt_at = null, updated_at = v_now,
          reason_code = 'account_lost', reason = 'The server no longer knew this account; it is registered again with the same key.'
-   where account_id = p_account and state = 'valid'
+   where account_id = p_account and state in ('valid', 'rolling_over')
      and acme_private.account_version(p_account) = p_version;
   if found then
     -- A server that registers and then does not know what it registered is not asked in a circle.
@@ -413,7 +446,7 @@ begin
      set state = 'registering', version = version + 1, next_attempt_at = 'infinity', updated_at = acme_private.clock(),
          reason_code = p_outcome ->> 'code', reason = p_outcome ->> 'text',
          terms_url = coalesce(p_outcome ->> 'terms_url', terms_url), last_problem = nullif(p_outcome -> 'problem', 'null')
-   where account_id = p_account and state = 'valid'
+   where account_id = p_account and state in ('valid', 'rolling_over')
      and acme_private.account_version(p_account) = p_outcome ->> 'account_version';
   if found then
     perform acme_private.note('account_needs_attention', null, null, null, p_account, null, p_worker,

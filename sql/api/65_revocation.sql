@@ -371,6 +371,10 @@ begin
   if found then
     perform acme_private.end_revocation(p_worker, p_certificate, p_account,
       case when p_was_revoked then '{"was_revoked": true}'::jsonb else '{}' end);
+    -- Asked for while the server was asked: a compromised key has to be blocked all the same.
+    if exists (select from acme.revocation_request q where q.certificate_id = p_certificate) then
+      perform acme_private.enqueue('certificate', p_certificate);
+    end if;
   end if;
 end
 $$;
@@ -446,8 +450,11 @@ begin
       using errcode = 'no_data_found', hint = 'See acme.certificate.';
   end if;
   perform acme_private.begin_work(false);
+  -- What was asked for is done with; that a key is compromised is not forgotten with it.
+  if exists (select from acme.revocation_request q where q.certificate_id = p_certificate and q.reason = 'keyCompromise') then
+    v_reason := 'keyCompromise';
+  end if;
   perform acme_private.lock_for_revocation(p_certificate, v_reason = 'keyCompromise');
-  -- What was asked for is done with.
   delete from acme.revocation_request q where q.certificate_id = p_certificate;
   perform acme_private.begin_revocation(p_certificate, v_reason, false, session_user);
   if exists (select from acme_private.certificate c where c.id = p_certificate and c.state = 'revoking') then

@@ -233,7 +233,7 @@ begin
 
   if v_class = 'account_lost' then
     perform acme_private.lose_account(p_worker, v_account, p_outcome ->> 'account_version', v_problem);
-  elsif v_class = 'account_held' and p_kind <> 'account' then
+  elsif v_class = 'account_held' then
     perform acme_private.hold_account(p_worker, v_account, p_outcome);
   end if;
   if p_kind = 'account' then

@@ -34,15 +34,19 @@ update acme_private.account_state s
  where a.id = s.account_id;
 
 -- One current key for each account; while it rolls over also the one that it is to have. What was replaced
--- is known by its hashes alone: a key that was an account's is never one again (RFC 8555 §11.1).
+-- is known by its hashes alone: a key that was an account's is never one again (RFC 8555 §11.1). What a server
+-- was sent and did not take is kept, sealed.
 alter table acme_private.account_key
   drop constraint account_key_pkey,
   add column id bigint generated always as identity primary key,
   add column state text not null default 'current'
     constraint account_key_state_is_known check (state in ('current', 'pending', 'retired')),
   add column retired_at timestamptz,
+  -- Of a pending one: what standbys must have of the log, and since when the server may know it.
+  add column position pg_lsn,
+  add column sent_at timestamptz,
   alter column jwe drop not null,
-  add constraint account_key_in_use_is_kept check ((state = 'retired') = (jwe is null));
+  add constraint account_key_in_use_is_kept check (state = 'retired' or jwe is not null);
 create unique index account_key_current_key on acme_private.account_key (account_id) where state = 'current';
 create unique index account_key_pending_key on acme_private.account_key (account_id) where state = 'pending';
 create index account_key_account_idx on acme_private.account_key (account_id);

@@ -59,6 +59,8 @@ export interface AccountClaim extends Lease {
   step: 'register' | 'update' | 'roll_over' | 'deactivate' | null;
   /** Somebody asked whether the server knows it still. */
   is_verification: boolean;
+  /** How long ago, in milliseconds, the server was sent its pending key first; null: it was not. */
+  sent_ms: number | null;
   contact: string[];
   terms_agreed: boolean;
   key_algorithm: 'ES256' | 'ES384' | 'RS256';

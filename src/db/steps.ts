@@ -121,15 +121,12 @@ export class Steps {
     );
   }
 
-  /** How far PostgreSQL's log is written, for `standbysBehind`. */
-  async logPosition(): Promise<string> {
-    return valueOf<string>(await this.#sql`select acme_private.log_position() as value`);
-  }
-
-  /** The standbys that may lack what was committed before this position; null: none. */
-  async standbysBehind(position: string): Promise<string | null> {
-    return valueOf<string | null>(
-      await this.#sql`select acme_private.standbys_behind(${position}) as value`,
+  /** null: the pending key may be sent, and counts as sent from now on; else the standbys that it waits for. */
+  async accountKeyReady(claim: AccountClaim): Promise<string | null> {
+    return commit<string | null>(
+      'account_key_ready',
+      this.#sql`
+        select acme_private.account_key_ready(${this.worker}, ${claim.id}, ${claim.lease}) as value`,
     );
   }
 

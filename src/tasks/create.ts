@@ -18,7 +18,6 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { url, value: order } = await remote('order.create', () =>
     newOrder(account, orderRequest(claim), call),
   );
-  await hold.seen.tell(account.live.record.server, seenInOrder(order));
   if (order.status === 'invalid') {
     return steps.stepFailed(
       claim,
@@ -30,7 +29,7 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
       take,
     );
   }
-  return steps.orderCreated(
+  const claims = await steps.orderCreated(
     claim,
     {
       url,
@@ -42,6 +41,9 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
     },
     take,
   );
+  // After the order's URL is stored, which nobody could ask for again.
+  await hold.seen.tell(account.live.record.server, seenInOrder(order));
+  return claims;
 }
 
 /** Told before ordering. The directory is remembered for a day, so that it is read anew before a no. */

@@ -1,5 +1,6 @@
 import { AcmeProblem, printable, revokeCertificate } from '../acme/index.ts';
 import type { AccountRef, CertificateClaim, Claim, Failure } from '../db/steps.ts';
+import { PgacmeError } from '../errors.ts';
 import { certificateDer, reasonCode } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
@@ -12,10 +13,10 @@ import { seenOfRevocation } from './seen.ts';
  */
 export async function revoke(claim: CertificateClaim, hold: Hold): Promise<Claim[]> {
   const { steps } = hold;
-  let refusal: AcmeProblem | undefined;
+  let refusal: AcmeProblem | PgacmeError | undefined;
   for await (const account of signers(claim, hold)) {
     const asked = await ask(claim, account, hold);
-    if (!(asked instanceof AcmeProblem)) {
+    if (!(asked instanceof Error)) {
       await steps.certificateRevoked(claim, { account: account.account_id, ...asked });
       return [];
     }
@@ -35,9 +36,14 @@ async function ask(
   claim: CertificateClaim,
   ref: AccountRef,
   { accounts, seen, call }: Hold,
-): Promise<{ wasRevoked: boolean } | AcmeProblem> {
+): Promise<{ wasRevoked: boolean } | AcmeProblem | PgacmeError> {
   const der = certificateDer(claim.leaf_pem);
-  const signer = await accounts.signer(ref);
+  const signer = await accounts.signer(ref).catch((error: unknown) => {
+    // Not registered, or sealed with a key that this worker lacks.
+    if (error instanceof PgacmeError) return error;
+    throw error;
+  });
+  if (signer instanceof PgacmeError) return signer;
   const tell = (isDone: boolean) => {
     const facts = seenOfRevocation(isDone, ref.account_id === claim.account_id);
     return seen.tell(signer.live.record.server, facts);
@@ -57,8 +63,13 @@ async function ask(
   return { wasRevoked: false };
 }
 
-function unauthorized(claim: CertificateClaim, problem: AcmeProblem | undefined): Failure {
-  const said = problem === undefined ? '' : `: ${printable(problem.detail, 300)}`;
+function unauthorized(
+  claim: CertificateClaim,
+  refusal: AcmeProblem | PgacmeError | undefined,
+): Failure {
+  const problem = refusal instanceof AcmeProblem ? refusal : undefined;
+  const said =
+    refusal === undefined ? '' : `: ${printable(problem?.detail ?? refusal.message, 300)}`;
   return {
     class: 'refused',
     code: 'revocation_unauthorized',

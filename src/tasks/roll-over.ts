@@ -31,10 +31,10 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
     return [];
   }
   const done = async (): Promise<Claim[]> => {
+    await steps.accountRolledOver(claim);
     await hold.seen.tell(live.record.server, [
       yes('key_change', 'an account key that was replaced'),
     ]);
-    await steps.accountRolledOver(claim);
     return [];
   };
   if (live.pending !== null && (await isKnown(account, live.pending, 'account.probe_new', call))) {
@@ -42,7 +42,7 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
   }
   const pending = live.pending ?? (await makeKey(claim, hold, live));
   if (pending === null) return [];
-  const behind = await steps.standbysBehind(await steps.logPosition());
+  const behind = await steps.accountKeyReady(claim);
   if (behind !== null) {
     return steps.stepFailed(
       claim,
@@ -57,7 +57,20 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
   }
   const refusal = await send(account, pending, call);
   if (await isKnown(account, pending, 'account.probe_new', call)) return done();
-  if (await isKnown(account, account.key, 'account.probe_old', call)) {
+  const isOpen = await isKnown(account, account.key, 'account.probe_old', call);
+  if (isDoubtful(claim, account, refusal)) {
+    return steps.stepFailed(
+      claim,
+      {
+        class: 'waiting',
+        code: 'key_change_unconfirmed',
+        text: 'The server was sent the new key and does not know it yet. It is looked at again for five minutes.',
+        retry_after_ms: 5000,
+      },
+      take,
+    );
+  }
+  if (isOpen) {
     await steps.accountRollOverRefused(claim, refused(refusal));
   } else {
     return steps.stepFailed(
@@ -72,6 +85,23 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
     );
   }
   return [];
+}
+
+/** How long a server may go on as if it had the old key: frontends remember accounts for a while. */
+const DOUBT_MS = 300_000;
+
+/**
+ * Whether the server may have the new key although it does not open the account: it said yes, or says that
+ * this account has it, or was sent it before and the old key is what it now refuses.
+ */
+function isDoubtful(
+  { sent_ms: sentMs }: AccountClaim,
+  { url }: Account,
+  refusal: AcmeProblem | undefined,
+): boolean {
+  if ((sentMs ?? 0) >= DOUBT_MS) return false;
+  const isOwn = refusal?.status === 409 && refusal.location === url;
+  return refusal === undefined || isOwn || sentMs !== null;
 }
 
 /** The refusal of the server, if it was one; what it did is looked at in any case. */
@@ -103,13 +133,19 @@ async function isKnown(
       : remote('account.probe_old', () => getAccount({ server, url, key }, call)));
     return true;
   } catch (error) {
-    if (error instanceof AcmeProblem && isRefusal(error)) return false;
+    const isLost = name === 'account.probe_old' && isAcme(error, 'accountDoesNotExist');
+    if (error instanceof AcmeProblem && isRefusal(error) && !isLost) return false;
     throw error;
   }
 }
 
-function isRefusal({ status }: AcmeProblem): boolean {
-  return status !== 429 && status < 500;
+function isAcme(error: unknown, type: string): boolean {
+  return error instanceof AcmeProblem && error.type === type;
+}
+
+/** An account that is lost or held is so whatever the key: what then follows is not a roll-over's to say. */
+function isRefusal({ type, status }: AcmeProblem): boolean {
+  return type !== 'userActionRequired' && status !== 429 && status < 500;
 }
 
 /** null: the lease is gone, so this key must not be used. */

@@ -271,7 +271,13 @@ const tellAccount: Scenario = {
 /** An account gets a new key. */
 const rollOver: Scenario = {
   name: 'key roll-over',
-  points: ['account_pending_key', 'account.key_change', 'account.probe_new', 'account_rolled_over'],
+  points: [
+    'account_pending_key',
+    'account_key_ready',
+    'account.key_change',
+    'account.probe_new',
+    'account_rolled_over',
+  ],
   async begin(world) {
     const csr = await issueFirst(world);
     await world.sql`select acme.roll_over_key('main')`;
@@ -320,8 +326,9 @@ async function pendingKeyOfAnother({ pebble, proxy, sql, secretKey }: CrashWorld
   const spki = await spkiSha256OfJwk(key.publicJwk);
   await sql.begin(async (tx) => {
     await tx`
-      insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256)
-      select id, 'pending', ${stored}, ${key.thumbprint}, ${spki} from acme.account where name = 'main'`;
+      insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256, sent_at)
+      select id, 'pending', ${stored}, ${key.thumbprint}, ${spki}, now() - interval '6 minutes'
+        from acme.account where name = 'main'`;
     await tx`select acme.roll_over_key('main')`;
   });
 }
