@@ -59,7 +59,10 @@ export function crashWorlds(
 
   return async (database) => {
     const proxy = await startRecordingProxy(pebble);
-    const world = await worldWith({ ...proxy, httpPort: pebble.httpPort }, database);
+    // Of worlds side by side, each ends by close(): vitest does not know whose hook it would be.
+    const ends: (() => Promise<void>)[] = [];
+    const ca = { ...proxy, httpPort: pebble.httpPort };
+    const world = await worldWith(ca, database, (end) => ends.push(end));
     const { url } = await world.database.login('acme_worker');
     const workers: Worker[] = [];
     const made: CrashWorld = {
@@ -89,6 +92,7 @@ export function crashWorlds(
       async close() {
         if (worlds.includes(made)) worlds.splice(worlds.indexOf(made), 1);
         await Promise.all(workers.map((worker) => worker.stop()));
+        await Promise.all(ends.map((end) => end()));
         await proxy.stop();
         await world.database.drop();
       },
