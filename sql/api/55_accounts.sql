@@ -170,6 +170,25 @@ $$;
 comment on function acme_private.account_key_stored(bigint, bigint, uuid, text, text, bytea) is
   'Stores a new account key, sealed, before newAccount. False: the lease is gone, do not send.';
 
+-- How every step of an account ends: its state, why, and the lease given back. Of one that the server has closed
+-- it says so. False: the lease is gone, nothing was done.
+create or replace function acme_private.settle_account(
+  p_account bigint, p_lease uuid, p_status text, p_code text default null, p_text text default null, p_problem jsonb default null
+) returns boolean
+language plpgsql volatile
+as $$
+begin
+  update acme_private.account_state
+     set state = p_status, version = version + 1, since = null, updated_at = acme_private.clock(), next_attempt_at = null,
+         attempts = 0, reason_code = coalesce(p_code, case when p_status <> 'valid' then 'account_' || p_status end),
+         reason = coalesce(p_text, case when p_status <> 'valid'
+           then format('The server says that this account is %s. Insert another account.', p_status) end),
+         last_problem = p_problem, lease_token = null, lease_until = null, lease_worker = null, claims = 0
+   where account_id = p_account and lease_token = p_lease;
+  return found;
+end
+$$;
+
 create or replace function acme_private.account_registered(
   p_worker bigint, p_account bigint, p_lease uuid, p_url text, p_status text, p_terms_url text
 ) returns void
@@ -178,15 +197,11 @@ as $$
 begin
   perform acme_private.begin_work(false);
   update acme_private.account_state
-     set state = p_status, url = p_url, terms_url = p_terms_url, version = version + 1, told_version = seen_version,
+     set url = p_url, terms_url = p_terms_url, told_version = seen_version,
          rolled_version = case when registered_at is null then seen_version else rolled_version end,
-         registered_at = acme_private.clock(), verified_at = acme_private.clock(), updated_at = acme_private.clock(),
-         next_attempt_at = null, attempts = 0,
-         reason_code = case when p_status <> 'valid' then 'account_' || p_status end,
-         reason = case when p_status <> 'valid' then format('The server says that this account is %s. Insert another account.', p_status) end,
-         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
+         registered_at = acme_private.clock(), verified_at = acme_private.clock()
    where account_id = p_account and lease_token = p_lease;
-  if found then
+  if acme_private.settle_account(p_account, p_lease, p_status) then
     perform acme_private.note('account_registered', null, null, null, p_account, null, p_worker,
                               jsonb_build_object('url', p_url, 'status', p_status));
     perform acme_private.account_goes_on(p_account);
@@ -201,9 +216,10 @@ create or replace function acme_private.account_goes_on(p_account bigint) return
 language plpgsql volatile
 as $$
 begin
-  if exists (select from acme_private.account_state s
-               join acme.account c on c.id = s.account_id
-              where s.account_id = p_account and c.version > s.seen_version) then
+  if acme_private.account_work(p_account) is not null
+     or exists (select from acme_private.account_state s
+                  join acme.account c on c.id = s.account_id
+                 where s.account_id = p_account and c.version > s.seen_version) then
     perform acme_private.enqueue('account', p_account);
   end if;
   perform acme_private.dispatch_at(acme_private.clock(), 'now');
@@ -221,14 +237,9 @@ declare
 begin
   perform acme_private.begin_work(false);
   update acme_private.account_state
-     set state = v_status, terms_url = coalesce(p_facts ->> 'terms_url', terms_url), told_version = seen_version,
-         version = version + 1, verified_at = acme_private.clock(), updated_at = acme_private.clock(),
-         next_attempt_at = null, attempts = 0,
-         reason_code = case when v_status <> 'valid' then 'account_' || v_status end,
-         reason = case when v_status <> 'valid' then format('The server says that this account is %s. Insert another account.', v_status) end,
-         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
+     set terms_url = coalesce(p_facts ->> 'terms_url', terms_url), told_version = seen_version, verified_at = acme_private.clock()
    where account_id = p_account and lease_token = p_lease;
-  if found then
+  if acme_private.settle_account(p_account, p_lease, v_status) then
     perform acme_private.note('account_updated', null, null, null, p_account, null, p_worker,
                               jsonb_strip_nulls(jsonb_build_object('status', v_status, 'contact_at_server', p_facts -> 'contact')));
     perform acme_private.account_goes_on(p_account);
@@ -238,153 +249,6 @@ $$;
 comment on function acme_private.account_updated(bigint, bigint, uuid, jsonb) is
   'Stores that the server was told contacts and terms (RFC 8555 §7.3.2), or knows the account still.';
 
--- RFC 8555 §7.3.5: the new key is stored before it is sent.
-create or replace function acme_private.account_pending_key(
-  p_worker bigint, p_account bigint, p_lease uuid, p_jwe text, p_thumbprint text, p_spki bytea
-) returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform acme_private.begin_work(false);
-  -- (What workers remember of it no longer holds.)
-  update acme_private.account_state set version = version + 1
-   where account_id = p_account and lease_token = p_lease and state = 'rolling_over';
-  if not found then
-    return false;
-  end if;
-  insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256)
-  values (p_account, 'pending', p_jwe, p_thumbprint, p_spki);
-  perform acme_private.note('account_pending_key_made', null, null, null, p_account, null, p_worker,
-                            jsonb_build_object('thumbprint', p_thumbprint));
-  return true;
-end
-$$;
-comment on function acme_private.account_pending_key(bigint, bigint, uuid, text, text, bytea) is
-  'Stores the key that an account is to have, sealed, before keyChange. False: the lease is gone, do not send.';
-
--- A promoted standby that never got the pending key would hold an account without a key. Logical
--- replication copies rows elsewhere and is never promoted.
-create or replace function acme_private.standbys_behind(p_position pg_lsn) returns text
-language plpgsql stable
-as $$
-declare
-  v_behind text;
-begin
-  select string_agg(b.name, ', ' order by b.name)
-    into v_behind
-    from (
-      select case when r.flush_lsn is null and r.application_name is null
-                  then 'a standby that acme_owner may not look at (grant pg_read_all_stats to acme_owner)'
-                  else coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') end as name
-        from pg_stat_replication r
-       where r.state is distinct from 'backup'
-         and (r.flush_lsn is null or r.flush_lsn < p_position)
-         and not exists (
-           select from pg_replication_slots l where l.active_pid = r.pid and l.slot_type = 'logical')
-      union all
-      -- One that is away, and for which the log is kept.
-      select format('the standby of replication slot %s, which is away', l.slot_name)
-        from pg_replication_slots l
-       where l.slot_type = 'physical' and not l.active and not l.temporary
-         and (l.restart_lsn is null or l.restart_lsn < p_position)
-    ) b;
-  return v_behind;
-end
-$$;
--- May the pending key be sent? null: it may, and counts as sent from now on. Else the standbys that it waits
--- for: to have the log up to where it was when the key was stored, however much is written since.
-create or replace function acme_private.account_key_ready(p_worker bigint, p_account bigint, p_lease uuid) returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_position pg_lsn;
-  v_behind text;
-begin
-  perform acme_private.begin_work(false);
-  perform from acme_private.account_state
-   where account_id = p_account and lease_token = p_lease and state = 'rolling_over'
-     for no key update;
-  if not found then
-    return 'another worker';
-  end if;
-  update acme_private.account_key set position = coalesce(position, pg_current_wal_insert_lsn())
-   where account_id = p_account and state = 'pending'
-  returning position into v_position;
-  v_behind := acme_private.standbys_behind(v_position);
-  if v_behind is null then
-    update acme_private.account_key set sent_at = coalesce(sent_at, acme_private.clock())
-     where account_id = p_account and state = 'pending';
-  end if;
-  return v_behind;
-end
-$$;
-comment on function acme_private.account_key_ready(bigint, bigint, uuid) is
-  'The standbys that the sending of a pending key waits for; null: none, and it counts as sent.';
-
--- The server knows the new key: what was current is worth nothing any more.
-create or replace function acme_private.account_rolled_over(p_worker bigint, p_account bigint, p_lease uuid) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_now timestamptz := acme_private.clock();
-  v_old text;
-  v_new text;
-begin
-  perform acme_private.begin_work(false);
-  perform from acme_private.account_state
-   where account_id = p_account and lease_token = p_lease and state = 'rolling_over'
-     for no key update;
-  if not found then
-    return;
-  end if;
-  update acme_private.account_key set state = 'retired', jwe = null, retired_at = v_now
-   where account_id = p_account and state = 'current'
-  returning thumbprint into v_old;
-  update acme_private.account_key set state = 'current' where account_id = p_account and state = 'pending'
-  returning thumbprint into strict v_new;
-  update acme_private.account_state
-     set state = 'valid', version = version + 1, rolled_version = seen_version, since = null, thumbprint = v_new,
-         verified_at = v_now, updated_at = v_now, next_attempt_at = null, attempts = 0, reason_code = null, reason = null,
-         last_problem = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0
-   where account_id = p_account;
-  perform acme_private.note('account_key_rolled_over', null, null, null, p_account, null, p_worker,
-                            jsonb_build_object('old_thumbprint', v_old, 'thumbprint', v_new));
-  perform acme_private.enqueue('account', p_account);
-  perform acme_private.dispatch_at(v_now, 'now');
-end
-$$;
-comment on function acme_private.account_rolled_over(bigint, bigint, uuid) is
-  'Makes the pending key the current one, after the server was seen to know it.';
-
--- The server keeps the old key, as was seen. outcome: {code, text, problem}.
-create or replace function acme_private.account_roll_over_refused(
-  p_worker bigint, p_account bigint, p_lease uuid, p_outcome jsonb
-) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_now timestamptz := acme_private.clock();
-begin
-  perform acme_private.begin_work(false);
-  update acme_private.account_state
-     set state = 'valid', version = version + 1, rolled_version = seen_version, since = null, updated_at = v_now,
-         next_attempt_at = null, attempts = 0, reason_code = p_outcome ->> 'code', reason = p_outcome ->> 'text',
-         last_problem = nullif(p_outcome -> 'problem', 'null'), lease_token = null, lease_until = null, lease_worker = null, claims = 0
-   where account_id = p_account and lease_token = p_lease and state = 'rolling_over';
-  if not found then
-    return;
-  end if;
-  -- The server has seen it: never to be used again, and kept in case the server takes it after all.
-  update acme_private.account_key set state = 'retired', retired_at = v_now
-   where account_id = p_account and state = 'pending';
-  perform acme_private.note('account_roll_over_refused', null, null, null, p_account, null, p_worker, p_outcome);
-  perform acme_private.enqueue('account', p_account);
-  perform acme_private.dispatch_at(v_now, 'now');
-end
-$$;
-comment on function acme_private.account_roll_over_refused(bigint, bigint, uuid, jsonb) is
-  'Ends a roll-over that the server did not take: the account goes on with its old key.';
-
 create or replace function acme_private.account_deactivated(
   p_worker bigint, p_account bigint, p_lease uuid, p_status text
 ) returns void
@@ -392,15 +256,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform acme_private.begin_work(false);
-  update acme_private.account_state
-     set state = p_status, version = version + 1, since = null, updated_at = acme_private.clock(), next_attempt_at = null,
-         attempts = 0, last_problem = null,
-         reason_code = case p_status when 'revoked' then 'account_revoked' else 'account_deactivated' end,
-         reason = case p_status when 'deactivated' then 'It was deactivated on request. Its certificates stay valid.'
-                                else 'The server has revoked this account. Insert another account.' end,
-         lease_token = null, lease_until = null, lease_worker = null, claims = 0
-   where account_id = p_account and lease_token = p_lease;
-  if found then
+  if acme_private.settle_account(p_account, p_lease, p_status, p_text :=
+       case p_status when 'deactivated' then 'It was deactivated on request. Its certificates stay valid.' end) then
     perform acme_private.note(case p_status when 'revoked' then 'account_revoked' else 'account_deactivated' end,
                               null, null, null, p_account, null, p_worker, null);
   end if;
