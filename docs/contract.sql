@@ -103,17 +103,38 @@ comment on column acme.csr.cancel_request is 'The version at which acme.cancel, 
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';
-comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an application asked for it.';
+comment on column acme.csr.cancel_reason is 'Why it was cancelled, in a sentence; null: it was asked for.';
 comment on column acme.csr.preferred_chain is 'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
 comment on column acme.csr.validity is 'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 comment on column acme.csr.chain_pem is 'The certificate that another client ordered for this CSR, and its issuers: it is adopted in place of ordering one. Only on its way in: null when read.';
-grant insert (chain_pem), update (account, cancel_reason) on acme.csr to acme_admin;
-grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, preferred_chain, validity) on acme.csr to acme_app;
+grant insert (chain_pem), update (account) on acme.csr to acme_admin;
+grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, cancel_reason, preferred_chain, validity) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 alter table acme.csr enable row level security;
 create policy admin_requests on acme.csr as permissive for update to acme_admin using true with check true;
 create policy every_tenant on acme.csr as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme.csr as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+create table acme.deactivation_request (
+  id bigint not null generated always as identity,
+  tenant text not null,
+  authorization_id bigint not null,
+  requested_by text not null default SESSION_USER,
+  created_at timestamp with time zone not null default now(),
+  constraint deactivation_request_pkey PRIMARY KEY (id)
+);
+comment on table acme.deactivation_request is 'Deactivations of authorizations that were asked for and that no worker has seen yet. Inserted into by acme.deactivate_authorization and acme.release_domain; workers take the rows away.';
+comment on column acme.deactivation_request.id is 'Given by the database.';
+comment on column acme.deactivation_request.tenant is 'The authorization''s.';
+comment on column acme.deactivation_request.authorization_id is 'The authorization to give up, by its id in acme.authorization.';
+comment on column acme.deactivation_request.requested_by is 'The login that asked.';
+comment on column acme.deactivation_request.created_at is 'When it was asked for.';
+grant insert (authorization_id), select on acme.deactivation_request to acme_app;
+grant select on acme.deactivation_request to acme_reader;
+alter table acme.deactivation_request enable row level security;
+create policy admin_deactivates on acme.deactivation_request as permissive for insert to acme_admin with check true;
+create policy every_tenant on acme.deactivation_request as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme.deactivation_request as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
 create table acme.revocation_request (
   id bigint not null generated always as identity,
@@ -407,7 +428,7 @@ create view acme.identifier_claim (
   created_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.identifier_claim is 'Which tenant an identifier belongs to; a wildcard belongs to whom its base does.';
-grant delete, select on acme.identifier_claim to acme_admin;
+grant delete, select on acme.identifier_claim to acme_app;
 grant select on acme.identifier_claim to acme_reader;
 
 create view acme."order" (
@@ -545,6 +566,10 @@ create function acme.deactivate_account(account text) returns void volatile secu
 comment on function acme.deactivate_account(text) is 'Ends the account at the server, for good (RFC 8555 §7.3.6). Its csrs are cancelled; certificates stay valid and readable.';
 grant execute on function acme.deactivate_account(text) to acme_admin;
 
+create function acme.deactivate_authorization("authorization" bigint) returns void volatile security invoker;
+comment on function acme.deactivate_authorization(bigint) is 'Has the server forget that control of a name was proved (RFC 8555 §7.5.2): the name is proved anew for the next order. An order that waits for it begins anew.';
+grant execute on function acme.deactivate_authorization(bigint) to acme_app;
+
 create function acme.explain(csr bigint) returns text stable security invoker;
 comment on function acme.explain(bigint) is 'Tells in plain words where a csr stands, why, what happens next and when, and what was done so far.';
 grant execute on function acme.explain(bigint) to acme_app, acme_reader;
@@ -556,6 +581,10 @@ grant execute on function acme.http01_response(text) to acme_responder, acme_wor
 create function acme.pause(scope text, name text, reason text) returns void volatile security invoker;
 comment on function acme.pause(text,text,text) is 'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. The reason is shown to all who wait.';
 grant execute on function acme.pause(text,text,text) to acme_admin;
+
+create function acme.release_domain(name text, revoke boolean DEFAULT false) returns TABLE(kind text, id bigint, what text, done text) volatile security invoker;
+comment on function acme.release_domain(text,boolean) is 'Ends what there is for a domain and everything below it, as when it is sold: its csrs are cancelled, its authorizations deactivated, its names free for other tenants. revoke: its certificates are revoked too; else they are listed. Returns a row for each thing: what was done, and what is left to do.';
+grant execute on function acme.release_domain(text,boolean) to acme_app;
 
 create function acme.renew(csr bigint, reason text DEFAULT NULL::text) returns void volatile security invoker;
 comment on function acme.renew(bigint,text) is 'Orders a new certificate for this csr now. The present one is served until the new one is there.';
@@ -604,7 +633,7 @@ grant execute on function acme.wait(bigint,interval) to acme_app;
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint) on acme_private.account_state to acme_admin;
-grant select (account_id, server_id, state, reason_code, reason) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, reason_code, reason) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint) on acme_private.account_state to acme_reader;
 
 grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_app;
@@ -658,8 +687,12 @@ create policy own_tenant on acme_private.event as permissive for all to acme_app
 grant select on acme_private.feature to acme_app;
 grant select on acme_private.feature to acme_reader;
 
-grant delete, select on acme_private.identifier_claim to acme_admin;
+grant delete, select on acme_private.identifier_claim to acme_app;
 grant select on acme_private.identifier_claim to acme_reader;
+alter table acme_private.identifier_claim enable row level security;
+create policy admin_frees on acme_private.identifier_claim as permissive for delete to acme_admin using true;
+create policy every_tenant on acme_private.identifier_claim as permissive for select to acme_reader, acme_admin using true;
+create policy own_tenant on acme_private.identifier_claim as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
 grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_app;
 grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_reader;
@@ -702,6 +735,7 @@ grant execute on function acme_private.account_updated(bigint,bigint,uuid,jsonb)
 grant execute on function acme_private.accounts_for_revocation(bigint,bigint) to acme_worker;
 grant execute on function acme_private.ask_account(text,text) to acme_admin;
 grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
+grant execute on function acme_private.authorization_deactivated(bigint,bigint,uuid,text,integer) to acme_worker;
 grant execute on function acme_private.authorization_proved(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.certificate_revoked(bigint,bigint,uuid,bigint,boolean) to acme_worker;
 grant execute on function acme_private.certificate_stored(bigint,bigint,uuid,jsonb,integer) to acme_worker;
@@ -714,10 +748,12 @@ grant execute on function acme_private.cursor_part(text,integer) to acme_app, ac
 grant execute on function acme_private.cursor_text(bigint,xid8,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.dispatch(bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.doctor() to acme_worker;
+grant execute on function acme_private.domain_to_release(text) to acme_app;
 grant execute on function acme_private.failed_jobs() to acme_app, acme_reader;
 grant execute on function acme_private.has_idle_places(bigint) to acme_app, acme_reader;
 grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.is_judging() to acme_app, acme_reader;
+grant execute on function acme_private.is_within(text,text) to acme_app;
 grant execute on function acme_private.late() to acme_app, acme_reader;
 grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;

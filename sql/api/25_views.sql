@@ -295,7 +295,7 @@ comment on column acme.csr.retry_request is 'The version at which acme.retry was
 comment on column acme.csr.renew_request is 'The version at which acme.renew was called last.';
 comment on column acme.csr.renew_reason is 'What acme.renew was told.';
 comment on column acme.csr.cancel_request is 'The version at which acme.cancel, or acme.revoke, was called first; it cannot be taken back.';
-comment on column acme.csr.cancel_reason is 'Why it was cancelled, where not an application asked for it.';
+comment on column acme.csr.cancel_reason is 'Why it was cancelled, in a sentence; null: it was asked for.';
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';
@@ -308,3 +308,10 @@ comment on column acme.revocation_request.reason is 'Why, by the names of RFC 52
 comment on column acme.revocation_request.after_replacement is 'True: only once a newer certificate of the same csr is stored.';
 comment on column acme.revocation_request.requested_by is 'The login that asked.';
 comment on column acme.revocation_request.created_at is 'When it was asked for.';
+comment on table acme.deactivation_request is
+  'Deactivations of authorizations that were asked for and that no worker has seen yet. Inserted into by acme.deactivate_authorization and acme.release_domain; workers take the rows away.';
+comment on column acme.deactivation_request.id is 'Given by the database.';
+comment on column acme.deactivation_request.tenant is 'The authorization''s.';
+comment on column acme.deactivation_request.authorization_id is 'The authorization to give up, by its id in acme.authorization.';
+comment on column acme.deactivation_request.requested_by is 'The login that asked.';
+comment on column acme.deactivation_request.created_at is 'When it was asked for.';

@@ -70,7 +70,7 @@ begin
   return (
     select jsonb_build_object(
       'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
-      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', 'prove',
+      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', case a.state when 'deactivating' then 'deactivate' else 'prove' end,
       'account_id', a.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'url', a.url,
       -- which challenge types its orders' solvers can publish, by the name when it is known
@@ -150,14 +150,15 @@ begin
       v_claim := case when found then acme_private.order_claim(p_id, false) end;
     when 'authorization' then
       perform acme_private.lock_orders(p_id);
+      perform acme_private.heed_deactivation(p_worker, p_id);
       update acme_private.authorization a
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
              lease_worker = p_worker, claims = a.claims + 1
-       where a.id = p_id and a.state = 'pending'
+       where a.id = p_id
          and (a.lease_token is null or a.lease_until < v_now)
          and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
-         and not acme_private.waits_for_publication(a.id)
-         and acme_private.is_needed(a.id)
+         and (a.state = 'deactivating'
+              or a.state = 'pending' and not acme_private.waits_for_publication(a.id) and acme_private.is_needed(a.id))
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.authorization_claim(p_id) end;
       if v_claim is not null then

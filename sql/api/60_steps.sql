@@ -33,8 +33,9 @@ begin
       -- Known from an earlier order: look at it again, whatever it was then. The server names it, so it may
       -- still be pending there, although we gave it up.
       on conflict (account_id, url) do update
-        set tenant = excluded.tenant, state = 'pending', reason_code = null, reason = null,
-            next_attempt_at = null, attempts = 0
+        set tenant = excluded.tenant, reason_code = null, reason = null, next_attempt_at = null, attempts = 0,
+            -- One that is to be given up is; the order is made anew then.
+            state = case "authorization".state when 'deactivating' then 'deactivating' else 'pending' end
       -- xmax: 0 in a row that was just inserted
       returning id, xmax = 0 as is_new
     ), linked as (

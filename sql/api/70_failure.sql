@@ -138,6 +138,47 @@ begin
 end
 $$;
 
+-- The csrs of these orders, then the orders (the lock order), as far as they are under way.
+create or replace function acme_private.lock_with_csrs(p_orders bigint[]) returns void
+language plpgsql volatile
+as $$
+begin
+  perform from acme_private.csr_state x
+   where x.csr_id = any (array(
+     select y.csr_id from acme_private."order" y where y.finished_at is null and y.id = any (p_orders)))
+   order by x.csr_id
+     for no key update;
+  perform from acme_private."order" y where y.finished_at is null and y.id = any (p_orders) order by y.id for update;
+end
+$$;
+
+-- Ends these orders (lock_with_csrs) as end_order does, then passes on their places; returns the claims.
+create or replace function acme_private.end_orders(
+  p_worker bigint, p_orders bigint[], p_class text, p_code text, p_text text, p_problem jsonb, p_identifier text, p_take int
+) returns jsonb
+language plpgsql volatile
+as $$
+declare
+  o acme_private."order";
+  v_ended acme_private."order"[] := '{}';
+  v_claims jsonb := '[]';
+begin
+  for o in
+    select y.*
+      from acme_private."order" y
+     where y.finished_at is null and y.id = any (p_orders)
+     order by y.id
+  loop
+    perform acme_private.end_order(p_worker, o, p_class, p_code, p_text, p_problem, p_identifier);
+    v_ended := v_ended || o;
+  end loop;
+  foreach o in array v_ended loop
+    v_claims := v_claims || acme_private.pass_on(p_worker, o, p_take - jsonb_array_length(v_claims));
+  end loop;
+  return v_claims;
+end
+$$;
+
 -- outcome: {class, code, text, problem, retry_after_ms, scope, authorization_state, account_version}
 --   class: waiting, trouble, limited, or one of end_order's
 create or replace function acme_private.step_failed(
@@ -159,8 +200,7 @@ declare
   v_attempts int;
   v_identifier text;
   v_due timestamptz;
-  o acme_private."order";
-  v_ended acme_private."order"[] := '{}';
+  v_is_deactivation boolean := false;
   v_claims jsonb := '[]';
 begin
   perform acme_private.begin_work(false);
@@ -175,19 +215,15 @@ begin
   -- The lock order: csr states, orders, then the row itself.
   if v_ends_order then
     v_orders := case p_kind when 'order' then array[p_id] else acme_private.orders_of(p_id) end;
-    perform from acme_private.csr_state x
-     where x.csr_id = any (array(
-       select y.csr_id from acme_private."order" y where y.finished_at is null and y.id = any (v_orders)))
-     order by x.csr_id
-       for no key update;
-    perform from acme_private."order" y where y.finished_at is null and y.id = any (v_orders) order by y.id for update;
+    perform acme_private.lock_with_csrs(v_orders);
   end if;
   case p_kind
     when 'order' then
       select x.server_id, x.account_id, x.attempts into v_server, v_account, v_attempts
         from acme_private."order" x where x.id = p_id and x.lease_token = p_lease for update;
     when 'authorization' then
-      select s.server_id, x.account_id, x.attempts, x.identifier into v_server, v_account, v_attempts, v_identifier
+      select s.server_id, x.account_id, x.attempts, x.identifier, x.state = 'deactivating'
+        into v_server, v_account, v_attempts, v_identifier, v_is_deactivation
         from acme_private.authorization x
         join acme_private.account_state s on s.account_id = x.account_id
        where x.id = p_id and x.lease_token = p_lease for update of x;
@@ -256,6 +292,12 @@ begin
     return v_claims;
   end if;
 
+  if v_is_deactivation then
+    perform acme_private.put_off('authorization', p_id, v_now + acme_private.ladder(v_attempts + 1), v_attempts + 1,
+                                 v_code, v_text, v_problem);
+    return v_claims;
+  end if;
+
   if p_kind = 'authorization' then
     update acme_private.authorization
        set state = coalesce(p_outcome ->> 'authorization_state', 'expired'),
@@ -268,20 +310,8 @@ begin
        set state = 'invalid', error = v_problem
      where authorization_id = p_id and state in ('pending', 'processing');
   end if;
-  for o in
-    select y.*
-      from acme_private."order" y
-     where y.finished_at is null and y.id = any (v_orders)
-     order by y.id
-  loop
-    perform acme_private.end_order(p_worker, o, v_class, v_code, v_text, v_problem,
-                                   case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end);
-    v_ended := v_ended || o;
-  end loop;
-  foreach o in array v_ended loop
-    v_claims := v_claims || acme_private.pass_on(p_worker, o, p_take - jsonb_array_length(v_claims));
-  end loop;
-  return v_claims;
+  return acme_private.end_orders(p_worker, v_orders, v_class, v_code, v_text, v_problem,
+                                 case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end, p_take);
 end
 $$;
 comment on function acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int) is

@@ -58,12 +58,12 @@ begin
     perform acme_private.dispatch_at(v_now, 'now');
   end if;
 
-  -- Authorizations that no order came to need: servers forget them, and so do we.
+  -- Authorizations that no order came to need, or that were still to be given up: servers forget them, and so do we.
   update acme_private.authorization a
      set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
-   where a.state = 'pending' and (a.lease_token is null or a.lease_until < v_now)
+   where a.state in ('pending', 'deactivating') and (a.lease_token is null or a.lease_until < v_now)
      and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
-     and not acme_private.is_needed(a.id);
+     and (a.state = 'deactivating' or not acme_private.is_needed(a.id));
 
   -- Records by hand that no order needs any more, passed over because someone held them.
   perform acme_private.unpublish(c.authorization_id)
@@ -115,8 +115,8 @@ begin
     select 'order' as kind, o.id from acme_private."order" o where o.is_live and o.lease_until < v_now
     union all
     select 'authorization', a.id from acme_private.authorization a
-     where a.state = 'pending' and a.lease_until < v_now
-       and acme_private.is_needed(a.id)
+     where a.state in ('pending', 'deactivating') and a.lease_until < v_now
+       and (a.state = 'deactivating' or acme_private.is_needed(a.id))
     union all
     select 'account', a.account_id from acme_private.account_state a where a.lease_until < v_now
     union all
@@ -130,9 +130,9 @@ begin
             or o.state in ('creating', 'authorizing', 'ready') and (o.is_unwanted or c.cancel_request is not null))
     union all
     select 'authorization', a.id from acme_private.authorization a
-     where a.state = 'pending' and a.lease_token is null and not acme_private.waits_for_publication(a.id)
+     where a.state in ('pending', 'deactivating') and a.lease_token is null
        and coalesce(a.next_attempt_at, a.updated_at) < v_late
-       and acme_private.is_needed(a.id)
+       and (a.state = 'deactivating' or not acme_private.waits_for_publication(a.id) and acme_private.is_needed(a.id))
     union all
     select 'account', a.account_id from acme_private.account_state a
       join acme.account c on c.id = a.account_id
@@ -144,6 +144,8 @@ begin
      where k.state = 'revoking' and k.lease_token is null and coalesce(k.next_attempt_at, k.revoking_since) < v_late
     union
     select 'certificate', q.certificate_id from acme.revocation_request q where q.created_at < v_late
+    union
+    select 'authorization', q.authorization_id from acme.deactivation_request q where q.created_at < v_late
      order by kind, id
   loop
     perform acme_private.enqueue(r.kind, r.id);

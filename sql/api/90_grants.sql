@@ -27,8 +27,11 @@ grant execute on function acme_private.clock(), acme_private.current_tenant() to
 grant execute on function
   acme.request(text, text, text, text, text), acme.retry(bigint), acme.renew(bigint, text), acme.cancel(bigint),
   acme.wait(bigint, interval), acme.challenge_published(bigint), acme.challenge_removed(bigint),
-  acme.revoke(bigint, text, boolean), acme.revoke_certificate(bigint, text)
+  acme.revoke(bigint, text, boolean), acme.revoke_certificate(bigint, text), acme.deactivate_authorization(bigint),
+  acme.release_domain(text, boolean)
   to acme_app;
+-- What it calls with the rights of its caller.
+grant execute on function acme_private.is_within(text, text), acme_private.domain_to_release(text) to acme_app;
 grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea), acme.changes(text, int)
   to acme_app, acme_reader;
 -- What changes() and the view stuck call with the rights of their reader.
@@ -47,7 +50,8 @@ grant execute on function
 grant execute on function acme_private.ask_account(text, text), acme_private.certificate_was_revoked(bigint, text) to acme_admin;
 
 grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity) on acme.csr to acme_app;
-grant update (renewal, priority, labels, preferred_chain, validity, retry_request, renew_request, renew_reason, cancel_request) on acme.csr to acme_app;
+grant update (renewal, priority, labels, preferred_chain, validity, retry_request, renew_request, renew_reason, cancel_request,
+              cancel_reason) on acme.csr to acme_app;
 grant select, references (id) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_flight) on acme.server to acme_app, acme_reader;
@@ -60,7 +64,7 @@ grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, 
 grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac),
   update (contact, terms_agreed, is_default, eab_kid, eab_hmac, paused_at, pause_reason, terms_request, verify_request,
           roll_over_request, deactivate_request), delete on acme.account to acme_admin;
-grant update (account, cancel_reason), insert (chain_pem) on acme.csr to acme_admin;
+grant update (account), insert (chain_pem) on acme.csr to acme_admin;
 -- What proves control of a name is the server's asking; who adopts vouches for it.
 grant execute on function acme.adopt(text, text, text, text) to acme_admin;
 grant select, insert (name, challenge_type, method, names), update (name, names), delete on acme.solver to acme_admin;
@@ -73,13 +77,14 @@ grant select on
 grant update (state) on acme.record to acme_app;
 grant select (token, type, state, value) on acme.record to acme_responder, acme_worker;
 grant select, insert (certificate_id, reason, after_replacement) on acme.revocation_request to acme_app;
-grant select on acme.revocation_request to acme_reader;
+grant select on acme.revocation_request, acme.deactivation_request to acme_reader;
+grant select, insert (authorization_id) on acme.deactivation_request to acme_app;
 grant select on acme.blocked_key to acme_reader;
 grant select, delete on acme.blocked_key to acme_admin;
 grant select on acme.account_status, acme.worker_status to acme_reader, acme_admin;
 grant select on acme.server_feature to acme_app, acme_reader;
 grant select on acme.identifier_claim to acme_reader;
-grant select, delete on acme.identifier_claim to acme_admin;
+grant select, delete on acme.identifier_claim to acme_app;
 
 -- What the views read, column by column: never a lease, never a key.
 grant select (csr_id, tenant, ref, state, is_live, identifiers, server_id, account_id, profile, priority, order_id, certificate_id,
@@ -107,7 +112,8 @@ grant update (state) on acme_private.record to acme_app;
 -- A view asks its reader for every column that it names: the few that they may read are said above.
 grant select on acme_private.record to acme_responder, acme_worker;
 grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app, acme_reader;
-grant select (account_id, server_id, state, reason_code, reason) on acme_private.account_state to acme_app;
+-- (the URL stands in the DNS of whoever restricts their names to it)
+grant select (account_id, server_id, state, url, reason_code, reason) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
               last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version)
   on acme_private.account_state to acme_reader, acme_admin;
@@ -115,7 +121,7 @@ grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.server_fact, acme_private.feature, acme_private.documented_feature to acme_app, acme_reader;
 grant select on acme_private.worker to acme_reader, acme_admin;
 grant select on acme_private.identifier_claim to acme_reader;
-grant select, delete on acme_private.identifier_claim to acme_admin;
+grant select, delete on acme_private.identifier_claim to acme_app;
 
 -- The workers' functions. Inner functions run inside these, as their owner.
 grant execute on function
@@ -135,6 +141,7 @@ grant execute on function
   acme_private.order_created(bigint, bigint, uuid, jsonb, int),
   acme_private.challenge_intended(bigint, bigint, uuid, text, jsonb),
   acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int),
+  acme_private.authorization_deactivated(bigint, bigint, uuid, text, int),
   acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int),
   acme_private.certificate_stored(bigint, bigint, uuid, jsonb, int),
   acme_private.certificate_revoked(bigint, bigint, uuid, bigint, boolean),
@@ -162,7 +169,8 @@ do $$
 declare
   v_table text;
 begin
-  foreach v_table in array array['acme.csr', 'acme.revocation_request', 'acme_private.csr_state', 'acme_private."order"', 'acme_private.authorization',
+  foreach v_table in array array['acme.csr', 'acme.revocation_request', 'acme.deactivation_request', 'acme_private.identifier_claim',
+                                 'acme_private.csr_state', 'acme_private."order"', 'acme_private.authorization',
                                  'acme_private.challenge', 'acme_private.record', 'acme_private.certificate',
                                  'acme_private.certificate_name', 'acme_private.event']
   loop
@@ -178,6 +186,10 @@ drop policy if exists admin_requests on acme.csr;
 create policy admin_requests on acme.csr for update to acme_admin using (true) with check (true);
 drop policy if exists admin_revokes on acme.revocation_request;
 create policy admin_revokes on acme.revocation_request for insert to acme_admin with check (true);
+drop policy if exists admin_deactivates on acme.deactivation_request;
+create policy admin_deactivates on acme.deactivation_request for insert to acme_admin with check (true);
+drop policy if exists admin_frees on acme_private.identifier_claim;
+create policy admin_frees on acme_private.identifier_claim for delete to acme_admin using (true);
 drop policy if exists admin_records on acme_private.record;
 create policy admin_records on acme_private.record for update to acme_admin using (true) with check (true);
 -- An application moves only what is published by hand.

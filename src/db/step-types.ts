@@ -38,7 +38,7 @@ export interface OrderClaim extends Lease {
 /** A held authorization. */
 export interface AuthorizationClaim extends Lease {
   kind: 'authorization';
-  step: 'prove';
+  step: 'prove' | 'deactivate';
   url: string;
   solver: string | null;
   challenge: ChosenChallenge | null;

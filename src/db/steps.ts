@@ -193,6 +193,20 @@ export class Steps {
     );
   }
 
+  /** `state`: what the server says that the authorization is now. */
+  async authorizationDeactivated(
+    claim: AuthorizationClaim,
+    state: string,
+    take: number,
+  ): Promise<Claim[]> {
+    return claimed(
+      'authorization_deactivated',
+      this.#sql`
+        select acme_private.authorization_deactivated(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${state}, ${take}) as value`,
+    );
+  }
+
   /** certificateUrl undefined: the server is still issuing. */
   async orderFinalized(
     claim: OrderClaim,

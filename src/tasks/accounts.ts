@@ -23,6 +23,9 @@ export interface LiveAccount {
   pace: { validation: Pace; issuance: Pace };
 }
 
+/** An account that is registered, as requests are signed for it. */
+export type Signer = Account & { live: LiveAccount };
+
 interface LiveServer {
   version: number;
   server: Server;
@@ -68,7 +71,7 @@ export class Accounts {
   }
 
   /** The account of a claim, ready to sign with its account URL (RFC 8555 §6.2, kid). */
-  async signer(claim: AccountRef): Promise<Account & { live: LiveAccount }> {
+  async signer(claim: AccountRef): Promise<Signer> {
     const live = await this.live(claim);
     if (live.key === null || live.record.url === null) {
       throw new PgacmeError(

@@ -2,8 +2,8 @@ import { AcmeProblem, deactivateAuthorization, getOrder } from '../acme/index.ts
 import type { Claim, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
 import { finalize } from './finalize.ts';
+import { tellDeactivated } from './give-up.ts';
 import { remote } from './remote.ts';
-import { yes } from './seen.ts';
 
 /**
  * Ends an order that is no longer wanted, before it was finalized: its pending authorizations are
@@ -25,9 +25,7 @@ export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
     for (const { url } of abandoned) {
       try {
         await remote('authorization.deactivate', () => deactivateAuthorization(account, url, call));
-        await hold.seen.tell(account.live.record.server, [
-          yes('authorization_deactivation', 'an authorization that was deactivated'),
-        ]);
+        await tellDeactivated(account, hold);
       } catch (error) {
         if (!(error instanceof AcmeProblem) || error.status === 429 || (error.status ?? 0) >= 500) {
           throw error;

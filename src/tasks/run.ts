@@ -5,6 +5,7 @@ import { create } from './create.ts';
 import { deactivate } from './deactivate.ts';
 import { download } from './download.ts';
 import { finalize } from './finalize.ts';
+import { giveUp } from './give-up.ts';
 import { judge } from './judge.ts';
 import { failureOf } from './outcome.ts';
 import { prove } from './prove.ts';
@@ -121,7 +122,7 @@ async function step(claim: Claim, hold: Hold): Promise<Claim[]> {
     case 'roll_over':
       return rollOver(claim, hold);
     case 'deactivate':
-      return deactivate(claim, hold);
+      return claim.kind === 'account' ? deactivate(claim, hold) : giveUp(claim, hold);
     case 'create':
       return create(claim, hold);
     case 'prove':

@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { sealedAccountKeys } from '../../src/account-keys.ts';
 import { newAccount, Server } from '../../src/acme/index.ts';
 import { sealingKeys } from '../../src/seal.ts';
@@ -181,6 +182,35 @@ const revocation: Scenario = {
   events: { revocation_requested: 1, certificate_revoked: 1, issued: 2 },
 };
 
+/** An authorization is given up after its certificate was issued. */
+const giveUp: Scenario = {
+  name: 'deactivate an authorization',
+  points: ['authorization.give_up', 'authorization_deactivated'],
+  async begin(world) {
+    const csr = await insertTwoNames(world);
+    const first = await world.rescuer();
+    await issued(world, csr);
+    await first.stop();
+    await world.sql`select acme.deactivate_authorization(min(id)) from acme.authorization`;
+    return csr;
+  },
+  async finish(world) {
+    await until(
+      async () =>
+        (await world.sql`select from acme.authorization where state = 'deactivated'`).length === 1,
+      { what: 'the authorization is deactivated', timeoutMs: 30_000 },
+    );
+    const events = await world.sql<{ event: string }[]>`
+      select event from acme.event where event like '%deactivat%' order by id`;
+    expect(events.map(({ event }) => event)).toEqual([
+      'deactivation_requested',
+      'authorization_deactivated',
+    ]);
+  },
+  certificates: 1,
+  events: { order_finalized: 1, issued: 1 },
+};
+
 /** The wake-up of an INSERT was lost, and the minutely sweep finds it. */
 const sweep: Scenario = {
   name: 'lost wake-up',
@@ -360,6 +390,7 @@ const scenarios: readonly Scenario[] = [
   refusedCommit,
   cancel,
   revocation,
+  giveUp,
   sweep,
   lookAgain,
   tellAccount,

@@ -159,7 +159,6 @@ describe('tried as a login of the role', () => {
       `select acme.pause('server', 'ca', 'because')`,
       `select acme.http01_response('token')`,
       'select * from acme.account_status',
-      'select * from acme.identifier_claim',
       'create table acme.mine (id int)',
       'create function acme.mine() returns int language sql as $$ select 1 $$',
       'set role acme_owner',

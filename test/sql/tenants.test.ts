@@ -13,6 +13,7 @@ interface Theirs {
   certificate: string;
   toPublish: string;
   toRemove: string;
+  authorization: string;
 }
 
 let world: World;
@@ -61,8 +62,11 @@ async function makeTheirs(): Promise<Theirs> {
   await world.reach(first.csr_id, 'issued');
   const { certificate_id: certificate } = await world.reach(csr.id, 'issued');
   if (certificate === null) throw new Error('there is no certificate');
+  const [authorization] = await a<[{ id: string }]>`
+    select id from acme.authorization where identifier = ${name}`;
   return {
     csr: csr.id,
+    authorization: authorization.id,
     certificate,
     pem,
     ref: 'shop',
@@ -112,6 +116,11 @@ describe('a function that takes an id', () => {
       call: `select acme.revoke_certificate($1, 'keyCompromise')`,
       id: () => theirs.certificate,
     },
+    'acme.deactivate_authorization(bigint)': {
+      call: 'select acme.deactivate_authorization($1)',
+      id: () => theirs.authorization,
+    },
+    'acme.release_domain(text,boolean)': { reachesNone: 'tried in release.test.ts' },
     'acme.certificate_was_revoked(bigint,text)': { reachesNone: 'for acme_admin' },
     'acme.explain(bigint)': { call: 'select acme.explain($1)', id: () => theirs.csr },
     'acme.wait(bigint,interval)': {
@@ -197,6 +206,7 @@ describe('a table or view', () => {
     | 'not for acme_app'
     | 'tried in stuck.test.ts'
     | 'tried in revocation.test.ts'
+    | 'tried in deactivation.test.ts'
   > = {
     'acme.csr': 'of tenants',
     'acme.csr_status': 'of tenants',
@@ -209,6 +219,7 @@ describe('a table or view', () => {
     'acme.certificate': 'of tenants',
     'acme.certificate_name': 'of tenants',
     'acme.revocation_request': 'tried in revocation.test.ts',
+    'acme.deactivation_request': 'tried in deactivation.test.ts',
     'acme.blocked_key': 'not for acme_app',
     'acme.challenge_todo': 'of tenants',
     'acme.event': 'of tenants',
@@ -219,7 +230,7 @@ describe('a table or view', () => {
     'acme.account_status': 'not for acme_app',
     'acme.stuck': 'tried in stuck.test.ts',
     'acme.worker_status': 'not for acme_app',
-    'acme.identifier_claim': 'not for acme_app',
+    'acme.identifier_claim': 'of tenants',
   };
 
   test('is in the list of this test, whoever adds one', async () => {
