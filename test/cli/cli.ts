@@ -17,7 +17,7 @@ export function cli(
   return run(process.execPath, [CLI, ...args], {
     cwd,
     env: { ...Object.fromEntries(own), ...env },
-    timeoutMs: 50_000,
+    timeoutMs: 120_000,
   });
 }
 
