@@ -43,7 +43,10 @@ test('docs/sql.md lists every event, and no other', () => {
 
 /** As the sources have them: SQL's own, the workers' failures, and what a CSR is rejected for. */
 function reasonCodes(): string[] {
-  const putOffOrEnded = words(sql, /(?:perform|return) acme_private\.(?:put_off|end_orders?)\(([^;]*);/g);
+  const putOffOrEnded = words(
+    sql,
+    /(?:perform|return) acme_private\.(?:put_off|end_orders?)\(([^;]*);/g,
+  );
   // The first text of an end_order is the class of the failure.
   const ofCalls = putOffOrEnded.flatMap((call) =>
     words(call.replace(/, o, '\w+', /, ', o, '), /, '([a-z]+_[a-z_]+|limited)', /g),
