@@ -5,7 +5,17 @@
 create or replace function acme_private.tg_account__default() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_present record;
 begin
+  if tg_op = 'INSERT' then
+    select a.is_default into v_present from acme.account a where a.name = new.name;
+    if found then
+      -- Refused, skipped, or about to become an update (on conflict), which comes here again.
+      new.is_default := coalesce(new.is_default, v_present.is_default);
+      return new;
+    end if;
+  end if;
   new.is_default := coalesce(new.is_default, not exists (select from acme.account a where a.is_default));
   if new.is_default then
     update acme.account a set is_default = false where a.is_default and a.id <> new.id;
