@@ -429,6 +429,10 @@ begin
              lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0, next_attempt_at = null,
              reason_code = v_code, reason = v_text, last_problem = v_problem
        where c.id = k.id;
+      -- As put_off does: what was asked for meanwhile may have a reason that is taken.
+      if exists (select from acme.revocation_request q where q.certificate_id = k.id) then
+        perform acme_private.enqueue('certificate', k.id);
+      end if;
     else
       perform acme_private.put_off('certificate', p_certificate, v_now + acme_private.ladder(k.attempts + 1), k.attempts + 1,
                                    v_code, v_text, v_problem);

@@ -25,6 +25,10 @@ begin
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
              next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem
        where id = p_id;
+      -- Asked for anew while the server was asked: that one is not told to wait.
+      if exists (select from acme.revocation_request q where q.certificate_id = p_id) then
+        p_due := acme_private.clock();
+      end if;
     when 'account' then
       update acme_private.account_state
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,

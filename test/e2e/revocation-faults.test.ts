@@ -191,3 +191,51 @@ test('an order under way with a blocked key ends before its CSR is sent', async 
     await world.sql`select from acme.challenge_todo where id = ${todo.id} and action = 'publish'`,
   ).toHaveLength(0);
 });
+
+describe('asked for anew, and said to be compromised, while the server is asked', () => {
+  const unauthorized = { type: 'unauthorized', status: 403, detail: 'not yours' };
+  const badReason = { type: 'badRevocationReason', status: 400, detail: 'not this one' };
+  test.each([
+    ['and it revokes', {}, 1],
+    ['and its answer is lost', { phase: 'after', cut: 'before-headers' }, 2],
+    ['and it lets nobody', { problem: unauthorized }, 2],
+    ['and it does not take the first reason', { problem: badReason }, 2],
+  ] as const)('%s: nothing is forgotten, and the key is blocked', async (_, fault, requests) => {
+    const { csr, ...world } = await issuedWorld();
+    let answer = (): void => undefined;
+    const held = world.ca.on('revokeCert', {
+      ...fault,
+      until: new Promise<void>((resolve) => (answer = resolve)),
+    });
+    const { certificate_id: id } = await world.status(csr);
+    await world.sql`select acme.revoke_certificate(${id}, 'superseded')`;
+    await until(() => held.hits === 1, { what: 'the server is asked' });
+    await world.sql`select acme.revoke_certificate(${id}, 'keyCompromise')`;
+    // The job of the second request comes and goes: the certificate is held.
+    await until(
+      async () =>
+        (await world.sql`select from acme_worker.jobs where task_identifier = 'revoke'`).length <=
+        1,
+      { what: 'the second job is done' },
+    );
+    expect(world.ca.seen.at(-1)?.status).toBeUndefined();
+    expect(await world.sql`select reason from acme.revocation_request`).toEqual([
+      { reason: 'keyCompromise' },
+    ]);
+    answer();
+    await reach(world, csr, isRevoked);
+    await world.reach(csr, 'needs_new_csr');
+    expect(await world.sql`select certificate_id from acme.blocked_key`).toEqual([
+      { certificate_id: id },
+    ]);
+    expect(await world.sql`select from acme.revocation_request`).toHaveLength(0);
+    const told = await world.sql<{ reason: string }[]>`
+      select detail ->> 'reason' as reason from acme.event
+       where event = 'revocation_requested' and certificate_id = ${id} order by id`;
+    expect(told.map(({ reason }) => reason)).toEqual(['superseded', 'keyCompromise']);
+    const sent = world.ca.seen
+      .filter(({ resource }) => resource === 'revokeCert')
+      .map(({ payload }) => (payload as { reason: number }).reason);
+    expect(sent).toEqual([4, 1].slice(0, requests));
+  });
+});

@@ -36,6 +36,8 @@ export interface Fault {
   /** The request stays open until the client goes or the server stops. */
   readonly nothing?: boolean;
   readonly delayMs?: number;
+  /** The answer is held until this is settled. */
+  readonly until?: Promise<unknown>;
   /** The connection is closed without an answer, or after half of the body. */
   readonly cut?: 'before-headers' | 'mid-body';
   /** Half of the body, sent as if it were whole. */
@@ -108,6 +110,7 @@ export async function answerWithFault(
 ): Promise<Rendered | undefined> {
   const carriedOut = fault.phase === 'after' ? await carryOut() : undefined;
   if (fault.delayMs !== undefined) await sleep(fault.delayMs, undefined, { signal: ca.signal });
+  if (fault.until !== undefined) await Promise.race([fault.until, stopped(ca.signal)]);
   if (fault.nothing) return undefined;
   if (fault.cut === 'before-headers') {
     response.destroy();
@@ -126,6 +129,13 @@ export async function answerWithFault(
   }
   const status = fault.status ?? base.status;
   return { status, headers, body: mangle(fault, base.body) };
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 /** The body the fault brings itself, if any; then the request's own answer is not needed. */
