@@ -14,6 +14,8 @@ begin
              when s.state = 'rolling_over' then 'roll_over'
              when s.state = 'deactivating' then 'deactivate'
              when s.state = 'valid' and c.details_version > s.told_version then 'update'
+             -- Interrupted: heed_account begins it anew.
+             when s.state = 'valid' and c.roll_over_request > s.rolled_version then 'roll_over'
            end
       from acme_private.account_state s
       join acme.account c on c.id = s.account_id
@@ -125,7 +127,7 @@ begin
 end
 $$;
 
--- (sent_ms: how long ago the server was sent the pending key first.)
+-- (sent_ms: how long ago the server was sent the pending key first. has_news: it was not told all of the row.)
 create or replace function acme_private.account_claim(p_account bigint) returns jsonb
 language plpgsql volatile
 as $$
@@ -136,7 +138,7 @@ begin
       'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', acme_private.account_work(s.account_id),
       'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
       'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url,
-      'is_verification', a.verify_request > s.told_version is true,
+      'is_verification', a.verify_request > s.told_version is true, 'has_news', a.details_version > s.told_version,
       'sent_ms', (select extract(epoch from acme_private.clock() - k.sent_at) * 1000
                     from acme_private.account_key k where k.account_id = s.account_id and k.state = 'pending'))
       from acme_private.account_state s
@@ -294,13 +296,14 @@ begin
 end
 $$;
 
--- The server wants a person to act (new terms of service, RFC 8555 §7.3.3): no new orders until one did.
+-- The server wants a person to act (new terms of service, RFC 8555 §7.3.3): no new orders until one did. A
+-- roll-over waits as it is, since the server may have either key.
 create or replace function acme_private.hold_account(p_worker bigint, p_account bigint, p_outcome jsonb) returns void
 language plpgsql volatile
 as $$
 begin
   update acme_private.account_state
-     set state = 'registering', version = version + 1, next_attempt_at = 'infinity', updated_at = acme_private.clock(),
+     set state = case state when 'valid' then 'registering' else state end, version = version + 1, next_attempt_at = 'infinity', updated_at = acme_private.clock(),
          reason_code = p_outcome ->> 'code', reason = p_outcome ->> 'text',
          terms_url = coalesce(p_outcome ->> 'terms_url', terms_url), last_problem = nullif(p_outcome -> 'problem', 'null')
    where account_id = p_account and state in ('valid', 'rolling_over')

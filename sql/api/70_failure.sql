@@ -272,8 +272,10 @@ begin
   end if;
 
   if v_class = 'account_lost' then
-    perform acme_private.lose_account(p_worker, v_account, p_outcome ->> 'account_version', v_problem);
-  elsif v_class = 'account_held' then
+    -- Whoever has its lease speaks for it as it is, also where a key was stored since the claim.
+    perform acme_private.lose_account(p_worker, v_account,
+      case p_kind when 'account' then acme_private.account_version(v_account) else p_outcome ->> 'account_version' end, v_problem);
+  elsif v_class = 'account_held' and p_kind <> 'account' then
     perform acme_private.hold_account(p_worker, v_account, p_outcome);
   end if;
   if p_kind = 'account' then
@@ -284,6 +286,12 @@ begin
       return v_claims;
     elsif v_class in ('person', 'account_held') then
       v_due := 'infinity';
+      if v_class = 'account_held' then
+        -- As hold_account does.
+        update acme_private.account_state
+           set state = 'registering', version = version + 1
+         where account_id = p_id and state = 'valid';
+      end if;
     else
       v_due := v_now + acme_private.ladder(v_attempts + 1);
     end if;

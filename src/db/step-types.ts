@@ -61,6 +61,8 @@ export interface AccountClaim extends Lease {
   is_verification: boolean;
   /** How long ago, in milliseconds, the server was sent its pending key first; null: it was not. */
   sent_ms: number | null;
+  /** Contacts or terms changed, and the server was not told. */
+  has_news: boolean;
   contact: string[];
   terms_agreed: boolean;
   key_algorithm: 'ES256' | 'ES384' | 'RS256';

@@ -5,6 +5,7 @@ import {
   type Call,
   changeKey,
   getAccount,
+  updateAccount,
 } from '../acme/index.ts';
 import type { AccountClaim, Claim } from '../db/steps.ts';
 import type { LiveAccount } from './accounts.ts';
@@ -37,6 +38,7 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
     ]);
     return [];
   };
+  if (claim.has_news) await tell(claim, account, call);
   if (live.pending !== null && (await isKnown(account, live.pending, 'account.probe_new', call))) {
     return done();
   }
@@ -85,6 +87,27 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
     );
   }
   return [];
+}
+
+/**
+ * New terms may have to be agreed to before the server does anything else (RFC 8555 §7.3.3). It may have
+ * either key. What it does not take here is told anew after the roll-over.
+ */
+async function tell(
+  { contact, terms_agreed: hasAgreed }: AccountClaim,
+  { server, url, key, live }: Account & { live: LiveAccount },
+  call: Call,
+): Promise<void> {
+  const details = { contact, ...(hasAgreed ? { termsOfServiceAgreed: true } : {}) };
+  for (const each of [live.pending, key]) {
+    if (each === null) continue;
+    try {
+      await remote('account.tell', () => updateAccount({ server, url, key: each }, details, call));
+      return;
+    } catch (error) {
+      if (!(error instanceof AcmeProblem && isRefusal(error))) throw error;
+    }
+  }
 }
 
 /** How long a server may go on as if it had the old key: frontends remember accounts for a while. */
