@@ -1,4 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
+import { sealedAccountKeys } from '../../src/account-keys.ts';
+import { sealingKeys } from '../../src/seal.ts';
 import type { AcmeServer } from '../helpers/acme-server/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
@@ -70,6 +73,35 @@ describe('an account that may not revoke', () => {
       select support, how from acme.server_feature
        where server = 'ca' and feature = 'revocation_by_other_account'`;
     expect(feature).toEqual({ support: 'yes', how: 'seen' });
+  });
+
+  test('is passed over where this worker cannot open its key', async () => {
+    const { csr, name, ...world } = await issuedWorld();
+    const [account] = await world.sql<[{ id: string; origin: string }]>`
+      select a.id, substring(s.directory_url from '^https://[^/]+') as origin
+        from acme.account a join acme.server s on s.name = a.server where a.name = 'main'`;
+    // As after a key of PGACME_SECRET_KEY that this worker was not given.
+    const foreign = await sealingKeys(randomBytes(32).toString('base64'));
+    const { stored } = await sealedAccountKeys(foreign).make(
+      { account: 'main', origin: account.origin },
+      'ES256',
+    );
+    await world.sql`update acme_private.account_key set jwe = ${stored} where account_id = ${account.id}`;
+    await world.sql`update acme_private.account_state set version = version + 1 where account_id = ${account.id}`;
+    await world.sql`select acme.revoke(${csr}, 'superseded')`;
+    const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
+    expect(row).toMatchObject({ state: 'revoking', reason_code: 'revocation_unauthorized' });
+    expect(row.reason).toMatch(/PGACME_SECRET_KEY/);
+    expect(asked(world.ca)).toEqual([]);
+    // Another account proves the same name, and it is asked for once more.
+    await world.sql`insert into acme.account (name, server, terms_agreed) values ('second', 'ca', true)`;
+    const other = await world.insert({ names: [name] }, { account: 'second' });
+    await world.reach(other, 'issued');
+    await world.sql`select acme.revoke_certificate(${row.id}, 'superseded')`;
+    await reach(world, csr, isRevoked);
+    const [second] = await world.sql<{ url: string }[]>`
+      select url from acme.account_status where name = 'second'`;
+    expect(asked(world.ca)).toEqual([second?.url]);
   });
 
   test('leaves the certificate waiting, with a sentence that names the way by its key', async () => {
