@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import type postgres from 'postgres';
 import { expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
@@ -85,6 +85,37 @@ test(
     ]);
   },
 );
+
+test('a certificate whose key is blocked is not adopted, and says what to do', async () => {
+  const world = await faultyWorld();
+  const [lost, good] = await foreignCertificates([freshName('lost'), freshName('good')]);
+  if (lost === undefined || good === undefined) throw new Error('none were made');
+  const spki = new X509Certificate(lost.chainPem).publicKey.export({ type: 'spki', format: 'der' });
+  await world.sql`
+    insert into acme_private.blocked_key (spki_sha256, reason) values (sha256(${spki}), 'keyCompromise')`;
+  await insertAll(world, [lost, good]);
+  await world.worker();
+  const rows = await until(
+    async () => {
+      const found = await world.sql<{ state: string; reason_code: string; reason: string }[]>`
+        select state, reason_code, reason, has_certificate from acme.csr_status order by id`;
+      return found.every(({ state }) => state !== 'received') && found;
+    },
+    { what: 'both are judged' },
+  );
+  expect(rows).toEqual([
+    {
+      state: 'rejected',
+      reason_code: 'key_blocked',
+      reason:
+        'Its key is blocked, since it was said to be compromised. Make a new key, and a CSR with it.',
+      has_certificate: false,
+    },
+    { state: 'issued', reason_code: null, reason: null, has_certificate: true },
+  ]);
+  expect(await world.sql`select name from acme.identifier_claim`).toEqual([{ name: good.name }]);
+  expect(world.ca.count('newOrder')).toBe(0);
+});
 
 test("a certificate that is not the CSR's is a reason to reject, and nothing is ordered for it", async () => {
   const world = await faultyWorld();
