@@ -72,7 +72,7 @@ test('account create makes an account that a CA binds, and seal prints what SQL 
 });
 
 test('what cannot be a binding is a sentence that does not show the key', async () => {
-  const { file, env } = await shop();
+  const { world, file, env } = await shop();
   const short = randomBytes(8).toString('base64url');
   const seal = async (text: string) =>
     cli(['seal', '--for', 'account:x', '--server', 'ca', '--file', await file('k', text)], env);
@@ -88,6 +88,29 @@ test('what cannot be a binding is a sentence that does not show the key', async 
     expect(stderr).toMatch(sentence);
     if (text !== '') expect(stderr).not.toContain(text);
   }
+  const contact = (...contacts: string[]) =>
+    cli(
+      ['account', 'create', 'x', '--server', 'ca', ...contacts.flatMap((c) => ['--contact', c])],
+      env,
+    );
+  for (const [refused, sentence] of [
+    [
+      await cli(
+        // prettier-ignore
+        ['account', 'create', 'x', '--server', 'ca', '--eab-kid', 'k', '--eab-hmac-file', await file('h', short)],
+        env,
+      ),
+      /has 8 bytes and needs 32 or more/,
+    ],
+    [await contact('mailto:a@example.org?cc=b@example.org'), /no header fields/],
+    [await contact('mailto:a@example.org,b@example.org'), /contact 'b@example.org' .* is a URL/],
+  ] as const) {
+    expect(refused, refused.stderr).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toMatch(sentence);
+    expect(refused.stderr).not.toContain(short);
+  }
+  // Nothing came of it.
+  expect(await world.sql`select name from acme.account`).toEqual([{ name: 'main' }]);
   const half = await cli(['account', 'create', 'x', '--server', 'ca', '--eab-kid', 'k'], env);
   expect(half).toMatchObject({ code: 2 });
   expect(half.stderr).toContain('belong together');
