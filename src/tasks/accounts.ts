@@ -82,14 +82,19 @@ export class Accounts {
     return { server: live.server, url: live.record.url, key: live.key, live };
   }
 
-  /** Makes a key for an account, and the form in which it is stored. */
+  /**
+   * Makes a key for an account and has it stored before anybody sees it. null: it was not stored, since the
+   * lease is gone, and must not be used.
+   */
   async newKey(
     { record }: LiveAccount,
     alg: KeyAlgorithm,
-  ): Promise<{ key: AccountKey; stored: StoredKey }> {
+    store: (stored: StoredKey) => Promise<boolean>,
+  ): Promise<AccountKey | null> {
     const { key, stored } = await this.#keys.make(ownerOf(record), alg);
     const { thumbprint, publicJwk } = key;
-    return { key, stored: { jwe: stored, thumbprint, spki: await spkiSha256OfJwk(publicJwk) } };
+    const spki = await spkiSha256OfJwk(publicJwk);
+    return (await store({ jwe: stored, thumbprint, spki })) ? key : null;
   }
 
   /** What binds an account to one of the CA's own (RFC 8555 §7.3.4); undefined: nothing was given. */

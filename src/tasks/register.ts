@@ -1,6 +1,5 @@
-import { type AccountKey, newAccount, updateAccount } from '../acme/index.ts';
+import { newAccount, updateAccount } from '../acme/index.ts';
 import type { AccountClaim, Claim } from '../db/steps.ts';
-import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { factsOfDirectory } from './features.ts';
 import { remote } from './remote.ts';
@@ -23,7 +22,11 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
   const isBound = externalAccountBinding !== undefined || live.record.url !== null;
   const needs = await whatIsMissing(claim, hold, meta, isBound);
   if (needs !== undefined) return needs;
-  const key = live.key ?? (await makeKey(claim, hold, live));
+  const key =
+    live.key ??
+    (await accounts.newKey(live, claim.key_algorithm, (stored) =>
+      steps.accountKeyStored(claim, stored),
+    ));
   if (key === null) return [];
   const details = {
     contact: claim.contact,
@@ -79,14 +82,4 @@ async function whatIsMissing(
     );
   }
   return undefined;
-}
-
-/** null: the lease is gone, so this key must not be used. */
-async function makeKey(
-  claim: AccountClaim,
-  { steps, accounts }: Hold,
-  live: LiveAccount,
-): Promise<AccountKey | null> {
-  const { key, stored } = await accounts.newKey(live, claim.key_algorithm);
-  return (await steps.accountKeyStored(claim, stored)) ? key : null;
 }

@@ -42,7 +42,11 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
   if (live.pending !== null && (await isKnown(account, live.pending, 'account.probe_new', call))) {
     return done();
   }
-  const pending = live.pending ?? (await makeKey(claim, hold, live));
+  const pending =
+    live.pending ??
+    (await accounts.newKey(live, claim.key_algorithm, (stored) =>
+      steps.accountPendingKey(claim, stored),
+    ));
   if (pending === null) return [];
   const behind = await steps.accountKeyReady(claim);
   if (behind !== null) {
@@ -169,16 +173,6 @@ function isAcme(error: unknown, type: string): boolean {
 /** An account that is lost or held is so whatever the key: what then follows is not a roll-over's to say. */
 function isRefusal({ type, status }: AcmeProblem): boolean {
   return type !== 'userActionRequired' && status !== 429 && status < 500;
-}
-
-/** null: the lease is gone, so this key must not be used. */
-async function makeKey(
-  claim: AccountClaim,
-  { steps, accounts }: Hold,
-  live: LiveAccount,
-): Promise<AccountKey | null> {
-  const { key, stored } = await accounts.newKey(live, claim.key_algorithm);
-  return (await steps.accountPendingKey(claim, stored)) ? key : null;
 }
 
 function refused(problem: AcmeProblem | undefined): {

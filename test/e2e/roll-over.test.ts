@@ -5,7 +5,25 @@ import { sealingKeys } from '../../src/seal.ts';
 import { events, once, openKey, valid } from '../helpers/account.ts';
 import { travel } from '../helpers/clock.ts';
 import { until } from '../helpers/until.ts';
-import { faultyWorld, freshName, pebbleWorld } from '../helpers/world.ts';
+import { type Ca, faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
+
+/** Starts a worker whose second key is one that another account has there; returns that account. */
+async function workerWithTakenKey(world: World, { directoryUrl, caPem }: Omit<Ca, 'httpPort'>) {
+  const sealed = sealedAccountKeys(await sealingKeys(world.secretKey));
+  const { origin } = new URL(directoryUrl);
+  const taken = await sealed.make({ account: 'main', origin }, 'ES256');
+  const server = new Server({ directoryUrl, caBundle: caPem });
+  const other = await newAccount(server, taken.key, { termsOfServiceAgreed: true });
+  await server.close();
+  let made = 0;
+  await world.worker({
+    accountKeys: {
+      make: (owner, alg) => (++made === 2 ? Promise.resolve(taken) : sealed.make(owner, alg)),
+      open: (owner, stored) => sealed.open(owner, stored),
+    },
+  });
+  return other;
+}
 
 test('a key is rolled over: the old one is dead, and certificates go on with the new one', async () => {
   const { pebble, ...world } = await pebbleWorld();
@@ -109,20 +127,8 @@ test('account keys may live elsewhere: workers sign with what the key provider g
 
 test('a server that says yes to a new key and does nothing is found out, and the old key stays', async () => {
   const { pebble, ...world } = await pebbleWorld();
-  const sealed = sealedAccountKeys(await sealingKeys(world.secretKey));
-  const { origin } = new URL(pebble.directoryUrl);
   // Pebble does so where the new key is another account's.
-  const taken = await sealed.make({ account: 'main', origin }, 'ES256');
-  const server = new Server({ directoryUrl: pebble.directoryUrl, caBundle: pebble.caPem });
-  await newAccount(server, taken.key, { termsOfServiceAgreed: true });
-  await server.close();
-  let made = 0;
-  await world.worker({
-    accountKeys: {
-      make: (owner, alg) => (++made === 2 ? Promise.resolve(taken) : sealed.make(owner, alg)),
-      open: (owner, stored) => sealed.open(owner, stored),
-    },
-  });
+  await workerWithTakenKey(world, pebble);
   const before = await valid(world);
   await world.sql`select acme.roll_over_key('main')`;
   // It may only be slow: an account's key is remembered here and there.
@@ -152,21 +158,7 @@ test('a server that says yes to a new key and does nothing is found out, and the
 
 test('a key that has an account already is told with the URL of that account, and the old key stays', async () => {
   const { ca, ...world } = await faultyWorld();
-  const sealed = sealedAccountKeys(await sealingKeys(world.secretKey));
-  const taken = await sealed.make(
-    { account: 'main', origin: new URL(ca.directoryUrl).origin },
-    'ES256',
-  );
-  const server = new Server({ directoryUrl: ca.directoryUrl, caBundle: ca.caPem });
-  const other = await newAccount(server, taken.key, { termsOfServiceAgreed: true });
-  await server.close();
-  let made = 0;
-  await world.worker({
-    accountKeys: {
-      make: (owner, alg) => (++made === 2 ? Promise.resolve(taken) : sealed.make(owner, alg)),
-      open: (owner, stored) => sealed.open(owner, stored),
-    },
-  });
+  const other = await workerWithTakenKey(world, ca);
   const before = await valid(world);
   await world.sql`select acme.roll_over_key('main')`;
   const after = await once(world, (row) => row.reason_code === 'key_in_use', 'it is told');
