@@ -309,7 +309,7 @@ create view acme.certificate (
   reason text,
   last_problem jsonb
 ) with (security_invoker=true);
-comment on view acme.certificate is 'Every certificate that was issued, also the superseded and revoked ones; where one is being revoked, how that goes.';
+comment on view acme.certificate is 'Every certificate that was issued, also the superseded, revoked and expired ones; where one is being revoked, how that goes.';
 grant select on acme.certificate to acme_app;
 grant select on acme.certificate to acme_reader;
 

@@ -30,14 +30,17 @@ select r.id, r.challenge_id, r.tenant, r.solver, r.method, r.type, r.identifier,
   from acme_private.record r;
 comment on view acme.record is 'What is, was or will be published for challenges.';
 
+-- (That one has expired is read off its end: nothing has to write a row for it.)
 create or replace view acme.certificate with (security_invoker = true) as
-select c.id, c.csr_id, c.tenant, c.order_id, c.state, c.identifiers, c.leaf_pem, c.chain_pem, c.subject, c.issuer,
+select c.id, c.csr_id, c.tenant, c.order_id,
+       case when c.state in ('current', 'superseded') and c.not_after <= acme_private.clock() then 'expired' else c.state end as state,
+       c.identifiers, c.leaf_pem, c.chain_pem, c.subject, c.issuer,
        c.serial, c.not_before, c.not_after, c.spki_sha256, c.fingerprint_sha256, c.revoked_at, c.created_at,
        c.revocation_reason, c.revoke_when_replaced, c.revoking_since, c.next_attempt_at, c.attempts, c.reason_code, c.reason,
        c.last_problem
   from acme_private.certificate c;
 comment on view acme.certificate is
-  'Every certificate that was issued, also the superseded and revoked ones; where one is being revoked, how that goes.';
+  'Every certificate that was issued, also the superseded, revoked and expired ones; where one is being revoked, how that goes.';
 
 create or replace view acme.blocked_key with (security_invoker = true) as
 select b.spki_sha256, b.tenant, b.certificate_id, b.reason, b.created_at

@@ -112,7 +112,7 @@ describe('a request', () => {
     await shop.app`select acme.revoke(${csr}, 'keyCompromise')`;
     expect(await claim(id)).toBeNull();
     expect(await shop.sql`select from acme.blocked_key`).toHaveLength(1);
-    expect((await certificate(id))['state']).toBe('current');
+    expect((await certificate(id))['state']).toBe('expired');
   });
 
   test('left open by an application holds up no worker', async () => {

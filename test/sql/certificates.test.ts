@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { travel } from '../helpers/clock.ts';
+import { openShop } from '../helpers/shop.ts';
+
+test('a certificate whose end has passed is expired for every reader, unless it was revoked', async () => {
+  const shop = await openShop();
+  await registerDefaultAccount(shop.sql);
+  const ids: string[] = [];
+  for (let i = 0; i < 4; i++) {
+    const csr = await shop.insert();
+    await putInState(shop.sql, csr, 'issued');
+    const [row] = await shop.sql<[{ id: string }]>`
+      select id from acme.certificate where csr_id = ${csr}`;
+    ids.push(row.id);
+  }
+  await shop.sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    for (const [i, state] of ['current', 'superseded', 'revoked', 'revoking'].entries()) {
+      await tx`
+        update acme_private.certificate
+           set state = ${state}, revocation_reason = 'unspecified', not_after = now() + interval '30 days',
+               revoked_at = case when ${state} = 'revoked' then now() end
+         where id = ${ids[i] ?? ''}`;
+    }
+  });
+  const readers = [
+    shop.app,
+    await shop.database.as('acme_reader'),
+    await shop.database.as('acme_admin'),
+  ];
+  const states = () =>
+    Promise.all(
+      readers.map(async (sql) => {
+        const rows = await sql<{ state: string }[]>`select state from acme.certificate order by id`;
+        return rows.map(({ state }) => state);
+      }),
+    );
+  expect(await states()).toEqual(
+    readers.map(() => ['current', 'superseded', 'revoked', 'revoking']),
+  );
+  await travel(shop.sql, 29);
+  expect((await states())[0]).toEqual(['current', 'superseded', 'revoked', 'revoking']);
+  await travel(shop.sql, 31);
+  // Whether one that is being revoked has ended is a worker's to find.
+  expect(await states()).toEqual(readers.map(() => ['expired', 'expired', 'revoked', 'revoking']));
+  await shop.sql`select acme_private.reconcile()`;
+  expect((await states())[0]).toEqual(['expired', 'expired', 'revoked', 'expired']);
+  const [stored] = await shop.sql`
+    select state from acme_private.certificate where id = ${ids[0] ?? ''}`;
+  expect(stored).toEqual({ state: 'current' });
+});
