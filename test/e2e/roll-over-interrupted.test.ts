@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { AcmeServer } from '../helpers/acme-server/index.ts';
 import { account, events, once, valid } from '../helpers/account.ts';
+import type { AcmeServer } from '../helpers/acme-server/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 

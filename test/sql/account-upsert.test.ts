@@ -62,15 +62,15 @@ test('an account inserted a second time, on conflict do nothing, keeps its bindi
 
 test('an account inserted a second time, on conflict do update, has the new binding, and nothing of the old stays', async () => {
   const [first, second] = [await sealed('main'), await sealed('main')];
-  const upsert = (kid: string, jwe: string) => admin`
+  const upsert = (kid: string, jwe: string) => admin<{ id: string; eab_hmac: string | null }[]>`
     insert into acme.account (name, server, eab_kid, eab_hmac)
     values ('main', 'ca', ${kid}, ${jwe})
     on conflict (name) do update set eab_kid = excluded.eab_kid, eab_hmac = excluded.eab_hmac
     returning id, eab_hmac`;
   const [made] = await upsert('kid-1', first);
-  expect(await upsert('kid-2', second)).toEqual([{ id: made?.['id'], eab_hmac: null }]);
-  expect(await row()).toMatchObject([{ id: made?.['id'], eab_kid: 'kid-2', eab_hmac: null }]);
-  expect(await binding()).toEqual([{ account_id: made?.['id'], jwe: second }]);
+  expect(await upsert('kid-2', second)).toEqual([{ id: made?.id, eab_hmac: null }]);
+  expect(await row()).toMatchObject([{ id: made?.id, eab_kid: 'kid-2', eab_hmac: null }]);
+  expect(await binding()).toEqual([{ account_id: made?.id, jwe: second }]);
   expect(await whereIs(first)).toEqual([]);
   expect(await whereIs(second)).toEqual(['acme_private.account_eab']);
   // What the update brings is checked as ever: here a key that nobody sealed.
@@ -80,7 +80,7 @@ test('an account inserted a second time, on conflict do update, has the new bind
   expect(JSON.stringify({ ...error, message: error.message, where: error.where })).not.toContain(
     plain,
   );
-  expect(await binding()).toEqual([{ account_id: made?.['id'], jwe: second }]);
+  expect(await binding()).toEqual([{ account_id: made?.id, jwe: second }]);
 });
 
 test('twice in one statement: the first stays', async () => {
