@@ -24,6 +24,7 @@ create table acme.account (
   constraint account_key_algorithm_is_known CHECK ((key_algorithm = ANY (ARRAY['ES256'::text, 'ES384'::text, 'RS256'::text]))),
   constraint account_name_is_plain CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,252}$'::text)),
   constraint account_name_key UNIQUE (name),
+  constraint account_name_server_key UNIQUE (name, server),
   constraint account_pkey PRIMARY KEY (id),
   constraint account_server_fkey FOREIGN KEY (server) REFERENCES acme.server(name) ON UPDATE CASCADE ON DELETE RESTRICT
 );
@@ -34,7 +35,7 @@ comment on column acme.account.server is 'The server where it is registered, by 
 comment on column acme.account.contact is 'Contact URLs, for example {mailto:ops@example.org}.';
 comment on column acme.account.terms_agreed is 'True once a person agreed to the server''s terms of service.';
 comment on column acme.account.key_algorithm is 'The kind of account key that a worker makes (RFC 7518 §3.1).';
-comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
+comment on column acme.account.is_default is 'Serves the csrs that name no account, or is the model of those that do (server.account_policy); the first account gets it.';
 comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';
 comment on column acme.account.version is 'Counts the changes of this row that workers act on.';
@@ -49,6 +50,23 @@ comment on column acme.account.deactivate_request is 'The version at which acme.
 grant delete, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac), select, update (contact, terms_agreed, is_default, paused_at, pause_reason, eab_kid, eab_hmac, terms_request, verify_request, roll_over_request, deactivate_request) on acme.account to acme_admin;
 grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
 grant select on acme.account to acme_reader;
+
+create table acme.account_domain (
+  server text not null,
+  domain text not null,
+  account text not null,
+  created_at timestamp with time zone not null default now(),
+  constraint account_domain_account_fkey FOREIGN KEY (account, server) REFERENCES acme.account(name, server) ON UPDATE CASCADE ON DELETE CASCADE,
+  constraint account_domain_domain_is_plain CHECK ((domain ~ '^[a-z0-9][a-z0-9.-]{0,252}$'::text)),
+  constraint account_domain_pkey PRIMARY KEY (server, domain)
+);
+comment on table acme.account_domain is 'Which account serves which registered domain of a server whose account_policy is per_registered_domain. Filled when such a csr is accepted; acme_admin may write it as well.';
+comment on column acme.account_domain.server is 'The server, by name.';
+comment on column acme.account_domain.domain is 'The registered domain, such as example.org or example.co.uk.';
+comment on column acme.account_domain.account is 'The account that new csrs of this domain get, if they name none.';
+comment on column acme.account_domain.created_at is 'When it was inserted.';
+grant delete, insert (server, domain, account), select, update (account) on acme.account_domain to acme_admin;
+grant select on acme.account_domain to acme_reader;
 
 create table acme.csr (
   id bigint not null generated always as identity,
@@ -89,7 +107,7 @@ comment on column acme.csr.id is 'Given by the database; your tables may referen
 comment on column acme.csr.tenant is 'On whose behalf it was inserted: the setting acme.tenant, else the role.';
 comment on column acme.csr.ref is 'The application''s own key; one live csr of a tenant has it.';
 comment on column acme.csr.pem is 'The PKCS #10 request in PEM (RFC 2986, RFC 7468). Never a private key.';
-comment on column acme.csr.account is 'The account to order with; null: the default account.';
+comment on column acme.csr.account is 'The account to order with; null: the default account, or that of its registered domain (server.account_policy).';
 comment on column acme.csr.profile is 'The profile to ask the server for; null: the server''s default.';
 comment on column acme.csr.solver is 'The solver to use for all its names; null: the most specific one.';
 comment on column acme.csr.renewal is 'reuse: renew with this same CSR; off: do not renew.';
@@ -175,6 +193,8 @@ create table acme.server (
   pause_reason text,
   version bigint not null default 1,
   created_at timestamp with time zone not null default now(),
+  account_policy text not null default 'single'::text,
+  constraint server_account_policy_is_known CHECK ((account_policy = ANY (ARRAY['single'::text, 'per_registered_domain'::text]))),
   constraint server_ca_bundle_is_pem CHECK (((ca_bundle ~ '-----BEGIN CERTIFICATE-----'::text) AND (ca_bundle !~ 'PRIVATE KEY'::text))),
   constraint server_directory_url_is_https CHECK ((directory_url ~ '^https://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$'::text)),
   constraint server_max_names_is_positive CHECK ((max_names > 0)),
@@ -196,7 +216,8 @@ comment on column acme.server.paused_at is 'Since when it gets no new orders; nu
 comment on column acme.server.pause_reason is 'Why it is paused: shown to all who wait.';
 comment on column acme.server.version is 'Counts the changes of this row.';
 comment on column acme.server.created_at is 'When it was inserted.';
-grant delete, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight), select, update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_admin;
+comment on column acme.server.account_policy is 'Which account serves a csr that names none, if the default account is of this server: single: that one; per_registered_domain: the one that acme.account_domain has for its domain, made if there is none.';
+grant delete, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy), select, update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason, account_policy) on acme.server to acme_admin;
 grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_app;
 grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_reader;
 
@@ -591,7 +612,7 @@ comment on function acme.renew(bigint,text) is 'Orders a new certificate for thi
 grant execute on function acme.renew(bigint,text) to acme_app;
 
 create function acme.replace_account(old text, new text) returns bigint volatile security invoker;
-comment on function acme.replace_account(text,text) is 'Moves the csrs of an account, such as one whose key is lost, to another account of the same server, which proves control of their names anew when it renews them; returns how many.';
+comment on function acme.replace_account(text,text) is 'Moves the csrs of an account, such as one whose key is lost, to another account of the same server, which proves control of their names anew when it renews them, and serves the same registered domains; returns how many.';
 grant execute on function acme.replace_account(text,text) to acme_admin;
 
 create function acme.request(pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text, profile text DEFAULT NULL::text, on_duplicate text DEFAULT 'return'::text) returns acme.csr volatile security invoker;

@@ -246,6 +246,8 @@ comment on column acme.server.allowed_hosts is 'Hosts (host or host:port) beside
 comment on column acme.server.key_types is 'Key types of CSRs that this server takes.';
 comment on column acme.server.max_names is 'How many names one certificate may have here.';
 comment on column acme.server.max_orders_in_flight is 'How many orders may be under way at once, over all workers.';
+comment on column acme.server.account_policy is
+  'Which account serves a csr that names none, if the default account is of this server: single: that one; per_registered_domain: the one that acme.account_domain has for its domain, made if there is none.';
 comment on column acme.server.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.server.pause_reason is 'Why it is paused: shown to all who wait.';
 comment on column acme.server.version is 'Counts the changes of this row.';
@@ -266,10 +268,16 @@ comment on column acme.account.terms_request is 'The version at which acme.agree
 comment on column acme.account.verify_request is 'The version at which acme.verify_account was called last.';
 comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';
 comment on column acme.account.deactivate_request is 'The version at which acme.deactivate_account was called; it cannot be taken back.';
-comment on column acme.account.is_default is 'Serves the csrs that name no account; the first account gets it.';
+comment on column acme.account.is_default is 'Serves the csrs that name no account, or is the model of those that do (server.account_policy); the first account gets it.';
 comment on column acme.account.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
 comment on column acme.account.pause_reason is 'Why it is paused: shown to all who wait.';
 comment on column acme.account.created_at is 'When it was inserted.';
+comment on table acme.account_domain is
+  'Which account serves which registered domain of a server whose account_policy is per_registered_domain. Filled when such a csr is accepted; acme_admin may write it as well.';
+comment on column acme.account_domain.server is 'The server, by name.';
+comment on column acme.account_domain.domain is 'The registered domain, such as example.org or example.co.uk.';
+comment on column acme.account_domain.account is 'The account that new csrs of this domain get, if they name none.';
+comment on column acme.account_domain.created_at is 'When it was inserted.';
 comment on table acme.solver is 'How challenges get published, and for which names. Written by acme_admin.';
 comment on column acme.solver.id is 'Given by the database.';
 comment on column acme.solver.name is 'How csrs call it: lower-case letters, digits, dot, dash, underscore.';
@@ -283,7 +291,7 @@ comment on column acme.csr.id is 'Given by the database; your tables may referen
 comment on column acme.csr.tenant is 'On whose behalf it was inserted: the setting acme.tenant, else the role.';
 comment on column acme.csr.ref is 'The application''s own key; one live csr of a tenant has it.';
 comment on column acme.csr.pem is 'The PKCS #10 request in PEM (RFC 2986, RFC 7468). Never a private key.';
-comment on column acme.csr.account is 'The account to order with; null: the default account.';
+comment on column acme.csr.account is 'The account to order with; null: the default account, or that of its registered domain (server.account_policy).';
 comment on column acme.csr.profile is 'The profile to ask the server for; null: the server''s default.';
 comment on column acme.csr.solver is 'The solver to use for all its names; null: the most specific one.';
 comment on column acme.csr.preferred_chain is

@@ -112,6 +112,10 @@ begin
   select n.id, s.id
     from new_rows n
     join acme.server s on s.name = n.server;
+  -- The workers' functions see to what follows themselves (acme_private.begin_work).
+  if current_setting('acme_private.quiet', true) = 'on' then
+    return null;
+  end if;
   perform acme_private.wake_rows('register', 'account', array(select n.id from new_rows n));
   perform acme_private.wake_dispatch();
   return null;

@@ -93,6 +93,8 @@ begin
   if v_old.is_default then
     update acme.account a set is_default = true where a.name = new;
   end if;
+  -- What comes new of its domains goes there too.
+  update acme.account_domain d set account = new where d.account = old;
   update acme.csr c
      set account = new
    where c.cancel_request is null
@@ -103,4 +105,4 @@ begin
 end
 $$;
 comment on function acme.replace_account(text, text) is
-  'Moves the csrs of an account, such as one whose key is lost, to another account of the same server, which proves control of their names anew when it renews them; returns how many.';
+  'Moves the csrs of an account, such as one whose key is lost, to another account of the same server, which proves control of their names anew when it renews them, and serves the same registered domains; returns how many.';

@@ -12,12 +12,11 @@ declare
   v_default text := (select a.name from acme.account a where a.is_default);
   v_rows jsonb;
   v_set_aside bigint;
+  v_accounts bigint[];
 begin
   for v_batch in 1..2 loop
     exit when v_batch = 2 and not exists (select from acme_private.csr_state where state = 'received' and claims > 0);
     exit when not exists (select from acme_private.csr_state where state = 'received');
-    -- Whoever deletes one of these waits for this batch, and then finds what needs it.
-    perform from acme.account order by id for key share;
     with picked as (
       select s.csr_id, a.id as account_id, v.id as server_id
         from acme_private.csr_state s
@@ -37,17 +36,24 @@ begin
              claims = s.claims + 1, account_id = p.account_id, server_id = p.server_id
         from picked p
        where s.csr_id = p.csr_id
-      returning s.csr_id, s.server_id, s.claims
+      returning s.csr_id, s.server_id, s.account_id, s.claims
     )
     select jsonb_agg(jsonb_build_object('csr_id', t.csr_id, 'pem', c.pem, 'key_types', v.key_types,
                                         'max_names', v.max_names,
                                         'chain_pem', (select d.chain_pem from acme_private.adoption d where d.csr_id = t.csr_id))
                      order by t.csr_id),
-           min(t.csr_id) filter (where t.claims > acme_private.claims_allowed())
-      into v_rows, v_set_aside
+           min(t.csr_id) filter (where t.claims > acme_private.claims_allowed()),
+           array_agg(distinct t.account_id)
+      into v_rows, v_set_aside, v_accounts
       from taken t
       join acme.csr c on c.id = t.csr_id
       join acme.server v on v.id = t.server_id;
+    -- Whoever deletes one of these from here on waits for this batch, and then finds what needs it.
+    if (select count(*) from (select from acme.account a where a.id = any (v_accounts) order by a.id for key share) l)
+         < cardinality(v_accounts) then
+      raise exception 'An account was deleted while csrs were given to it; they are given anew.'
+        using errcode = 'serialization_failure';
+    end if;
     if v_set_aside is not null then
       perform acme_private.set_aside(p_worker, 'csr', v_set_aside);
       v_rows := null;
@@ -75,6 +81,9 @@ declare
   v_spki bytea;
   v_base text;
   v_holder text;
+  v_is_of_domain boolean;
+  v_account record;
+  v_made bigint[] := '{}';
 begin
   -- Its rows first: whoever took them up when the lease had run out may be waiting for the lock below.
   perform from acme_private.csr_state
@@ -88,7 +97,10 @@ begin
     select * into s from acme_private.csr_state
      where csr_id = (v ->> 'csr_id')::bigint and lease_token = p_lease;
     continue when not found;
-    select r.solver, r.profile into c from acme.csr r where r.id = s.csr_id;
+    select r.solver, r.profile, r.account, x.name as server, x.account_policy into c
+      from acme.csr r
+      join acme.server x on x.id = s.server_id
+     where r.id = s.csr_id;
     v_reasons := v -> 'reasons';
     v_names := array(select jsonb_array_elements_text(v -> 'identifiers'));
     v_domains := array(select jsonb_array_elements_text(v -> 'domains'));
@@ -100,6 +112,11 @@ begin
     if acme_private.is_blocked(v_spki) then
       v_reasons := v_reasons || jsonb_build_object('code', 'key_blocked', 'text',
         'Its key is blocked, since it was said to be compromised. Make a new key, and a CSR with it.');
+    end if;
+    v_is_of_domain := c.account is null and c.account_policy = 'per_registered_domain';
+    if v_is_of_domain and acme_private.domains_problem(v_domains, c.server) is not null then
+      v_reasons := v_reasons || jsonb_build_object('code', 'several_domains', 'text',
+        acme_private.domains_problem(v_domains, c.server));
     end if;
     for i in 1..cardinality(v_names) loop
       if (acme_private.solver_for(c.solver, v_names[i])).id is null then
@@ -153,6 +170,14 @@ begin
       select regexp_replace(n.name, '^\*\.', ''), n.domain, s.tenant
         from unnest(v_names, v_domains) n (name, domain)
       on conflict do nothing;
+      if v_is_of_domain then
+        select * into v_account from acme_private.account_of_domain(p_worker, s.csr_id, s.account_id, v_domains[1]);
+        if v_account.is_made then
+          v_made := v_made || v_account.account_id;
+        end if;
+        s.account_id := v_account.account_id;
+        update acme_private.csr_state set account_id = s.account_id where csr_id = s.csr_id;
+      end if;
       if v ? 'certificate' then
         perform acme_private.store_adopted(p_worker, s.csr_id, v -> 'certificate');
         perform acme_private.heed(s.csr_id);
@@ -169,5 +194,9 @@ begin
     end if;
     perform acme_private.heed(s.csr_id);
   end loop;
+  -- The trigger does not (begin_work); all of them at once.
+  if cardinality(v_made) > 0 then
+    perform acme_private.wake_rows('register', 'account', v_made);
+  end if;
 end
 $$;

@@ -109,8 +109,12 @@ begin
        for no key update skip locked;
     if found then
       if not acme_private.is_open(s.account_id) then
-        -- on to the next account
-        v_account := s.account_id + 1;
+        -- On to the next account that may order: there may be thousands that wait to be registered.
+        v_account := coalesce((select x.account_id
+                                 from acme_private.account_state x
+                                where x.server_id = p_server and x.account_id > s.account_id and x.state = 'valid'
+                                order by x.account_id
+                                limit 1), 9223372036854775807);
         v_tenant := '';
       else
         v_order := acme_private.make_order(p_worker, s.csr_id);

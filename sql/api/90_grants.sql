@@ -58,12 +58,15 @@ grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_fl
 grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
 grant select on acme.account to acme_reader;
 grant select on acme.solver to acme_app, acme_reader;
-grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight),
-  update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason),
+grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy),
+  update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy, paused_at,
+          pause_reason),
   delete on acme.server to acme_admin;
 grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac),
   update (contact, terms_agreed, is_default, eab_kid, eab_hmac, paused_at, pause_reason, terms_request, verify_request,
           roll_over_request, deactivate_request), delete on acme.account to acme_admin;
+grant select on acme.account_domain to acme_reader;
+grant select, insert (server, domain, account), update (account), delete on acme.account_domain to acme_admin;
 grant update (account), insert (chain_pem) on acme.csr to acme_admin;
 -- What proves control of a name is the server's asking; who adopts vouches for it.
 grant execute on function acme.adopt(text, text, text, text) to acme_admin;

@@ -1,5 +1,5 @@
 import { printable } from '../acme/text.ts';
-import { type Status, STUCK_SHOWN, WAITING_SHOWN } from './status-query.ts';
+import { ACCOUNTS_SHOWN, type Status, STUCK_SHOWN, WAITING_SHOWN } from './status-query.ts';
 import { table } from './table.ts';
 
 /** The tables, with blank lines between. */
@@ -7,6 +7,7 @@ export function statusLines(status: Status): string[] {
   const { counts, waiting, accounts, workers, stoppedWorkers } = status;
   const total = counts.reduce((sum, { count }) => sum + count, 0);
   const waits = waiting[0]?.total ?? 0;
+  const known = accounts[0]?.total ?? 0;
   const lines = ['', `CSRs: ${total}`];
   lines.push(
     ...table(
@@ -34,7 +35,10 @@ export function statusLines(status: Status): string[] {
     ]);
     lines.push(...table([['CSR', 'NAMES', 'STATE', 'NEXT TRY (UTC)', 'REASON'], ...rows], [0]));
   }
-  lines.push('', `Accounts: ${accounts.length}`);
+  lines.push(
+    '',
+    `Accounts: ${known}${known > ACCOUNTS_SHOWN ? `, the first ${ACCOUNTS_SHOWN} of them` : ''}`,
+  );
   if (accounts.length === 0) {
     lines.push('  none: csrs wait until one is inserted into acme.account');
   } else {

@@ -4,6 +4,8 @@ import type { Sql } from '../db/connect.ts';
 export const WAITING_SHOWN = 20;
 /** Rows of acme.stuck that are listed. */
 export const STUCK_SHOWN = 20;
+/** Accounts that are listed: a server may have one for each domain. */
+export const ACCOUNTS_SHOWN = 20;
 
 /** What `pgacme status` shows; ids are bigint and come as text. */
 export interface Status {
@@ -28,12 +30,14 @@ export interface Status {
     reason: string;
     total: number;
   }[];
+  /** At most ACCOUNTS_SHOWN rows, each with the number of all. */
   accounts: {
     name: string;
     server: string;
     state: string;
     reason: string | null;
     isDefault: boolean;
+    total: number;
   }[];
   /** Those that run, or should. */
   workers: {
@@ -79,9 +83,11 @@ export async function readStatus(sql: Sql): Promise<Status> {
        order by stuck.since, kind, stuck.id
        limit ${STUCK_SHOWN}`;
     const accounts = await tx<Status['accounts']>`
-      select name, server, state, reason, coalesce(is_default, false) as "isDefault"
+      select name, server, state, reason, coalesce(is_default, false) as "isDefault",
+             count(*) over ()::int as total
         from acme.account_status
-       order by is_default is true desc, name`;
+       order by is_default is true desc, state in ('valid', 'deactivated'), name
+       limit ${ACCOUNTS_SHOWN}`;
     const workers = await tx<Status['workers']>`
       select id::text, host, pid, version, state,
              greatest(extract(epoch from now() - heartbeat_at), 0)::int as "seenSeconds"

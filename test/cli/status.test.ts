@@ -92,3 +92,27 @@ test('what is stuck stands between the counts and what waits, with what to do', 
     /\n\nStuck: 1\n {2}WHAT +CSR {2}SINCE \(UTC\) +REASON\n {2}csr 1 +1 {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}It is due, and no worker has taken it\. .*\n\nWaiting: 1\n/,
   );
 });
+
+test('of many accounts twenty are listed: the default one, then those that cannot order', async () => {
+  const { sql, url } = await freshDatabase();
+  await sql`insert into acme.server (name, directory_url) values ('ca', 'https://ca.example.org/dir')`;
+  await sql`insert into acme.account (name, server) values ('main', 'ca')`;
+  await sql`insert into acme.account (name, server) select 'a-' || i, 'ca' from generate_series(1, 21) i`;
+  await sql`insert into acme.account (name, server) values ('z', 'ca')`;
+  await sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    await tx`
+      update acme_private.account_state s set state = 'valid', url = 'https://ca.example.org/' || s.account_id
+        from acme.account a where a.id = s.account_id and a.name <> 'z'`;
+  });
+  const { stdout } = await cli(['status'], { DATABASE_URL: url });
+  const lines = linesOf(stdout);
+  const at = lines.indexOf('Accounts: 23, the first 20 of them');
+  expect(lines.slice(at + 1, at + 5).map((line) => line.trim().split(/ {2,}/)[0])).toEqual([
+    'NAME',
+    'main (default)',
+    'z',
+    'a-1',
+  ]);
+  expect(lines.slice(at).filter((line) => line.includes(' ca '))).toHaveLength(20);
+});

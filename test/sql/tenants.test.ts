@@ -227,6 +227,7 @@ describe('a table or view', () => {
     'acme.server_feature': 'shared',
     'acme.account': 'shared',
     'acme.solver': 'shared',
+    'acme.account_domain': 'not for acme_app',
     'acme.account_status': 'not for acme_app',
     'acme.stuck': 'tried in stuck.test.ts',
     'acme.worker_status': 'not for acme_app',
