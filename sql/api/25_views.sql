@@ -144,7 +144,7 @@ select s.csr_id as id,
                case
                  when srv.paused_at is not null then 'server_paused'
                  when acc.paused_at is not null then 'account_paused'
-                 when ast.state is distinct from 'valid' then 'account_not_ready'
+                 when ast.state is distinct from 'valid' or ast.reread_since is not null then 'account_not_ready'
                  when l.until is not null then 'limited'
                  else coalesce(s.reason_code, 'waiting_for_room')
                end
@@ -170,7 +170,8 @@ select s.csr_id as id,
              when 'waiting_for_worker' then 'No worker has looked at it yet. If this lasts, look at acme.worker_status: is one running?'
              when 'server_paused' then format('The server %s is paused: %s', srv.name, srv.pause_reason)
              when 'account_paused' then format('The account %s is paused: %s', acc.name, acc.pause_reason)
-             when 'account_not_ready' then format('The account %s is %s%s', acc.name, ast.state,
+             when 'account_not_ready' then format('The account %s is %s%s', acc.name,
+               case when ast.state = 'valid' then 'looked at first' else ast.state end,
                coalesce(case ast.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
                                              else ': ' || ast.reason end, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
              when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)

@@ -211,7 +211,7 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
   select 'account', t.account_id, null, null, n.since, n.reason_code, n.reason
     from acme_private.account_state t
    cross join lateral acme_private.neglect('account', t.account_id) n
-   where t.state in ('new', 'registering', 'rolling_over', 'deactivating')
+   where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.reread_since is not null)
      and (select w.is_watcher from watcher w)
   union all
   select 'csr', s.csr_id, s.csr_id, s.tenant, s.renew_at, 'renewal_not_begun' as reason_code,
@@ -231,7 +231,7 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
     join acme_private.account_state t on t.server_id = v.id
     join acme.account a on a.id = t.account_id
     join acme_private.csr_state s on s.server_id = v.id and s.account_id = a.id
-   where v.paused_at is null and a.paused_at is null and t.state = 'valid'
+   where v.paused_at is null and a.paused_at is null and t.state = 'valid' and t.reread_since is null
      and s.state in ('queued', 'renewing') and s.order_id is null
      and s.queued_at < (select acme_private.late())
      and acme_private.has_idle_places(v.id)

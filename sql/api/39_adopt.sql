@@ -98,14 +98,7 @@ declare
   v_not_after timestamptz := p_certificate ->> 'not_after';
 begin
   select * into s from acme_private.csr_state where csr_id = p_csr;
-  insert into acme_private.certificate (csr_id, tenant, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
-                                        not_before, not_after, spki_sha256, fingerprint_sha256)
-  values (p_csr, s.tenant, v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
-          p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial', v_not_before, v_not_after,
-          decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'))
-  returning id into v_certificate;
-  insert into acme_private.certificate_name (name, certificate_id, tenant)
-  select n, v_certificate, s.tenant from unnest(v_names) n;
+  v_certificate := acme_private.insert_certificate(s, null, p_certificate);
   update acme_private.csr_state
      set state = 'issued', identifiers = v_names, identifiers_key = acme_private.identifiers_key(v_names),
          spki_sha256 = decode(p_certificate ->> 'spki_sha256', 'hex'),

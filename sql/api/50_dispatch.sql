@@ -68,7 +68,7 @@ language plpgsql stable
 as $$
 begin
   return (
-    select a.paused_at is null and s.state = 'valid' and not exists (
+    select a.paused_at is null and s.state = 'valid' and s.reread_since is null and not exists (
       select from acme_private.closure c
        where c.server_id = s.server_id and (c.account_id is null or c.account_id = s.account_id)
          and c.until > acme_private.clock())

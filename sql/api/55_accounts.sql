@@ -1,6 +1,7 @@
 -- Steps of accounts. What one has to do is read off its row and what the server was told of it:
 --   register    its key is made, or the server lost it: newAccount
 --   update      contacts or terms changed, or somebody asked to verify it
+--   reread      the database was restored from a backup: the account's list of orders is read
 --   roll_over   the key is replaced, once the orders under way have ended
 --   deactivate  for good, once the orders under way have ended
 
@@ -16,6 +17,7 @@ begin
              when s.state = 'valid' and c.details_version > s.told_version then 'update'
              -- Interrupted: heed_account begins it anew.
              when s.state = 'valid' and c.roll_over_request > s.rolled_version then 'roll_over'
+             when s.state = 'valid' and s.reread_since is not null then 'reread'
            end
       from acme_private.account_state s
       join acme.account c on c.id = s.account_id
@@ -139,6 +141,13 @@ begin
       'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
       'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url,
       'is_verification', a.verify_request > s.told_version is true, 'has_news', a.details_version > s.told_version,
+      'is_verification', a.verify_request > s.told_version is true,
+      -- a turn of reading; null: the list itself is to be read
+      'listed', case when s.reread_listed is not null then
+        (select coalesce(jsonb_agg(l.url), '[]')
+           from (select x.url from acme_private.listed_order x where x.account_id = s.account_id order by x.url limit 8) l) end,
+      -- what cannot be read for an hour is left
+      'is_late', s.reread_since < acme_private.clock() - interval '1 hour' is true,
       'sent_ms', (select extract(epoch from acme_private.clock() - k.sent_at) * 1000
                     from acme_private.account_key k where k.account_id = s.account_id and k.state = 'pending'))
       from acme_private.account_state s
@@ -182,9 +191,11 @@ as $$
 begin
   update acme_private.account_state
      set state = p_status, version = version + 1, since = null, updated_at = acme_private.clock(), next_attempt_at = null,
-         attempts = 0, reason_code = coalesce(p_code, case when p_status <> 'valid' then 'account_' || p_status end),
+         attempts = 0, reason_code = coalesce(p_code, case when p_status <> 'valid' then 'account_' || p_status
+                                                           when reread_since is not null then 'restored' end),
          reason = coalesce(p_text, case when p_status <> 'valid'
-           then format('The server says that this account is %s. Insert another account.', p_status) end),
+           then format('The server says that this account is %s. Insert another account.', p_status)
+                                        when reread_since is not null then acme_private.reread_text() end),
          last_problem = p_problem, lease_token = null, lease_until = null, lease_worker = null, claims = 0
    where account_id = p_account and lease_token = p_lease;
   return found;

@@ -286,6 +286,46 @@ $$;
 comment on function acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int) is
   'Stores that the server took the CSR; returns a claim to download.';
 
+-- A csr's certificate gives its place to the next one. True: now it is to be revoked.
+create or replace function acme_private.supersede(p_certificate bigint) returns boolean
+language plpgsql volatile
+as $$
+declare
+  v_is_revoking boolean;
+begin
+  update acme_private.certificate
+     set state = case when revoke_when_replaced then 'revoking' else 'superseded' end,
+         revoking_since = case when revoke_when_replaced then acme_private.clock() end, revoke_when_replaced = false
+   where id = p_certificate and state = 'current'
+  returning state = 'revoking' into v_is_revoking;
+  delete from acme_private.certificate_name where certificate_id = p_certificate;
+  return v_is_revoking;
+end
+$$;
+
+-- A certificate that a worker has checked, with its names. No order: another client ordered it.
+create or replace function acme_private.insert_certificate(
+  s acme_private.csr_state, p_order bigint, p_certificate jsonb
+) returns bigint
+language plpgsql volatile
+as $$
+declare
+  v_names text[] := array(select jsonb_array_elements_text(p_certificate -> 'identifiers'));
+  v_certificate bigint;
+begin
+  insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
+                                        not_before, not_after, spki_sha256, fingerprint_sha256)
+  values (s.csr_id, s.tenant, p_order, v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
+          p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial',
+          (p_certificate ->> 'not_before')::timestamptz, (p_certificate ->> 'not_after')::timestamptz,
+          decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'))
+  returning id into v_certificate;
+  insert into acme_private.certificate_name (name, certificate_id, tenant)
+  select n, v_certificate, s.tenant from unnest(v_names) n;
+  return v_certificate;
+end
+$$;
+
 -- The certificate, checked by the worker: it becomes the csr's current one in this commit.
 create or replace function acme_private.certificate_stored(
   p_worker bigint, p_order bigint, p_lease uuid, p_certificate jsonb, p_take int
@@ -297,7 +337,6 @@ declare
   o acme_private."order";
   s acme_private.csr_state;
   v_certificate bigint;
-  v_names text[] := array(select jsonb_array_elements_text(p_certificate -> 'identifiers'));
   v_not_before timestamptz := p_certificate ->> 'not_before';
   v_not_after timestamptz := p_certificate ->> 'not_after';
   v_spki bytea := decode(p_certificate ->> 'spki_sha256', 'hex');
@@ -315,21 +354,9 @@ begin
     return '[]';
   end if;
   if s.certificate_id is not null then
-    update acme_private.certificate
-       set state = case when revoke_when_replaced then 'revoking' else 'superseded' end,
-           revoking_since = case when revoke_when_replaced then v_now end, revoke_when_replaced = false
-     where id = s.certificate_id and state = 'current'
-    returning state = 'revoking' into v_is_revoking;
-    delete from acme_private.certificate_name where certificate_id = s.certificate_id;
+    v_is_revoking := acme_private.supersede(s.certificate_id);
   end if;
-  insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
-                                        not_before, not_after, spki_sha256, fingerprint_sha256)
-  values (o.csr_id, o.tenant, o.id, v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
-          p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial', v_not_before, v_not_after,
-          v_spki, decode(p_certificate ->> 'fingerprint_sha256', 'hex'))
-  returning id into v_certificate;
-  insert into acme_private.certificate_name (name, certificate_id, tenant)
-  select n, v_certificate, o.tenant from unnest(v_names) n;
+  v_certificate := acme_private.insert_certificate(s, o.id, p_certificate);
   update acme_private."order"
      set state = 'issued', certificate_url = coalesce(p_certificate ->> 'url', certificate_url), finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,
          attempts = 0, next_attempt_at = null, reason_code = null, reason = null, last_problem = null

@@ -271,7 +271,16 @@ begin
     end if;
   end if;
 
-  if v_class = 'account_lost' then
+  -- Known by a key that was replaced since the backup, it would be registered a second time with the old one.
+  if v_class = 'account_lost' and exists (
+    select from acme_private.account_state a where a.account_id = v_account and a.reread_since is not null)
+  then
+    if p_kind = 'account' then
+      v_class := 'person';
+      v_code := 'account_key_unknown';
+      v_text := 'The server knows no account with this key. The database was restored from a backup: the key was replaced since, or the account was lost. Import a newer export of it under another name (pgacme account import), or insert another account; then acme.replace_account(old, new). acme.verify_account looks again.';
+    end if;
+  elsif v_class = 'account_lost' then
     -- Whoever has its lease speaks for it as it is, also where a key was stored since the claim.
     perform acme_private.lose_account(p_worker, v_account,
       case p_kind when 'account' then acme_private.account_version(v_account) else p_outcome ->> 'account_version' end, v_problem);

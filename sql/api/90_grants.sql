@@ -116,9 +116,9 @@ grant update (state) on acme_private.record to acme_app;
 grant select on acme_private.record to acme_responder, acme_worker;
 grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app, acme_reader;
 -- (the URL stands in the DNS of whoever restricts their names to it)
-grant select (account_id, server_id, state, url, reason_code, reason) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
-              last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version)
+              last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version, reread_since)
   on acme_private.account_state to acme_reader, acme_admin;
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.server_fact, acme_private.feature, acme_private.documented_feature to acme_app, acme_reader;
@@ -141,6 +141,9 @@ grant execute on function
   acme_private.account_rolled_over(bigint, bigint, uuid),
   acme_private.account_roll_over_refused(bigint, bigint, uuid, jsonb),
   acme_private.account_deactivated(bigint, bigint, uuid, text),
+  acme_private.orders_listed(bigint, bigint, uuid, jsonb, text),
+  acme_private.csrs_of_orders(bigint, jsonb),
+  acme_private.orders_read(bigint, bigint, uuid, jsonb),
   acme_private.order_created(bigint, bigint, uuid, jsonb, int),
   acme_private.challenge_intended(bigint, bigint, uuid, text, jsonb),
   acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int),

@@ -1,6 +1,7 @@
 import { accountCreateCommand } from './account/create.ts';
 import { accountExportCommand } from './account/export.ts';
 import { accountImportCommand } from './account/import.ts';
+import { accountOrdersCommand } from './account/orders.ts';
 import { accountResealCommand } from './account/reseal.ts';
 import { adoptCommand } from './adopt.ts';
 import { adoptDatabaseCommand } from './adopt-database.ts';
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   accountCreateCommand,
   accountExportCommand,
   accountImportCommand,
+  accountOrdersCommand,
   accountResealCommand,
   revokeCommand,
   sealCommand,

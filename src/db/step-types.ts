@@ -56,13 +56,17 @@ export interface ChosenChallenge {
 export interface AccountClaim extends Lease {
   kind: 'account';
   /** null: nothing is due. */
-  step: 'register' | 'update' | 'roll_over' | 'deactivate' | null;
+  step: 'register' | 'update' | 'reread' | 'roll_over' | 'deactivate' | null;
   /** Somebody asked whether the server knows it still. */
   is_verification: boolean;
   /** How long ago, in milliseconds, the server was sent its pending key first; null: it was not. */
   sent_ms: number | null;
   /** Contacts or terms changed, and the server was not told. */
   has_news: boolean;
+  /** After a restore: URLs of its list of orders to look at; null: the list itself is to be read. */
+  listed: string[] | null;
+  /** What could not be read of the list for an hour is left. */
+  is_late: boolean;
   contact: string[];
   terms_agreed: boolean;
   key_algorithm: 'ES256' | 'ES384' | 'RS256';
@@ -89,6 +93,25 @@ export interface JobPayload {
   kind: Claim['kind'] | 'csr';
   id: number;
 }
+
+/** A csr that an order may have brought a certificate for: `at`, the place of the order. */
+export interface CsrOfOrder {
+  at: number;
+  csr_id: number;
+  pem: string;
+  identifiers: string[];
+}
+
+/** A listed order that was looked at, with what it brought for a csr of ours, if anything. */
+export type ReadOrder =
+  | { url: string }
+  | {
+      url: string;
+      csr_id: number;
+      finalize_url: string;
+      expires_at: string | undefined;
+      certificate: CertificateFacts;
+    };
 
 /** A csr that was taken to be judged. */
 export interface ReceivedCsr {

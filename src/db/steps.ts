@@ -11,11 +11,13 @@ import type {
   CertificateFacts,
   ChosenChallenge,
   Claim,
+  CsrOfOrder,
   Dispatched,
   Failure,
   OfferedChallenge,
   OrderClaim,
   OrderFacts,
+  ReadOrder,
   ServerFact,
   ServerRecord,
   StoredKey,
@@ -155,6 +157,33 @@ export class Steps {
       'account_deactivated',
       this.#sql`
         select acme_private.account_deactivated(${this.worker}, ${claim.id}, ${claim.lease}, ${status})`,
+    );
+  }
+
+  /** urls null: the server has no list, or (text) it could not be read. */
+  async ordersListed(claim: AccountClaim, urls: string[] | null, text?: string): Promise<void> {
+    await commit(
+      'orders_listed',
+      this.#sql`
+        select acme_private.orders_listed(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(urls)}, ${text ?? null})`,
+    );
+  }
+
+  /** The account's live csrs with just these names, for each of several orders. */
+  async csrsOfOrders(claim: AccountClaim, names: string[][]): Promise<CsrOfOrder[]> {
+    return valueOf<CsrOfOrder[]>(
+      await this
+        .#sql`select acme_private.csrs_of_orders(${claim.id}, ${this.#json(names)}) as value`,
+    );
+  }
+
+  async ordersRead(claim: AccountClaim, results: ReadOrder[]): Promise<void> {
+    await commit(
+      'orders_read',
+      this.#sql`
+        select acme_private.orders_read(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(results)})`,
     );
   }
 

@@ -10,6 +10,7 @@ import { judge } from './judge.ts';
 import { failureOf } from './outcome.ts';
 import { prove } from './prove.ts';
 import { register } from './register.ts';
+import { reread } from './reread.ts';
 import { revoke } from './revoke.ts';
 import { rollOver } from './roll-over.ts';
 import { update } from './update.ts';
@@ -119,6 +120,8 @@ async function step(claim: Claim, hold: Hold): Promise<Claim[]> {
       return register(claim, hold);
     case 'update':
       return update(claim, hold);
+    case 'reread':
+      return reread(claim, hold);
     case 'roll_over':
       return rollOver(claim, hold);
     case 'deactivate':

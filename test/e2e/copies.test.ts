@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
-import postgres from 'postgres';
-import { expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import {
   asked,
+  clone,
   expectHeldUntilAdopted,
   fill,
   insertAccount,
@@ -13,30 +12,6 @@ import {
 } from '../helpers/copied.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { until } from '../helpers/until.ts';
-
-/** Clones a database as a DBA would, under a new name. */
-async function clone(original: string): Promise<{ url: string; drop(): Promise<void> }> {
-  const admin = postgres(inject('postgresUrl'), { max: 1, onnotice: () => undefined });
-  const name = `t_${randomBytes(5).toString('hex')}`;
-  await until(
-    async () => {
-      await admin`
-        select pg_terminate_backend(pid) from pg_stat_activity where datname = ${original}`;
-      await admin`create database ${admin(name)} template ${admin(original)}`;
-      return true;
-    },
-    { what: `nobody is in ${original}` },
-  );
-  const url = new URL(inject('postgresUrl'));
-  url.pathname = name;
-  return {
-    url: url.href,
-    async drop() {
-      await admin`drop database ${admin(name)} with (force)`;
-      await admin.end();
-    },
-  };
-}
 
 test('a clone under a new name sends nothing until it is adopted, and then goes on', async () => {
   const { name, url, sql } = await freshDatabase();

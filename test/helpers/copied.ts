@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
-import { afterEach, expect } from 'vitest';
+import { afterEach, expect, inject } from 'vitest';
 import { adoptDatabase } from '../../src/db/copies.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { makeLogger } from '../../src/log.ts';
@@ -54,6 +54,30 @@ export async function startSite(): Promise<Site> {
       });
       ends.push(() => worker.stop());
       return { worker, lines };
+    },
+  };
+}
+
+/** Clones a database as a DBA would, under a new name. */
+export async function clone(original: string): Promise<{ url: string; drop(): Promise<void> }> {
+  const admin = postgres(inject('postgresUrl'), { max: 1, onnotice: () => undefined });
+  const name = `t_${randomBytes(5).toString('hex')}`;
+  await until(
+    async () => {
+      await admin`
+        select pg_terminate_backend(pid) from pg_stat_activity where datname = ${original}`;
+      await admin`create database ${admin(name)} template ${admin(original)}`;
+      return true;
+    },
+    { what: `nobody is in ${original}` },
+  );
+  const url = new URL(inject('postgresUrl'));
+  url.pathname = name;
+  return {
+    url: url.href,
+    async drop() {
+      await admin`drop database ${admin(name)} with (force)`;
+      await admin.end();
     },
   };
 }

@@ -87,18 +87,31 @@ export async function worldWith(
   atEnd: AtEnd = onTestFinished,
 ): Promise<World> {
   const database = given ?? (await freshDatabase());
-  const workers = new Set<Worker>();
-  atEnd(async () => {
-    await Promise.all([...workers].map((worker) => worker.stop()));
-  });
   const { sql } = database;
-  const secretKey = randomBytes(32).toString('base64');
   await sql`
     insert into acme.server (name, directory_url, ca_bundle, max_orders_in_flight)
     values ('ca', ${ca.directoryUrl}, ${ca.caPem}, 8)`;
   await sql`
     insert into acme.account (name, server, contact, terms_agreed)
     values ('main', 'ca', '{mailto:ops@example.org}', true)`;
+  const secretKey = randomBytes(32).toString('base64');
+  const workerUrl = async () => (await database.login('acme_worker')).url;
+  return worldOf({ database, sql, secretKey, httpPort: ca.httpPort, workerUrl }, atEnd);
+}
+
+/** A database that has its server and account already. */
+export function worldOf(
+  at: Pick<World, 'database' | 'sql' | 'secretKey'> & {
+    httpPort: number;
+    workerUrl: () => Promise<string>;
+  },
+  atEnd: AtEnd = onTestFinished,
+): World {
+  const { database, sql, secretKey } = at;
+  const workers = new Set<Worker>();
+  atEnd(async () => {
+    await Promise.all([...workers].map((worker) => worker.stop()));
+  });
   const status = async (id: string): Promise<Status> => {
     const [row] = await sql<[Status]>`select * from acme.csr_status where id = ${id}`;
     return row;
@@ -108,11 +121,10 @@ export async function worldWith(
     sql,
     secretKey,
     async worker(options = {}) {
-      const { url } = await database.login('acme_worker');
       const worker = await startWorker({
-        databaseUrl: url,
+        databaseUrl: await at.workerUrl(),
         secretKey,
-        http01Listen: { host: '127.0.0.1', port: ca.httpPort },
+        http01Listen: { host: '127.0.0.1', port: at.httpPort },
         log: makeLogger(process.env['PGACME_TEST_LOG'] ?? 'silent'),
         ...options,
       });
