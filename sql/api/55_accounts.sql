@@ -192,7 +192,7 @@ begin
   update acme_private.account_state
      set state = p_status, version = version + 1, since = null, updated_at = acme_private.clock(), next_attempt_at = null,
          attempts = 0, reason_code = coalesce(p_code, case when p_status <> 'valid' then 'account_' || p_status
-                                                           when reread_since is not null then 'restored' end),
+                                                           when reread_since is not null then 'database_restored' end),
          reason = coalesce(p_text, case when p_status <> 'valid'
            then format('The server says that this account is %s. Insert another account.', p_status)
                                         when reread_since is not null then acme_private.reread_text() end),

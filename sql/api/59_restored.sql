@@ -71,7 +71,7 @@ begin
      order by y.id
        for update
   loop
-    perform acme_private.end_order(null, o, 'limited', 'restored',
+    perform acme_private.end_order(null, o, 'limited', 'database_restored',
       'The database was restored from a backup that has no URL of this order. A new one follows.', null, null);
     v_anew := v_anew + 1;
   end loop;
@@ -94,13 +94,14 @@ begin
   delete from acme_private.listed_order;
   with asked as (
     update acme_private.account_state a
-       set reread_since = v_now, reread_listed = null, reread_found = 0, updated_at = v_now,
-           reason_code = case when a.state = 'valid' then 'restored' else a.reason_code end,
-           reason = case when a.state = 'valid' then acme_private.reread_text() else a.reason end
+       set reread_since = v_now, reread_listed = null, reread_found = 0, updated_at = v_now
      where a.state in ('registering', 'valid', 'rolling_over') and a.url is not null
     returning a.account_id
   )
   select coalesce(array_agg(account_id), '{}') into v_accounts from asked;
+  update acme_private.account_state a
+     set reason_code = 'database_restored', reason = acme_private.reread_text()
+   where a.account_id = any (v_accounts) and a.state = 'valid';
   update acme.account a set verify_request = a.version + 1 where a.id = any (v_accounts);
 
   select jsonb_build_object(

@@ -382,6 +382,53 @@ const deactivate: Scenario = {
   events: { issued: 1, cancelled: 1 },
 };
 
+/** The database is restored from before a renewal, which the account's list of orders still has. */
+const restored: Scenario = {
+  name: 'a restored database reads the list of orders',
+  points: ['orders.list', 'orders.look', 'orders.download', 'orders_listed', 'orders_read'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    const second = await world.rescuer();
+    await world.sql`select acme.renew(${csr})`;
+    await world.sql`select acme.wait(${csr}, '30 s')`;
+    await issued(world, csr);
+    await second.stop();
+    await forgetRenewal(world, csr);
+    return csr;
+  },
+  async finish(world, csr) {
+    const isRead = async () =>
+      (
+        await world.sql`
+          select from acme.event where event = 'account_orders_read' and detail ->> 'found' = '1'`
+      ).length === 1;
+    await until(isRead, { what: 'the list is read', timeoutMs: 30_000 });
+    await issued(world, csr);
+  },
+  certificates: 2,
+  events: { issued: 2 },
+};
+
+/** As a backup of before it has it; then that is taken into use. */
+async function forgetRenewal({ sql }: CrashWorld, csr: string): Promise<void> {
+  await sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    const [row] = await tx<[{ id: string; order_id: string }]>`
+      select id, order_id from acme_private.certificate where csr_id = ${csr} order by id desc limit 1`;
+    await tx`delete from acme_private.certificate_name where certificate_id = ${row.id}`;
+    await tx`delete from acme_private.certificate where id = ${row.id}`;
+    await tx`delete from acme_private.order_authorization where order_id = ${row.order_id}`;
+    await tx`delete from acme_private."order" where id = ${row.order_id}`;
+    await tx`delete from acme_private.event where order_id = ${row.order_id}`;
+    await tx`update acme_private.certificate set state = 'current' where csr_id = ${csr}`;
+    await tx`
+      update acme_private.csr_state s
+         set certificate_id = (select k.id from acme_private.certificate k where k.csr_id = s.csr_id)
+       where s.csr_id = ${csr}`;
+  });
+  await sql`select acme_private.adopt_restored(null)`;
+}
+
 const scenarios: readonly Scenario[] = [
   issue,
   issueSlowly,
@@ -397,6 +444,7 @@ const scenarios: readonly Scenario[] = [
   rollOver,
   refusedRollOver,
   deactivate,
+  restored,
 ];
 
 /** The scenario in which a worker comes to this crash point. */

@@ -288,7 +288,7 @@ test('orders that were under way: one is found issued at the server, one without
   expect(
     await restored.sql`select state, reason_code from acme."order" where csr_id = ${without} order by id`,
   ).toEqual([
-    { state: 'failed', reason_code: 'restored' },
+    { state: 'failed', reason_code: 'database_restored' },
     { state: 'issued', reason_code: null },
   ]);
   // Of the other one alone.
