@@ -105,7 +105,7 @@ async function lookAt(
     return {
       status,
       expires: printable(expires, 40),
-      names: identifiers.map(({ value }) => printable(value, 253)),
+      names: identifiers.map(({ value }) => printable(value, 253)).sort(),
     };
   } catch (error) {
     if (!(error instanceof AcmeError)) throw error;
