@@ -653,9 +653,9 @@ grant execute on function acme.wait(bigint,interval) to acme_app;
 
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint) on acme_private.account_state to acme_admin;
-grant select (account_id, server_id, state, url, reason_code, reason) on acme_private.account_state to acme_app;
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint) on acme_private.account_state to acme_reader;
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since) on acme_private.account_state to acme_admin;
+grant select (account_id, server_id, state, url, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since) on acme_private.account_state to acme_reader;
 
 grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_app;
 grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_reader;
@@ -764,6 +764,7 @@ grant execute on function acme_private.certificate_was_revoked(bigint,text) to a
 grant execute on function acme_private.challenge_intended(bigint,bigint,uuid,text,jsonb) to acme_worker;
 grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
+grant execute on function acme_private.csrs_of_orders(bigint,jsonb) to acme_worker;
 grant execute on function acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function acme_private.cursor_part(text,integer) to acme_app, acme_reader;
 grant execute on function acme_private.cursor_text(bigint,xid8,bigint) to acme_app, acme_reader;
@@ -780,6 +781,8 @@ grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_re
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
+grant execute on function acme_private.orders_listed(bigint,bigint,uuid,jsonb,text) to acme_worker;
+grant execute on function acme_private.orders_read(bigint,bigint,uuid,jsonb) to acme_worker;
 grant execute on function acme_private.reconcile() to acme_worker;
 grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
 grant execute on function acme_private.server_facts_stored(bigint,bigint,text,jsonb) to acme_worker;
