@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { cli, linesOf } from './cli.ts';
 
@@ -30,6 +32,61 @@ test('adopt-database says what differs, and the second time that there is nothin
   ]);
 });
 
+test('adopt-database --restored does its work where nothing differs, and says what applies', async () => {
+  const { name, sql, url } = await freshDatabase();
+  const head = `Database ${name} at 127.0.0.1:${new URL(url).port}, as user postgres`;
+  const epoch = async () => {
+    const [row] = await sql<[{ epoch: string }]>`select epoch from acme_private.epoch`;
+    return Number(row.epoch);
+  };
+  const before = await epoch();
+  await sql`insert into acme.account (name, server) values ('main', 'letsencrypt')`;
+  const empty = await cli(['adopt-database', '--restored'], { DATABASE_URL: url });
+  expect(empty).toMatchObject({ code: 0, stderr: '' });
+  expect(linesOf(empty.stdout)).toEqual([
+    head,
+    'Adopted as restored from a backup: workers with this PGACME_ENVIRONMENT go on here.',
+    '  New rows get ids from 1000000 further on; events belong to a new epoch.',
+    'What this database cannot know of the time after the backup, its last event:',
+    '  CSRs that were inserted since: insert them again.',
+  ]);
+  expect(await epoch()).toBeGreaterThan(before);
+  await registerDefaultAccount(sql);
+  const [csr] = await sql<[{ id: string }]>`
+    insert into acme.csr (pem) values (${pemShapedLikeCsr()}) returning id`;
+  expect(Number(csr.id)).toBeGreaterThan(1_000_000);
+  await putInState(sql, csr.id, 'issued');
+  await sql`update acme_private.csr_state set renew_at = now() - interval '1 day'`;
+  const again = await cli(['adopt-database', '--restored'], { DATABASE_URL: url });
+  expect(again).toMatchObject({ code: 0, stderr: '' });
+  const lines = linesOf(again.stdout);
+  expect(lines[3]).toBe('  Accounts that a worker looks up at their servers before they order: 1');
+  expect(lines[4]).toBe('  Renewals that were due, spread over up to 6 hours: 1');
+  expect(lines[5]).toMatch(
+    /^What this database cannot know of the time after \d{4}-.*, its last event:$/,
+  );
+  expect(lines.slice(6).map((line) => line.trim().split(/:| at /)[0])).toEqual([
+    'CSRs that were inserted since',
+    'CSRs that were cancelled since',
+    'Certificates issued since',
+    'Revocations that were asked for since',
+    'Account keys that were rolled over since',
+    'Contacts that were changed since',
+  ]);
+  expect(
+    await sql`
+      select state, reason_code, has_pending_change from acme.account_status where name = 'main'`,
+  ).toEqual([{ state: 'valid', reason_code: 'database_restored', has_pending_change: true }]);
+  // Every id that an application can have stored.
+  const sequences = await sql`
+    select schemaname, sequencename from pg_sequences
+     where schemaname in ('acme', 'acme_private') and last_value < 1000000`;
+  expect(sequences).toEqual([]);
+  expect(await sql`select count(*)::int from acme.event where event = 'database_restored'`).toEqual(
+    [{ count: 2 }],
+  );
+});
+
 test('nobody adopts a database but who is a member of acme_owner', async () => {
   const database = await freshDatabase();
   await database.sql`update acme_private.installation set database_name = 'original'`;
@@ -40,10 +97,13 @@ test('nobody adopts a database but who is a member of acme_owner', async () => {
     expect(linesOf(stdout)).toHaveLength(1);
     expect(stderr).toContain(`let an administrator run: grant acme_owner to "${login.role}";`);
     const sql = await database.as(role);
-    const direct = await sql`select acme_private.adopt_database(null)`.catch(
-      (error: unknown) => error,
-    );
-    expect(direct).toMatchObject({ code: '42501' });
+    for (const adopt of ['adopt_database', 'adopt_restored', 'raise_epoch']) {
+      const args = adopt === 'raise_epoch' ? '' : 'null';
+      const direct = await sql
+        .unsafe(`select acme_private.${adopt}(${args})`)
+        .catch((error: unknown) => error);
+      expect(direct, adopt).toMatchObject({ code: '42501' });
+    }
   }
   const owner = await database.login('acme_owner');
   expect(await cli(['adopt-database'], { DATABASE_URL: owner.url })).toMatchObject({ code: 0 });

@@ -75,7 +75,7 @@ test('what is used wrongly ends with 2, a sentence and the usage line on stderr'
     [['--drop'], 'pgacme does not understand "--drop".', 'Usage: pgacme COMMAND'],
     [
       ['account'],
-      'pgacme account needs one of: create, export, import, reseal',
+      'pgacme account needs one of: create, export, import, orders, reseal',
       'Usage: pgacme COMMAND',
     ],
     [['account', 'drop'], 'There is no command "account drop".', 'Usage: pgacme COMMAND'],

@@ -1,6 +1,7 @@
 import { readWorkerConfig } from '../cli-config.ts';
-import type { Command } from '../command.ts';
+import { type Command, UsageError } from '../command.ts';
 import { table } from '../table.ts';
+import { usageLine } from '../usage.ts';
 
 /** `pgacme account orders`. */
 export const accountOrdersCommand: Command = {
@@ -12,8 +13,9 @@ such a list, and those that do may leave out orders that came to nothing. Nothin
 
 The key is opened with PGACME_SECRET_KEY; the login is a member of acme_owner.
 
-Example:
-  pgacme account orders main`,
+Examples:
+  pgacme account orders main
+  pgacme account orders main --max 1000`,
   flags: {},
   options: {
     max: { value: 'NUMBER', text: 'how many orders to read at most: 100 unless given' },
@@ -24,7 +26,7 @@ Example:
     const [name = ''] = args;
     const { databaseUrl, secretKey } = readWorkerConfig(env);
     const { ordersAtServer } = await import('./orders-at-server.ts');
-    const max = Math.max(1, Math.trunc(Number(options.get('max') ?? 100)) || 100);
+    const max = atMost(options.get('max') ?? '100');
     const list = await ordersAtServer({ databaseUrl, secretKey, name, max });
     if (list === undefined) {
       output.line(
@@ -53,3 +55,8 @@ Example:
     return 0;
   },
 };
+
+function atMost(text: string): number {
+  if (/^[1-9][0-9]{0,5}$/.test(text)) return Number(text);
+  throw new UsageError('--max takes a number from 1 to 999999.', usageLine(accountOrdersCommand));
+}
