@@ -16,10 +16,11 @@ async function backup(
   world: World,
   { httpPort }: { httpPort: number },
 ): Promise<World & { url: string }> {
-  const { url, drop } = await clone(world.database.name);
+  const copy = await clone(world.database.name);
+  const { url } = copy;
   const sql = postgres(url, { max: 2, onnotice: () => undefined });
   // What is said last is done first: the workers, the pool, the database.
-  onTestFinished(drop);
+  onTestFinished(() => copy.drop());
   onTestFinished(() => sql.end({ timeout: 1 }));
   const workerUrl = () => Promise.resolve(url);
   return { ...worldOf({ ...world, sql, httpPort, workerUrl }), url };
@@ -80,6 +81,16 @@ test('what was issued since the backup is taken from the list of orders, and not
   await original.sql`select acme.resume('account', 'main')`;
   await original.reach(queued, 'issued');
   await renew(original, renewed);
+  // Which one is newer shows in seconds.
+  await until(
+    async () =>
+      (
+        await original.sql`
+          select from acme.certificate
+           where date_trunc('second', created_at) = date_trunc('second', now())`
+      ).length === 0,
+    { what: 'a second has passed' },
+  );
   await renew(original, renewed);
   const lost = await original.insert({ names: [freshName()] });
   await original.reach(lost, 'issued');
@@ -293,4 +304,74 @@ test('orders that were under way: one is found issued at the server, one without
   ]);
   // Of the other one alone.
   expect(finalized()).toBe(before + 1);
+});
+
+test('a long list is read turn by turn; one that cannot be read for an hour is left', async () => {
+  const original = await faultyWorld({ ordersPerPage: 3 });
+  const first = await original.worker();
+  await valid(original);
+  const csrs = await Promise.all(
+    Array.from({ length: 10 }, () => original.insert({ names: [freshName()] })),
+  );
+  for (const id of csrs) await original.reach(id, 'issued');
+  await first.stop();
+  const restored = await backup(original, original.ca.options);
+  const second = await original.worker();
+  for (const id of csrs) await original.sql`select acme.renew(${id})`;
+  for (const id of csrs) await original.sql`select acme.wait(${id}, '30 s')`;
+  const [last = '', ...others] = csrs;
+  await second.stop();
+
+  original.ca.on('orders', { status: 500, html: true, times: Infinity });
+  await adoptRestored(restored, restored.url);
+  const worker = await restored.worker();
+  const trouble = () => restored.sql`
+    select from acme.account_status where reason_code = 'remote_trouble' and attempts > 0`;
+  await until(async () => (await trouble()).length === 1, {
+    what: 'the list cannot be read',
+    timeoutMs: 20_000,
+  });
+  const inserted = await restored.insert({ names: [freshName()] });
+  await until(async () => (await restored.status(inserted)).reason_code === 'account_not_ready', {
+    what: 'a new csr waits',
+  });
+  expect(await restored.sql`select from acme.stuck`).toEqual([]);
+  await worker.stop();
+  original.ca.clearFaults();
+  // One of the orders is never given; the others are read all the same, once it is late.
+  const [unread] = await original.sql<[{ url: string }]>`
+    select o.url from acme."order" o
+      join acme.certificate c on c.order_id = o.id and c.state = 'current'
+     where c.csr_id = ${last}`;
+  original.ca.on('order', {
+    status: 500,
+    html: true,
+    times: Infinity,
+    when: ({ path }) => unread.url.endsWith(path),
+  });
+  await restored.sql`
+    update acme_private.account_state set reread_since = now() - interval '61 minutes', next_attempt_at = null`;
+  await restored.worker();
+  await restored.sql`select acme_private.enqueue('account', account_id) from acme_private.account_state`;
+  await restored.reach(inserted, 'issued', 30_000);
+  expect(
+    await restored.sql`select detail from acme.event where event = 'account_orders_read'`,
+  ).toEqual([{ detail: { listed: 20, found: 9 } }]);
+  for (const id of others) expect(await serialOf(restored, id)).toBe(await serialOf(original, id));
+  expect(await serialOf(restored, last)).not.toBe(await serialOf(original, last));
+
+  // The list itself.
+  original.ca.clearFaults();
+  original.ca.on('orders', { status: 500, html: true, times: Infinity });
+  await adoptRestored(restored, restored.url);
+  await restored.sql`update acme_private.account_state set reread_since = now() - interval '61 minutes'`;
+  await until(
+    async () =>
+      (
+        await restored.sql`
+          select from acme.event where event = 'account_orders_read' and detail ->> 'problem' <> ''`
+      ).length === 1,
+    { what: 'the list is left', timeoutMs: 20_000 },
+  );
+  await valid(restored);
 });
