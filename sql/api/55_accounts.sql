@@ -141,7 +141,6 @@ begin
       'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
       'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url,
       'is_verification', a.verify_request > s.told_version is true, 'has_news', a.details_version > s.told_version,
-      'is_verification', a.verify_request > s.told_version is true,
       -- a turn of reading; null: the list itself is to be read
       'listed', case when s.reread_listed is not null then
         (select coalesce(jsonb_agg(l.url), '[]')
