@@ -3,7 +3,8 @@ import { finalizations, ordersMade, sentAgain } from '../helpers/recording-proxy
 import { until } from '../helpers/until.ts';
 import { type CrashWorld, crashWorlds } from './crash-world.ts';
 import { crashPoints } from './points.ts';
-import { type Scenario, scenarioOf } from './scenarios.ts';
+import type { Scenario } from './scenario.ts';
+import { scenarioOf } from './scenarios.ts';
 
 const newWorld = crashWorlds();
 const newSlowWorld = crashWorlds({ retryAfter: { authz: 0, order: 4 } });
