@@ -6,6 +6,7 @@ import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type Plan, plansOf } from '../helpers/plans.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { until } from '../helpers/until.ts';
 
 // With tens of thousands of csrs nothing that runs for one of them reads a table from end to end. The
 // plans are looked at, never the time.
@@ -160,6 +161,24 @@ async function receive({ app }: Shop, count: number): Promise<string[]> {
   return rows.map(({ id }) => id);
 }
 
+/**
+ * What thousands of csrs left dead in the index of received ones is passed over once, by whoever comes first;
+ * not while somebody has an older snapshot of this database, such as autovacuum that analyzes the catalogue.
+ */
+async function passOverTheDead({ sql }: Shop): Promise<void> {
+  const blocksOfALook = async () => {
+    const [row] = await sql<[{ 'QUERY PLAN': [{ Plan: Record<string, number> }] }]>`
+      explain (analyze, buffers, format json)
+      select from acme_private.csr_state where state = 'received' order by csr_id limit 1`;
+    const { Plan: plan } = row['QUERY PLAN'][0];
+    return (plan['Shared Hit Blocks'] ?? 0) + (plan['Shared Read Blocks'] ?? 0);
+  };
+  await until(async () => (await blocksOfALook()) < 100, {
+    what: 'the dead rows are passed over',
+    timeoutMs: 60_000,
+  });
+}
+
 test('a session that planned for a few csrs admits one of thousands by reading that one', async () => {
   const shop = await openShop();
   await withoutAutovacuum(shop);
@@ -173,16 +192,14 @@ test('a session that planned for a few csrs admits one of thousands by reading t
       await worker`select acme_private.dispatch(null, null, '[]', 1)`;
     }
     await queue(6000);
-    // What that left dead in the index of received ones is passed over once, by whoever comes first.
-    await shop.sql`select from acme_private.csr_state where state = 'received' order by csr_id limit 1`;
+    await passOverTheDead(shop);
     expect(await orders()).toBe(10);
     forget();
     await shop.sql`update acme.server set max_orders_in_flight = 11`;
     await worker`select acme_private.dispatch(null, null, '[]', 1)`;
   });
   expect(await orders()).toBe(11);
-  // Most of it is the queue's own table, which has the dead rows of the jobs before.
-  expectBounded(plans, 400);
+  expectBounded(plans, 200);
 });
 
 test('a session that planned for a few csrs judges a hundred of thousands by reading those', async () => {
