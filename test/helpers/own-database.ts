@@ -13,9 +13,13 @@ export interface ServerAddress {
 
 /**
  * A database on a server of the test's own, empty and not migrated yet. With several hosts its pools are
- * at the one that takes writes, and its logins get URLs of all of them. It goes with its server.
+ * at the one that takes writes, and its logins get URLs of all of them. It goes with its server; its pools end
+ * with the test, or as `atEnd` has it.
  */
-export async function databaseOn({ hosts, password }: ServerAddress): Promise<FreshDatabase> {
+export async function databaseOn(
+  { hosts, password }: ServerAddress,
+  atEnd: (end: () => Promise<void>) => void = onTestFinished,
+): Promise<FreshDatabase> {
   const name = `t_${randomBytes(5).toString('hex')}`;
   const urlOf = (user: string, secret: string, database: string) =>
     `postgres://${user}:${secret}@${hosts}/${database}`;
@@ -29,7 +33,7 @@ export async function databaseOn({ hosts, password }: ServerAddress): Promise<Fr
     pools.push(pool);
     return pool;
   };
-  onTestFinished(async () => {
+  atEnd(async () => {
     await Promise.all(pools.map((pool) => pool.end({ timeout: 1 })));
   });
   const administrator = open(urlOf('postgres', password, 'postgres'), 1);

@@ -27,9 +27,9 @@ export interface Job {
   payload: { kind?: string; id?: number };
 }
 
-/** Opens a shop; its database is dropped after the test file. */
-export async function openShop(): Promise<Shop> {
-  const database = await freshDatabase();
+/** Opens a shop, in a database of its own that is dropped after the test file unless one is given. */
+export async function openShop(given?: FreshDatabase): Promise<Shop> {
+  const database = given ?? (await freshDatabase());
   const { sql } = database;
   const app = await database.as('acme_app', { max: 4 });
   const clearJobs = async () => {
