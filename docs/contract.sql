@@ -218,8 +218,8 @@ comment on column acme.server.version is 'Counts the changes of this row.';
 comment on column acme.server.created_at is 'When it was inserted.';
 comment on column acme.server.account_policy is 'Which account serves a csr that names none, if the default account is of this server: single: that one; per_registered_domain: the one that acme.account_domain has for its domain, made if there is none.';
 grant delete, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy), select, update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason, account_policy) on acme.server to acme_admin;
-grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_app;
-grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason) on acme.server to acme_reader;
+grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason, account_policy) on acme.server to acme_app;
+grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason, account_policy) on acme.server to acme_reader;
 
 create table acme.solver (
   id bigint not null generated always as identity,
@@ -286,9 +286,10 @@ create view acme."authorization" (
   reason text,
   last_problem jsonb,
   created_at timestamp with time zone,
-  updated_at timestamp with time zone
+  updated_at timestamp with time zone,
+  is_preauthorization boolean
 ) with (security_invoker=true);
-comment on view acme."authorization" is 'ACME authorizations (RFC 8555 §7.1.4); orders share them.';
+comment on view acme."authorization" is 'ACME authorizations (RFC 8555 §7.1.4); orders share them. Those that acme.preauthorize asked for are there before any order.';
 grant select on acme."authorization" to acme_app;
 grant select on acme."authorization" to acme_reader;
 
@@ -603,6 +604,10 @@ create function acme.pause(scope text, name text, reason text) returns void vola
 comment on function acme.pause(text,text,text) is 'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. The reason is shown to all who wait.';
 grant execute on function acme.pause(text,text,text) to acme_admin;
 
+create function acme.preauthorize(name text, account text DEFAULT NULL::text, solver text DEFAULT NULL::text) returns bigint volatile security invoker;
+comment on function acme.preauthorize(text,text,text) is 'Has control of a name proved before there is an order, where the server offers that (RFC 8555 §7.4.1). Returns the authorization''s id: acme.authorization tells how it goes.';
+grant execute on function acme.preauthorize(text,text,text) to acme_app;
+
 create function acme.release_domain(name text, revoke boolean DEFAULT false) returns TABLE(kind text, id bigint, what text, done text) volatile security invoker;
 comment on function acme.release_domain(text,boolean) is 'Ends what there is for a domain and everything below it, as when it is sold: its csrs are cancelled, its authorizations deactivated, its names free for other tenants. revoke: its certificates are revoked too; else they are listed. Returns a row for each thing: what was done, and what is left to do.';
 grant execute on function acme.release_domain(text,boolean) to acme_app;
@@ -657,8 +662,8 @@ grant select (account_id, server_id, state, url, terms_url, registered_at, next_
 grant select (account_id, server_id, state, url, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since) on acme_private.account_state to acme_reader;
 
-grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_app;
-grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_reader;
+grant insert (account_id, tenant, state, identifier, is_preauthorization, solver), select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at, is_preauthorization) on acme_private."authorization" to acme_app;
+grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at, is_preauthorization) on acme_private."authorization" to acme_reader;
 alter table acme_private."authorization" enable row level security;
 create policy every_tenant on acme_private."authorization" as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private."authorization" as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -756,7 +761,9 @@ grant execute on function acme_private.account_updated(bigint,bigint,uuid,jsonb)
 grant execute on function acme_private.accounts_for_revocation(bigint,bigint) to acme_worker;
 grant execute on function acme_private.ask_account(text,text) to acme_admin;
 grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
+grant execute on function acme_private.authorization_created(bigint,bigint,uuid,text,integer) to acme_worker;
 grant execute on function acme_private.authorization_deactivated(bigint,bigint,uuid,text,integer) to acme_worker;
+grant execute on function acme_private.authorization_named(bigint,bigint,uuid,text) to acme_worker;
 grant execute on function acme_private.authorization_proved(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.certificate_revoked(bigint,bigint,uuid,bigint,boolean) to acme_worker;
 grant execute on function acme_private.certificate_stored(bigint,bigint,uuid,jsonb,integer) to acme_worker;
@@ -777,6 +784,7 @@ grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.is_judging() to acme_app, acme_reader;
 grant execute on function acme_private.is_within(text,text) to acme_app;
 grant execute on function acme_private.late() to acme_app, acme_reader;
+grant execute on function acme_private.name_to_preauthorize(text,text,text,jsonb) to acme_app;
 grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;

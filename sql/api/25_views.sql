@@ -10,9 +10,11 @@ comment on view acme."order" is 'ACME orders (RFC 8555 §7.1.3): one try each to
 
 create or replace view acme.authorization with (security_invoker = true) as
 select a.id, a.tenant, a.account_id, a.url, a.state, a.identifier, a.is_wildcard, a.expires_at,
-       a.next_attempt_at, a.attempts, a.reason_code, a.reason, a.last_problem, a.created_at, a.updated_at
+       a.next_attempt_at, a.attempts, a.reason_code, a.reason, a.last_problem, a.created_at, a.updated_at,
+       a.is_preauthorization
   from acme_private.authorization a;
-comment on view acme.authorization is 'ACME authorizations (RFC 8555 §7.1.4); orders share them.';
+comment on view acme.authorization is
+  'ACME authorizations (RFC 8555 §7.1.4); orders share them. Those that acme.preauthorize asked for are there before any order.';
 
 create or replace view acme.order_authorization with (security_invoker = true) as
 select oa.order_id, oa.authorization_id

@@ -40,7 +40,7 @@ begin
     when 'authorization' then
       select o.csr_id, a.next_attempt_at, a.lease_until, a.reason_code,
              case when a.state = 'deactivating' then coalesce(a.next_attempt_at, a.updated_at)
-                  when o.id is not null and not acme_private.waits_for_publication(a.id) then
+                  when (o.id is not null or a.is_preauthorization) and not acme_private.waits_for_publication(a.id) then
                coalesce(a.next_attempt_at, greatest(a.updated_at, o.created_at, acme_private.last_event_at(o.csr_id))) end
         into csr_id, v_next, v_until, v_code, v_due
         from acme_private.authorization a
@@ -180,7 +180,7 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
   select 'authorization', a.id, n.csr_id, a.tenant, n.since, n.reason_code, n.reason
     from acme_private.authorization a
    cross join lateral acme_private.neglect('authorization', a.id) n
-   where a.state in ('pending', 'deactivating')
+   where a.state in ('new', 'pending', 'deactivating')
   union all
   select 'authorization', q.authorization_id, null, q.tenant, q.created_at, 'request_not_seen' as reason_code,
          'Its deactivation was asked for, and no worker has seen that. If none runs (acme.worker_status), start one; else look into their logs.'

@@ -52,7 +52,7 @@ end
 $$;
 
 -- Is an order under way that needs this authorization, besides p_order?
-create or replace function acme_private.is_needed(p_authorization bigint, p_order bigint default null) returns boolean
+create or replace function acme_private.is_ordered(p_authorization bigint, p_order bigint default null) returns boolean
 language plpgsql stable
 as $$
 begin
@@ -63,6 +63,17 @@ begin
 end
 $$;
 
+-- Is it to be proved: for an order under way, besides p_order, or for its own sake?
+create or replace function acme_private.is_needed(p_authorization bigint, p_order bigint default null) returns boolean
+language plpgsql stable
+as $$
+begin
+  return acme_private.is_ordered(p_authorization, p_order) or exists (
+    select from acme_private.authorization a
+     where a.id = p_authorization and a.is_preauthorization and a.state in ('new', 'pending'));
+end
+$$;
+
 create or replace function acme_private.authorization_claim(p_authorization bigint) returns jsonb
 language plpgsql volatile
 as $$
@@ -70,13 +81,14 @@ begin
   return (
     select jsonb_build_object(
       'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
-      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', case a.state when 'deactivating' then 'deactivate' else 'prove' end,
+      'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', case a.state when 'new' then 'preauthorize' when 'deactivating' then 'deactivate' else 'prove' end,
       'account_id', a.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
-      'url', a.url,
+      'url', a.url, 'identifier', a.identifier,
       -- which challenge types its orders' solvers can publish, by the name when it is known
-      'solver', (select c.solver from acme_private."order" o
-                   join acme.csr c on c.id = o.csr_id
-                  where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null order by o.id limit 1),
+      'solver', coalesce((select c.solver from acme_private."order" o
+                            join acme.csr c on c.id = o.csr_id
+                           where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null order by o.id limit 1),
+                         a.solver),
       'challenge', (select jsonb_build_object('url', c.url, 'type', c.type, 'token', c.token, 'is_published', r.state = 'published')
                       from acme_private.challenge c
                       join acme_private.record r on r.challenge_id = c.id
@@ -151,13 +163,16 @@ begin
     when 'authorization' then
       perform acme_private.lock_orders(p_id);
       perform acme_private.heed_deactivation(p_worker, p_id);
+      if not acme_private.may_begin(p_id) then
+        return null;
+      end if;
       update acme_private.authorization a
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
              lease_worker = p_worker, claims = a.claims + 1
        where a.id = p_id
          and (a.lease_token is null or a.lease_until < v_now)
          and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
-         and (a.state = 'deactivating'
+         and (a.state in ('new', 'deactivating')
               or a.state = 'pending' and not acme_private.waits_for_publication(a.id) and acme_private.is_needed(a.id))
       returning a.claims into v_claims;
       v_claim := case when found then acme_private.authorization_claim(p_id) end;

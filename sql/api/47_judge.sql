@@ -64,6 +64,40 @@ begin
 end
 $$;
 
+-- Does a name, or one that overlaps with it, belong to another tenant? p_domain: its registered domain. The caller
+-- holds the lock 'dispatch', so that two tenants cannot take overlapping names side by side.
+create or replace function acme_private.is_held_by_another(p_name text, p_domain text, p_tenant text) returns boolean
+language plpgsql stable
+as $$
+declare
+  v_base text := regexp_replace(p_name, '^\*\.', '');
+begin
+  -- The name itself and what is above it by key, what is below it as a range of reversed names.
+  return exists (
+    select from (
+      select a.registered_domain, a.tenant
+        from acme_private.identifier_claim a
+       where a.name = any (array(
+         select array_to_string(l.labels[n:], '.')
+           from (select string_to_array(v_base, '.') as labels) l
+          cross join generate_subscripts(l.labels, 1) n))
+      union all
+      select b.registered_domain, b.tenant
+        from acme_private.identifier_claim b
+       where reverse(b.name) collate "C" >= reverse(v_base) || '.'
+         and reverse(b.name) collate "C" < reverse(v_base) || '/'
+      ) h
+     where h.registered_domain = p_domain
+       and h.tenant <> p_tenant);
+end
+$$;
+
+create or replace function acme_private.held_text(p_name text) returns text
+language sql immutable
+as $$
+  select format('%s belongs to another tenant, or overlaps with a name of theirs. A name can be used by one tenant at a time; acme_admin sees who in acme.identifier_claim.', p_name)
+$$;
+
 -- Stores what a worker found. verdicts: [{csr_id, identifiers, domains, spki, reasons: [{code, text}], certificate}];
 -- domains: the registered domain of each identifier; certificate: that of an adoption, as for certificate_stored. What only the database knows is judged here, so
 -- that a rejected csr has all its reasons at once.
@@ -79,8 +113,6 @@ declare
   v_domains text[];
   v_reasons jsonb;
   v_spki bytea;
-  v_base text;
-  v_holder text;
   v_is_of_domain boolean;
   v_account record;
   v_made bigint[] := '{}';
@@ -124,28 +156,9 @@ begin
           when v_names[i] like '*.%' then format('%s is a wildcard, and none of the solvers can prove one: http-01 cannot (RFC 8555 §8.3).', v_names[i])
           else format('No solver serves %s. Insert one into acme.solver, or name another in csr.solver.', v_names[i]) end);
       end if;
-      v_base := regexp_replace(v_names[i], '^\*\.', '');
-      -- The name itself and what is above it by key, what is below it as a range of reversed names.
-      select h.name into v_holder
-        from (
-          select a.name, a.registered_domain, a.tenant
-            from acme_private.identifier_claim a
-           where a.name = any (array(
-             select array_to_string(l.labels[n:], '.')
-               from (select string_to_array(v_base, '.') as labels) l
-              cross join generate_subscripts(l.labels, 1) n))
-          union all
-          select b.name, b.registered_domain, b.tenant
-            from acme_private.identifier_claim b
-           where reverse(b.name) collate "C" >= reverse(v_base) || '.'
-             and reverse(b.name) collate "C" < reverse(v_base) || '/'
-        ) h
-       where h.registered_domain = v_domains[i]
-         and h.tenant <> s.tenant
-       limit 1;
-      if found then
+      if acme_private.is_held_by_another(v_names[i], v_domains[i], s.tenant) then
         v_reasons := v_reasons || jsonb_build_object('code', 'name_held', 'text',
-          format('%s belongs to another tenant, or overlaps with a name of theirs. A name can be used by one tenant at a time; acme_admin sees who in acme.identifier_claim.', v_names[i]));
+          acme_private.held_text(v_names[i]));
       end if;
     end loop;
     if jsonb_array_length(v_reasons) = 0 and v -> 'certificate' is null

@@ -74,11 +74,19 @@ begin
   select count(*), string_agg(case when x.place <= 10 then x.text end, ', ' order by x.place)
     into v_count, v_open
     from (
-      select row_number() over (order by o.id) as place,
-             format('csr %s (order %s, %s)', o.csr_id, o.id,
-                    case when o.is_parked then 'to be published by hand' else o.state end) as text
-        from acme_private."order" o
-       where o.account_id = p_account and o.is_live
+      select row_number() over (order by y.rank, y.id) as place, y.text
+        from (
+          select 1 as rank, o.id, format('csr %s (order %s, %s)', o.csr_id, o.id,
+                                         case when o.is_parked then 'to be published by hand' else o.state end) as text
+            from acme_private."order" o
+           where o.account_id = p_account and o.is_live
+          union all
+          -- (What is to be published by hand is asked for anew with the new key: account_rolled_over.)
+          select 2, x.id, format('%s (authorization %s)', x.identifier, x.id)
+            from acme_private.authorization x
+           where x.account_id = p_account and x.is_preauthorization and x.state = 'pending'
+             and not acme_private.is_ordered(x.id) and not acme_private.waits_for_publication(x.id)
+        ) y
     ) x;
   if v_count = 0 then
     return true;

@@ -111,6 +111,7 @@ begin
   perform acme_private.settle_account(p_account, p_lease, 'valid');
   perform acme_private.note('account_key_rolled_over', null, null, null, p_account, null, p_worker,
                             jsonb_build_object('old_thumbprint', v_old, 'thumbprint', v_new));
+  perform acme_private.choose_anew(p_account);
   perform acme_private.account_goes_on(p_account);
 end
 $$;

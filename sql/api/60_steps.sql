@@ -162,11 +162,8 @@ begin
      where id = p_authorization;
     perform acme_private.park(p_authorization);
   end if;
-  perform acme_private.note(case when v_is_published then 'challenge_published' else 'challenge_to_publish' end,
-    a.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
-    jsonb_build_object('identifier', v_name, 'type', v_offer ->> 'type', 'solver', v_solver.name))
-    from acme_private."order" o
-   where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null;
+  perform acme_private.note_authorization(case when v_is_published then 'challenge_published' else 'challenge_to_publish' end, a, p_worker,
+    jsonb_build_object('identifier', v_name, 'type', v_offer ->> 'type', 'solver', v_solver.name));
   return jsonb_build_object('challenge', jsonb_build_object(
     'url', v_offer ->> 'url', 'type', v_offer ->> 'type', 'token', v_offer ->> 'token', 'is_published', v_is_published));
 end
@@ -226,15 +223,15 @@ begin
   update acme_private.challenge set state = 'valid' where authorization_id = p_authorization and state in ('pending', 'processing');
   perform acme_private.unpublish(p_authorization);
   delete from acme_private.identifier_failure f where f.account_id = a.account_id and f.identifier = a.identifier;
+  perform acme_private.note_authorization('authorization_valid', a, p_worker);
   for o in
-    select x.id, x.csr_id, x.tenant, x.state, x.lease_token
+    select x.id
       from acme_private."order" x
      where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null
+       and x.state = 'authorizing' and x.lease_token is null
      order by x.id
   loop
-    perform acme_private.note('authorization_valid', o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
-                              jsonb_build_object('identifier', a.identifier));
-    if o.state = 'authorizing' and o.lease_token is null and not exists (
+    if not exists (
       select from acme_private.order_authorization oa
         join acme_private.authorization x on x.id = oa.authorization_id
        where oa.order_id = o.id and x.state = 'pending'

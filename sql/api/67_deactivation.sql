@@ -14,7 +14,7 @@ begin
   if not found then
     raise exception 'There is no authorization %.', new.authorization_id
       using errcode = 'no_data_found', hint = 'See acme.authorization.';
-  elsif v_state not in ('pending', 'valid', 'deactivating') then
+  elsif v_state not in ('new', 'pending', 'valid', 'deactivating') then
     raise exception 'Authorization % is % already, and proves nothing.', new.authorization_id, v_state
       using errcode = 'object_not_in_prerequisite_state';
   end if;
@@ -72,9 +72,11 @@ begin
   )
   select string_agg(distinct h.requested_by, ', ') into v_by from heeded h;
   update acme_private.authorization x
-     set state = 'deactivating', lease_token = null, lease_until = null, lease_worker = null, claims = 0,
+     -- The server has none yet: there is nothing to ask it.
+     set state = case x.state when 'new' then 'deactivated' else 'deactivating' end, is_preauthorization = false,
+         lease_token = null, lease_until = null, lease_worker = null, claims = 0,
          next_attempt_at = null, attempts = 0, reason_code = null, reason = null, last_problem = null, updated_at = v_now
-   where x.id = p_authorization and x.state in ('pending', 'valid')
+   where x.id = p_authorization and x.state in ('new', 'pending', 'valid')
   returning x.tenant, x.account_id, x.identifier into a;
   if found then
     perform acme_private.unpublish(p_authorization);

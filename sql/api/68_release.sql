@@ -56,7 +56,7 @@ begin atomic
     select a.id, a.account_id, case when a.is_wildcard then '*.' else '' end || a.identifier as identifier
       from acme_private.authorization a
      cross join domain d
-     where a.state in ('pending', 'valid', 'deactivating') and acme_private.is_within(a.identifier, d.name)
+     where a.state in ('new', 'pending', 'valid', 'deactivating') and acme_private.is_within(a.identifier, d.name)
        and (a.expires_at is null or a.expires_at > acme_private.clock())
   ), deactivated as (
     insert into acme.deactivation_request (authorization_id)

@@ -66,6 +66,23 @@ begin
 end
 $$;
 
+-- One more failed validation of a name: servers count them, five an hour. Returns how many in a row.
+create or replace function acme_private.count_failure(p_account bigint, p_identifier text) returns int
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_failures int;
+begin
+  insert into acme_private.identifier_failure as f (account_id, identifier, failures, full_at)
+  values (p_account, p_identifier, 1, v_now + interval '12 minutes')
+  on conflict (account_id, identifier) do update
+    set failures = f.failures + 1, full_at = greatest(f.full_at, v_now) + interval '12 minutes'
+  returning f.failures into v_failures;
+  return v_failures;
+end
+$$;
+
 -- Ends an order without a certificate and decides what becomes of its csr. Its csr_state and its row are locked.
 --   validation   new try by the ladder of each name that failed (p_identifier), never given up
 --   refused      new try by the csr's own ladder
@@ -105,11 +122,7 @@ begin
   case
     when p_class = 'validation' and p_identifier is not null then
       v_state := 'retrying';
-      insert into acme_private.identifier_failure as f (account_id, identifier, failures, full_at)
-      values (o.account_id, p_identifier, 1, v_now + interval '12 minutes')
-      on conflict (account_id, identifier) do update
-        set failures = f.failures + 1, full_at = greatest(f.full_at, v_now) + interval '12 minutes'
-      returning v_now + acme_private.ladder(f.failures) into v_due;
+      v_due := v_now + acme_private.ladder(acme_private.count_failure(o.account_id, p_identifier));
     when p_class in ('validation', 'refused') or p_class = 'gone' and s.attempts > 0 then
       v_state := 'retrying';
       v_due := v_now + acme_private.ladder(s.attempts + 1);
@@ -205,6 +218,7 @@ declare
   v_identifier text;
   v_due timestamptz;
   v_is_deactivation boolean := false;
+  v_authorization acme_private.authorization;
   v_claims jsonb := '[]';
 begin
   perform acme_private.begin_work(false);
@@ -320,16 +334,24 @@ begin
   end if;
 
   if p_kind = 'authorization' then
+    if v_class in ('account_lost', 'account_held') and acme_private.waits_for_account(p_id, v_class) then
+      perform acme_private.put_off('authorization', p_id, v_now + interval '1 minute', v_attempts, v_code, v_text, v_problem);
+      return v_claims;
+    end if;
     update acme_private.authorization
-       set state = coalesce(p_outcome ->> 'authorization_state', 'expired'),
+       set state = coalesce(p_outcome ->> 'authorization_state', case state when 'new' then 'invalid' else 'expired' end),
            identifier = coalesce(p_outcome ->> 'identifier', identifier),
            lease_token = null, lease_until = null, lease_worker = null, claims = 0, next_attempt_at = null,
            reason_code = v_code, reason = v_text, last_problem = v_problem, updated_at = v_now
      where id = p_id
-    returning identifier into v_identifier;
+    returning * into v_authorization;
+    v_identifier := v_authorization.identifier;
     update acme_private.challenge
        set state = 'invalid', error = v_problem
      where authorization_id = p_id and state in ('pending', 'processing');
+    if v_authorization.is_preauthorization then
+      perform acme_private.preauthorization_failed(p_worker, v_authorization, v_class);
+    end if;
   end if;
   return acme_private.end_orders(p_worker, v_orders, v_class, v_code, v_text, v_problem,
                                  case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end, p_take);

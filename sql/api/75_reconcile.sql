@@ -60,10 +60,12 @@ begin
 
   -- Authorizations that no order came to need, or that were still to be given up: servers forget them, and so do we.
   update acme_private.authorization a
-     set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, updated_at = v_now
+     set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null, updated_at = v_now,
+         reason_code = case when a.is_preauthorization then 'authorization_expired' end,
+         reason = case when a.is_preauthorization then 'It expired at the server before it was proved.' end
    where a.state in ('pending', 'deactivating') and (a.lease_token is null or a.lease_until < v_now)
      and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
-     and (a.state = 'deactivating' or not acme_private.is_needed(a.id));
+     and (a.state = 'deactivating' or not acme_private.is_ordered(a.id));
 
   -- Records by hand that no order needs any more, passed over because someone held them.
   perform acme_private.unpublish(c.authorization_id)
@@ -115,7 +117,7 @@ begin
     select 'order' as kind, o.id from acme_private."order" o where o.is_live and o.lease_until < v_now
     union all
     select 'authorization', a.id from acme_private.authorization a
-     where a.state in ('pending', 'deactivating') and a.lease_until < v_now
+     where a.state in ('new', 'pending', 'deactivating') and a.lease_until < v_now
        and (a.state = 'deactivating' or acme_private.is_needed(a.id))
     union all
     select 'account', a.account_id from acme_private.account_state a where a.lease_until < v_now
@@ -130,7 +132,7 @@ begin
             or o.state in ('creating', 'authorizing', 'ready') and (o.is_unwanted or c.cancel_request is not null))
     union all
     select 'authorization', a.id from acme_private.authorization a
-     where a.state in ('pending', 'deactivating') and a.lease_token is null
+     where a.state in ('new', 'pending', 'deactivating') and a.lease_token is null
        and coalesce(a.next_attempt_at, a.updated_at) < v_late
        and (a.state = 'deactivating' or not acme_private.waits_for_publication(a.id) and acme_private.is_needed(a.id))
     union all

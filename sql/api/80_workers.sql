@@ -132,7 +132,7 @@ begin
   select coalesce(array_agg(freed.id), '{}') into v_orders from freed;
   with held as (
     select a.id from acme_private.authorization a
-     where a.state in ('pending', 'deactivating') and a.lease_worker = p_dead
+     where a.state in ('new', 'pending', 'deactivating') and a.lease_worker = p_dead
      order by a.id
        for update
   ), freed as (

@@ -28,10 +28,12 @@ grant execute on function
   acme.request(text, text, text, text, text), acme.retry(bigint), acme.renew(bigint, text), acme.cancel(bigint),
   acme.wait(bigint, interval), acme.challenge_published(bigint), acme.challenge_removed(bigint),
   acme.revoke(bigint, text, boolean), acme.revoke_certificate(bigint, text), acme.deactivate_authorization(bigint),
-  acme.release_domain(text, boolean)
+  acme.release_domain(text, boolean), acme.preauthorize(text, text, text)
   to acme_app;
 -- What it calls with the rights of its caller.
-grant execute on function acme_private.is_within(text, text), acme_private.domain_to_release(text) to acme_app;
+grant execute on function
+  acme_private.is_within(text, text), acme_private.domain_to_release(text), acme_private.name_to_preauthorize(text, text, text, jsonb)
+  to acme_app;
 grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea), acme.changes(text, int)
   to acme_app, acme_reader;
 -- What changes() and the view stuck call with the rights of their reader.
@@ -54,7 +56,7 @@ grant update (renewal, priority, labels, preferred_chain, validity, retry_reques
               cancel_reason) on acme.csr to acme_app;
 grant select, references (id) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
-grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_flight) on acme.server to acme_app, acme_reader;
+grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_flight, account_policy) on acme.server to acme_app, acme_reader;
 grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
 grant select on acme.account to acme_reader;
 grant select on acme.solver to acme_app, acme_reader;
@@ -98,8 +100,10 @@ grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_park
               certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at)
   on acme_private."order" to acme_app, acme_reader;
 grant select (id, tenant, account_id, url, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code,
-              reason, last_problem, created_at, updated_at)
+              reason, last_problem, created_at, updated_at, is_preauthorization)
   on acme_private.authorization to acme_app, acme_reader;
+-- By acme.preauthorize.
+grant insert (account_id, tenant, identifier, solver, state, is_preauthorization) on acme_private.authorization to acme_app;
 grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after,
               spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since,
               next_attempt_at, attempts, reason_code, reason, last_problem)
@@ -145,6 +149,8 @@ grant execute on function
   acme_private.csrs_of_orders(bigint, jsonb),
   acme_private.orders_read(bigint, bigint, uuid, jsonb),
   acme_private.order_created(bigint, bigint, uuid, jsonb, int),
+  acme_private.authorization_named(bigint, bigint, uuid, text),
+  acme_private.authorization_created(bigint, bigint, uuid, text, int),
   acme_private.challenge_intended(bigint, bigint, uuid, text, jsonb),
   acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int),
   acme_private.authorization_deactivated(bigint, bigint, uuid, text, int),

@@ -38,8 +38,10 @@ export interface OrderClaim extends Lease {
 /** A held authorization. */
 export interface AuthorizationClaim extends Lease {
   kind: 'authorization';
-  step: 'prove' | 'deactivate';
+  step: 'preauthorize' | 'prove' | 'deactivate';
   url: string;
+  /** What is to be proved; null: the server has not said it yet. */
+  identifier: string | null;
   solver: string | null;
   challenge: ChosenChallenge | null;
 }

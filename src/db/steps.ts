@@ -196,6 +196,32 @@ export class Steps {
     );
   }
 
+  /** Takes the name for the tenant. null: the lease is gone. */
+  async authorizationNamed(
+    claim: AuthorizationClaim,
+    domain: string,
+  ): Promise<{ refused?: Pick<Failure, 'code' | 'text'> } | null> {
+    return commit<{ refused?: Pick<Failure, 'code' | 'text'> } | null>(
+      'authorization_named',
+      this.#sql`
+        select acme_private.authorization_named(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${domain}) as value`,
+    );
+  }
+
+  async authorizationCreated(
+    claim: AuthorizationClaim,
+    url: string,
+    take: number,
+  ): Promise<Claim[]> {
+    return claimed(
+      'authorization_created',
+      this.#sql`
+        select acme_private.authorization_created(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${url}, ${take}) as value`,
+    );
+  }
+
   /** null: the lease is gone. */
   async challengeIntended(
     claim: AuthorizationClaim,

@@ -1,6 +1,5 @@
-import { getDomain } from 'tldts';
 import type { ReceivedCsr, Verdict } from '../db/steps.ts';
-import { type Csr, judgeCsr, verifyIssued } from '../x509/index.ts';
+import { type Csr, judgeCsr, registeredDomain, verifyIssued } from '../x509/index.ts';
 import { certificateFacts } from './certificate-facts.ts';
 
 /**
@@ -40,16 +39,4 @@ async function adopt(
       },
     ],
   };
-}
-
-/**
- * The registered domain of a name: claims of different tenants can overlap only within one. Names
- * outside the public suffix list (an internal PKI's) are their last two labels.
- */
-function registeredDomain(identifier: string): string {
-  const name = identifier.replace(/^\*\./, '');
-  return (
-    getDomain(name, { allowPrivateDomains: false, validateHostname: false }) ??
-    name.split('.').slice(-2).join('.')
-  );
 }

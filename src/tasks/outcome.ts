@@ -22,8 +22,6 @@ export function failureOf(error: unknown, claim: Claim): Failure | undefined {
 function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   const text = `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`;
   const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
-  const isOnOrder =
-    claim.kind !== 'account' && claim.kind !== 'certificate' && claim.step !== 'create';
   // RFC 8555 §6.6. A limit on newOrder is the account's; 503 is the whole server's.
   if (error.type === 'rateLimited' || error.status === 429) {
     return { class: 'limited', code: 'limited', text, scope: 'account', ...base };
@@ -87,7 +85,7 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
       if (claim.kind === 'account') break;
       return { class: 'permanent', code: 'refused_for_good', text, ...base };
     case 'unauthorized':
-      if (claim.step !== 'create' && claim.kind !== 'account') break;
+      if (!isNew(claim) && claim.kind !== 'account') break;
       return {
         class: 'person',
         code: 'account_refused',
@@ -98,7 +96,7 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   if (error.type === 'serverInternal' || (error.status ?? 0) >= 500) {
     return { class: 'trouble', code: 'remote_trouble', text, ...base };
   }
-  if (isOnOrder && error.status === 404) return gone(claim, text, error.document);
+  if (isOnWhatIsThere(claim) && error.status === 404) return gone(claim, text, error.document);
   return { class: 'refused', code: 'server_refused', text, ...base };
 }
 
@@ -129,7 +127,10 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
   };
   const base = { problem, retry_after_ms: error.retryAfterMs };
   const text = printable(error.message, 500);
-  if (claim.kind === 'certificate' && error.code === 'ERR_ACME_UNSUPPORTED') {
+  if (
+    (claim.kind === 'certificate' || claim.step === 'preauthorize') &&
+    error.code === 'ERR_ACME_UNSUPPORTED'
+  ) {
     return { class: 'refused', code: 'server_refused', text, ...base };
   }
   if (error.status === 429) {
@@ -138,15 +139,20 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
   if (error.status === 503 && error.retryAfterMs !== undefined) {
     return { class: 'limited', code: 'limited', scope: 'server', text, ...base };
   }
-  if (
-    error.status === 404 &&
-    claim.kind !== 'account' &&
-    claim.kind !== 'certificate' &&
-    claim.step !== 'create'
-  ) {
+  if (error.status === 404 && isOnWhatIsThere(claim)) {
     return gone(claim, text, problem);
   }
   return { class: 'trouble', code: 'remote_trouble', text, ...base };
+}
+
+/** Does the step ask for something that the server does not have yet? */
+function isNew({ step }: Claim): boolean {
+  return step === 'create' || step === 'preauthorize';
+}
+
+/** Does it speak of an order or an authorization that the server had? */
+function isOnWhatIsThere(claim: Claim): boolean {
+  return claim.kind !== 'account' && claim.kind !== 'certificate' && !isNew(claim);
 }
 
 function gone(claim: Claim, text: string, problem: unknown): Failure {

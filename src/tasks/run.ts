@@ -8,6 +8,7 @@ import { finalize } from './finalize.ts';
 import { giveUp } from './give-up.ts';
 import { judge } from './judge.ts';
 import { failureOf } from './outcome.ts';
+import { preauthorize } from './preauthorize.ts';
 import { prove } from './prove.ts';
 import { register } from './register.ts';
 import { reread } from './reread.ts';
@@ -128,6 +129,8 @@ async function step(claim: Claim, hold: Hold): Promise<Claim[]> {
       return claim.kind === 'account' ? deactivate(claim, hold) : giveUp(claim, hold);
     case 'create':
       return create(claim, hold);
+    case 'preauthorize':
+      return preauthorize(claim, hold);
     case 'prove':
       return prove(claim, hold);
     case 'finalize':

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { parse } from 'tldts';
+import { getDomain, parse } from 'tldts';
 import { showBytes, showText, utf8 } from './printable.ts';
 import { type Reason, reason } from './reason.ts';
 
@@ -17,6 +17,18 @@ const MAX_LABEL = 63;
 /** Lower case, without one trailing dot: the form in which names are compared (RFC 8555 §7.1.3). */
 export function normaliseName(name: string): string {
   return name.toLowerCase().replace(/\.$/, '');
+}
+
+/**
+ * The registered domain of a name, or of a wildcard's base. Names outside the public suffix list (an
+ * internal PKI's) are their last two labels.
+ */
+export function registeredDomain(identifier: string): string {
+  const name = identifier.replace(/^\*\./, '');
+  return (
+    getDomain(name, { allowPrivateDomains: false, validateHostname: false }) ??
+    name.split('.').slice(-2).join('.')
+  );
 }
 
 /** Judges the content of a dNSName (RFC 5280 §4.2.1.6, and what the CAs accept). */

@@ -1,10 +1,12 @@
 /**
- * CSRs and certificates: judging what applications send, checking what servers send back, and
+ * CSRs, certificates and the names in them: judging what applications send, checking what servers send back, and
  * making both for tests and the quickstart. Knows no database, environment or logger.
  */
 export { chainTop, leadsTo } from './chain-top.ts';
 export type { ChainTop } from './chain-top.ts';
 export { csrDer } from './csr.ts';
+export { judgeDnsName, registeredDomain } from './dns-name.ts';
+export type { JudgedName } from './dns-name.ts';
 export { X509Error } from './errors.ts';
 export { defaultKeyTypes, judgeCsr } from './judge-csr.ts';
 export type { Csr, CsrRules, CsrVerdict, KeyType } from './judge-csr.ts';

@@ -2,7 +2,9 @@ import { sealedAccountKeys } from '../../src/account-keys.ts';
 import { newAccount, Server } from '../../src/acme/index.ts';
 import { sealingKeys } from '../../src/seal.ts';
 import { spkiSha256OfJwk } from '../../src/x509/index.ts';
+import { startAcmeServer } from '../helpers/acme-server/index.ts';
 import { until } from '../helpers/until.ts';
+import { freshName } from '../helpers/world.ts';
 import type { CrashWorld } from './crash-world.ts';
 import { issued, issueFirst, type Scenario } from './scenario.ts';
 
@@ -176,6 +178,30 @@ async function forgetRenewal({ sql }: CrashWorld, csr: string): Promise<void> {
   await sql`select acme_private.adopt_restored(null)`;
 }
 
+/** A name is proved before there is an order, at a CA that offers it: Pebble does not. */
+const preauthorize: Scenario = {
+  name: 'pre-authorization',
+  points: ['authorization_named', 'authorization.create', 'authorization_created'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    const ca = await startAcmeServer({ options: { preAuthorization: true, validation: 'valid' } });
+    world.atEnd(() => ca.stop());
+    await world.sql`
+      insert into acme.server (name, directory_url, ca_bundle) values ('ahead', ${ca.directoryUrl}, ${ca.caPem})`;
+    await world.sql`insert into acme.account (name, server, terms_agreed) values ('ahead', 'ahead', true)`;
+    await world.sql`select acme.preauthorize(${freshName()}, 'ahead')`;
+    return csr;
+  },
+  async finish({ sql }) {
+    const isValid = async () =>
+      (await sql`select from acme.authorization where is_preauthorization and state = 'valid'`)
+        .length === 1;
+    await until(isValid, { what: 'the name is proved', timeoutMs: 30_000 });
+  },
+  certificates: 1,
+  events: { issued: 1 },
+};
+
 /** Those of accounts and of the database that they are in. */
 export const accountScenarios: readonly Scenario[] = [
   tellAccount,
@@ -183,4 +209,5 @@ export const accountScenarios: readonly Scenario[] = [
   refusedRollOver,
   deactivate,
   restored,
+  preauthorize,
 ];

@@ -17,6 +17,8 @@ export interface CrashWorld extends World {
   spawn(options?: { point?: string; concurrency?: number }): PgacmeProcess;
   /** A worker in this process that finds dead ones after a second. */
   rescuer(): Promise<Worker>;
+  /** What `close` ends as well, after the workers. */
+  atEnd(end: () => Promise<void>): void;
   /** Stops the workers of this process and the proxy; other worlds go on. */
   close(): Promise<void>;
 }
@@ -89,6 +91,7 @@ export function crashWorlds(
         workers.push(worker);
         return worker;
       },
+      atEnd: (end) => void ends.push(end),
       async close() {
         if (worlds.includes(made)) worlds.splice(worlds.indexOf(made), 1);
         await Promise.all(workers.map((worker) => worker.stop()));

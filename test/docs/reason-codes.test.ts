@@ -29,9 +29,9 @@ test('docs/sql.md lists every state of csr_status, and no other', () => {
 
 test('docs/sql.md lists every event, and no other', () => {
   const noted = [
-    ...words(sql, /acme_private\.note\('(\w+)'/g),
-    ...words(sql, /acme_private\.note\(case [^,]*?then '(\w+)'/g),
-    ...words(sql, /acme_private\.note\(case [^,]*?else '(\w+)' end/g),
+    ...words(sql, /acme_private\.note(?:_authorization)?\('(\w+)'/g),
+    ...words(sql, /acme_private\.note(?:_authorization)?\(case [^,]*?then '(\w+)'/g),
+    ...words(sql, /acme_private\.note(?:_authorization)?\(case [^,]*?else '(\w+)' end/g),
     ...words(sql, /insert into acme_private\.event \(event,[^)]*\)\s*select '(\w+)'/g),
     // Named after the state that the csr comes to.
     ...words(sql, /if v_state in \(([^)]*)\) then\s*perform acme_private\.note\(v_state/g).flatMap(
@@ -59,6 +59,7 @@ function reasonCodes(): string[] {
   expect(sql).toContain("'account_' || p_status");
   return unique([
     ...words(sql, /reason_code :?= '(\w+)'/g),
+    ...words(sql, /reason_code = case when [^,]*? then '(\w+)'/g),
     ...words(sql, /'(\w+)' as reason_code/g),
     ...words(sql, /'code', '(\w+)'/g),
     ...words(sql, /v_code := '(\w+)'/g),

@@ -120,6 +120,7 @@ describe('a function that takes an id', () => {
       call: 'select acme.deactivate_authorization($1)',
       id: () => theirs.authorization,
     },
+    'acme.preauthorize(text,text,text)': { reachesNone: 'tried in preauthorization.test.ts' },
     'acme.release_domain(text,boolean)': { reachesNone: 'tried in release.test.ts' },
     'acme.certificate_was_revoked(bigint,text)': { reachesNone: 'for acme_admin' },
     'acme.explain(bigint)': { call: 'select acme.explain($1)', id: () => theirs.csr },

@@ -39,8 +39,8 @@ beforeAll(async () => {
       select ${csr}, tenant, server_id, account_id, '{a.example.org}', '', 'https://ca.example.org/order/1' from placed, account
       returning id
     ), authorizations as (
-      insert into acme_private.authorization (account_id, url, tenant)
-      select account_id, 'https://ca.example.org/authorization/1', tenant from placed, account
+      insert into acme_private.authorization (account_id, url, tenant, identifier)
+      select account_id, 'https://ca.example.org/authorization/1', tenant, 'www.example.org' from placed, account
       returning id
     ), challenges as (
       insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
