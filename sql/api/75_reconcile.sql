@@ -59,13 +59,21 @@ begin
   end if;
 
   -- Authorizations that no order came to need, or that were still to be given up: servers forget them, and so do we.
-  update acme_private.authorization a
-     set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null, updated_at = v_now,
-         reason_code = case when a.is_preauthorization then 'authorization_expired' end,
-         reason = case when a.is_preauthorization then 'It expired at the server before it was proved.' end
-   where a.state in ('pending', 'deactivating') and (a.lease_token is null or a.lease_until < v_now)
-     and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
-     and (a.state = 'deactivating' or not acme_private.is_ordered(a.id));
+  with ended as (
+    update acme_private.authorization a
+       set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null, updated_at = v_now,
+           reason_code = case when a.is_preauthorization then 'authorization_expired' end,
+           reason = case when a.is_preauthorization then 'It expired at the server before it was proved.' end
+     where a.state in ('pending', 'deactivating') and (a.lease_token is null or a.lease_until < v_now)
+       and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
+       and (a.state = 'deactivating' or not acme_private.is_ordered(a.id))
+    returning a.*
+  )
+  insert into acme_private.event (event, tenant, account_id, detail)
+  select 'authorization_failed', e.tenant, e.account_id,
+         jsonb_build_object('authorization_id', e.id, 'identifier', e.identifier, 'reason', e.reason)
+    from ended e
+   where e.is_preauthorization;
 
   -- Records by hand that no order needs any more, passed over because someone held them.
   perform acme_private.unpublish(c.authorization_id)

@@ -310,6 +310,12 @@ test('one that nobody publishes has expired when the server has forgotten it', a
   await travel(world.sql, 2 / 24);
   await world.sql`select acme_private.reconcile()`;
   await reaches(world, id, { state: 'expired', reason_code: 'authorization_expired' });
+  const sql = await app(world);
+  const told = await sql`
+    select from acme.event where event = 'authorization_failed' and detail ->> 'authorization_id' = ${id}`;
+  expect(told).toHaveLength(1);
+  // What was published is not needed any more.
+  expect(await sql`select from acme.record where state = 'intended'`).toHaveLength(0);
 });
 
 test('one that no worker takes is in acme.stuck, and reconcile wakes it', async () => {
