@@ -549,7 +549,7 @@ grant select on acme.worker_status to acme_admin;
 grant select on acme.worker_status to acme_reader;
 
 create function acme.adopt(pem text, chain_pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text) returns acme.csr volatile security invoker;
-comment on function acme.adopt(text,text,text,text) is 'Takes in a CSR with the certificate that another client ordered for it: current once a worker has found it right, renewed when due. A CSR that is there already is returned as it is.';
+comment on function acme.adopt(text,text,text,text) is 'Takes in a CSR with the certificate that another client ordered for it: current once a worker has found it right, renewed when due. An account that is named and was imported is taken to have ordered it. A CSR that is there already is returned as it is.';
 grant execute on function acme.adopt(text,text,text,text) to acme_admin;
 
 create function acme.agree_terms(account text) returns void volatile security invoker;

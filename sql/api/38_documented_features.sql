@@ -57,6 +57,7 @@ with ca (ca, directory) as (values
   ('{letsencrypt,letsencrypt-staging}', 'not_before_not_after', 'no', null, 'le-divergences'),
   ('{letsencrypt,letsencrypt-staging}', 'profiles', 'yes', '{"classic": "the default", "tlsserver": "for TLS servers only", "shortlived": "six days"}', 'le-profiles'),
   ('{letsencrypt,letsencrypt-staging}', 'renewal_info', 'yes', null, 'le-integration'),
+  ('{letsencrypt,letsencrypt-staging}', 'replaces', 'yes', null, 'boulder'),
   ('{letsencrypt,letsencrypt-staging}', 'alternate_chains', 'yes', null, 'boulder'),
   ('{letsencrypt,letsencrypt-staging}', 'new_authz', 'no', null, 'le-divergences'),
   ('{letsencrypt,letsencrypt-staging}', 'authorization_reuse', 'yes', '{"classic": "30 days; 10 from 2027-02-10, 7 hours from 2028-02-16", "tlsserver": "7 hours", "shortlived": "7 hours"}', 'le-profiles'),

@@ -62,7 +62,7 @@ begin
 end
 $$;
 comment on function acme.adopt(text, text, text, text) is
-  'Takes in a CSR with the certificate that another client ordered for it: current once a worker has found it right, renewed when due. A CSR that is there already is returned as it is.';
+  'Takes in a CSR with the certificate that another client ordered for it: current once a worker has found it right, renewed when due. An account that is named and was imported is taken to have ordered it. A CSR that is there already is returned as it is.';
 comment on column acme.csr.chain_pem is
   'The certificate that another client ordered for this CSR, and its issuers: it is adopted in place of ordering one. Only on its way in: null when read.';
 
@@ -82,6 +82,21 @@ begin
     return v_now + least(interval '1 day', (p_not_after - v_now) / 2) * random();
   end if;
   return v_at;
+end
+$$;
+
+-- Who ordered the certificate that a csr is adopted with. An account that was made here ordered none by another
+-- client; to name an imported one is to say that it did. Whoever names none does not say.
+create or replace function acme_private.account_of_adoption(p_csr bigint) returns bigint
+language plpgsql stable
+as $$
+begin
+  return (
+    select a.id
+      from acme.csr c
+      join acme.account a on a.name = c.account
+      join acme_private.account_state s on s.account_id = a.id
+     where c.id = p_csr and s.is_imported);
 end
 $$;
 

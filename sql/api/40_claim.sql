@@ -28,6 +28,15 @@ begin
       'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
       'preferred_chain', c.preferred_chain, 'not_after', acme_private.clock() + c.validity,
+      -- What a renewal replaces (RFC 9773 §5), where the same account ordered it. Not after three tries that came to
+      -- nothing: some servers stumble over it without saying so (Pebble in places, with a 500).
+      'replaces_pem', case when o.state = 'creating' and o.attempts < 3 then (
+        select k.leaf_pem
+          from acme_private.certificate k
+         where k.id = (select s.certificate_id from acme_private.csr_state s where s.csr_id = o.csr_id)
+           and k.state = 'current' and k.not_after > acme_private.clock()
+           and coalesce((select p.account_id from acme_private."order" p where p.id = k.order_id), k.account_id)
+               = o.account_id) end,
       'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
       from acme_private."order" o
       join acme.csr c on c.id = o.csr_id

@@ -92,7 +92,7 @@ begin
   update acme_private.account_state
      set state = 'valid', url = p_facts ->> 'url', terms_url = p_facts ->> 'terms_url', thumbprint = p_facts ->> 'thumbprint',
          told_version = (select a.version from acme.account a where a.id = v_account), registered_at = v_now,
-         verified_at = v_now, version = version + 1, updated_at = v_now
+         verified_at = v_now, is_imported = true, version = version + 1, updated_at = v_now
    where account_id = v_account;
   perform acme_private.note('account_imported', null, p_account => v_account,
                             p_detail => jsonb_build_object('url', p_facts ->> 'url', 'thumbprint', p_facts ->> 'thumbprint',

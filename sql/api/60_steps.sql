@@ -2,7 +2,8 @@
 -- this worker goes on with, at most p_take; jobs wake workers for the rest. p_take = 0: the worker stops.
 -- A lease that is gone gives '[]': someone else has the row, and looks at the server before it acts.
 
--- The server made (or handed back) an order. facts: {url, status, finalize_url, certificate_url, expires_at, authorizations}.
+-- The server made (or handed back) an order. facts: {url, status, finalize_url, certificate_url, expires_at, authorizations,
+-- replaces, replaces_refused}; of the last two at most one: the id that was sent, or the problem that it was refused with.
 create or replace function acme_private.order_created(
   p_worker bigint, p_order bigint, p_lease uuid, p_facts jsonb, p_take int
 ) returns jsonb
@@ -59,7 +60,9 @@ begin
          lease_until = case when v_state = 'authorizing' then null else v_now + acme_private.lease_time() end
    where id = p_order;
   perform acme_private.note('order_created', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker,
-                            jsonb_build_object('url', p_facts ->> 'url', 'status', p_facts ->> 'status'));
+                            jsonb_strip_nulls(jsonb_build_object(
+                              'url', p_facts ->> 'url', 'status', p_facts ->> 'status', 'replaces', p_facts ->> 'replaces',
+                              'replaces_refused', p_facts -> 'replaces_refused')));
   if v_state <> 'authorizing' or o.is_unwanted or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
     return acme_private.go_on(p_worker, p_order, v_state, p_take);
   end if;

@@ -27,9 +27,10 @@ declare
   v_names text[] := array(select jsonb_array_elements_text(p_certificate -> 'identifiers'));
   v_certificate bigint;
 begin
-  insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
-                                        not_before, not_after, spki_sha256, fingerprint_sha256)
-  values (s.csr_id, s.tenant, p_order, v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
+  insert into acme_private.certificate (csr_id, tenant, order_id, account_id, identifiers, leaf_pem, chain_pem, subject, issuer,
+                                        serial, not_before, not_after, spki_sha256, fingerprint_sha256)
+  values (s.csr_id, s.tenant, p_order, case when p_order is null then acme_private.account_of_adoption(s.csr_id) end,
+          v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
           p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial',
           (p_certificate ->> 'not_before')::timestamptz, (p_certificate ->> 'not_after')::timestamptz,
           decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'))

@@ -167,6 +167,7 @@ begin
       from acme_private.certificate c
      cross join lateral (
        select coalesce((select o.account_id from acme_private."order" o where o.id = c.order_id),
+                       (select i.account_id from acme_private.account_state i where i.account_id = c.account_id),
                        (select s.account_id from acme_private.csr_state s where s.csr_id = c.csr_id)) as account_id
      ) a
      where c.id = p_certificate);

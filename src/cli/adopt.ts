@@ -27,7 +27,10 @@ Examples:
     expired: 'also those that have expired; they are renewed at once',
   },
   options: {
-    account: { value: 'NAME', text: 'the account to renew with; else the default account' },
+    account: {
+      value: 'NAME',
+      text: 'the account to renew with; if it was imported, the one that ordered them; else the default account',
+    },
     tenant: { value: 'NAME', text: 'on whose behalf, as the setting acme.tenant; else the login' },
     csrs: { value: 'DIR', text: 'a folder with CSRs that the client did not keep' },
   },

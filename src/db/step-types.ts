@@ -29,6 +29,8 @@ export interface OrderClaim extends Lease {
   preferred_chain: string | null;
   /** RFC 3339; the end of validity to ask for. */
   not_after: string | null;
+  /** The certificate that it renews, where the same account ordered that. */
+  replaces_pem: string | null;
   state: string;
   url: string | null;
   finalize_url: string | null;
@@ -234,6 +236,10 @@ export interface OrderFacts {
   certificate_url?: string | undefined;
   expires_at?: string | undefined;
   authorizations: readonly string[];
+  /** The id of the certificate that it was said to replace (RFC 9773 §5). */
+  replaces?: string | undefined;
+  /** The problem with which the server refused to hear that. */
+  replaces_refused?: unknown;
 }
 
 /** The facts of an authorization (RFC 8555 §7.1.4), for the database. */

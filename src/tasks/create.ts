@@ -1,9 +1,16 @@
-import { type Account, newOrder } from '../acme/index.ts';
+import {
+  type Account,
+  type AcmeProblem,
+  newOrder,
+  type Order,
+  type OrderRequest,
+} from '../acme/index.ts';
 import type { Claim, Failure, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
 import { orderRequest, unknownProfile } from './order-request.ts';
 import { remote } from './remote.ts';
-import { seenInOrder } from './seen.ts';
+import { mayBeAboutReplaces, replacedBy } from './replaces.ts';
+import { seenInOrder, seenOfRefusedReplaces } from './seen.ts';
 
 /**
  * Orders a certificate (RFC 8555 §7.4). The order URL is the one thing that cannot be asked for again:
@@ -11,13 +18,11 @@ import { seenInOrder } from './seen.ts';
  * one expires unused, or the server hands it back.
  */
 export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts, call, take } = hold;
+  const { steps, accounts, take } = hold;
   const account = await accounts.signer(claim);
   const refusal = await profileRefusal(claim, account, hold);
   if (refusal !== undefined) return steps.stepFailed(claim, refusal, take);
-  const { url, value: order } = await remote('order.create', () =>
-    newOrder(account, orderRequest(claim), call),
-  );
+  const { url, order, replaces, refused } = await place(claim, account, hold);
   if (order.status === 'invalid') {
     return steps.stepFailed(
       claim,
@@ -38,12 +43,53 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
       certificate_url: order.certificate,
       expires_at: order.expires,
       authorizations: order.authorizations,
+      replaces,
+      replaces_refused: refused?.document,
     },
     take,
   );
   // After the order's URL is stored, which nobody could ask for again.
-  await hold.seen.tell(account.live.record.server, seenInOrder(order));
+  await hold.seen.tell(account.live.record.server, [
+    ...seenInOrder(order, replaces !== undefined),
+    ...(refused === undefined ? [] : seenOfRefusedReplaces(refused)),
+  ]);
   return claims;
+}
+
+/** An order that the server made. */
+interface Placed {
+  url: string;
+  order: Order;
+  /** What it was said to replace. */
+  replaces?: string;
+  /** How the server refused to hear that. */
+  refused?: AcmeProblem;
+}
+
+/**
+ * A renewal says what it replaces (RFC 9773 §5). Whatever the server has against that, the certificate is
+ * wanted all the same: it is ordered without, and what the server says then counts.
+ */
+async function place(claim: OrderClaim, account: Account, hold: Hold): Promise<Placed> {
+  const replaces = await replacedBy(claim, account, hold);
+  const send = async (request: OrderRequest) => {
+    const { url, value: order } = await remote('order.create', () =>
+      newOrder(account, request, hold.call),
+    );
+    return { url, order };
+  };
+  const request = orderRequest(claim);
+  if (replaces === undefined) return send(request);
+  try {
+    return { ...(await send({ ...request, replaces })), replaces };
+  } catch (error) {
+    if (!mayBeAboutReplaces(error)) throw error;
+    hold.log.info(
+      { kind: claim.kind, id: claim.id, step: claim.step, reason: error.message },
+      'the server refuses what the order is to replace; it is ordered without',
+    );
+    return { ...(await send(request)), refused: error };
+  }
 }
 
 /** Told before ordering. The directory is remembered for a day, so that it is read anew before a no. */

@@ -102,15 +102,38 @@ export function seenInAccount(
   return facts;
 }
 
-/** What an order shows (RFC 8555 §7.1.3; profile: draft-ietf-acme-profiles). */
-export function seenInOrder({ profile, notBefore, notAfter }: Order): ServerFact[] {
+/**
+ * What an order shows (RFC 8555 §7.1.3; profile: draft-ietf-acme-profiles), that was said to replace a
+ * certificate or not.
+ */
+export function seenInOrder(
+  { profile, notBefore, notAfter, replaces }: Order,
+  isReplacing: boolean,
+): ServerFact[] {
   const facts: ServerFact[] = [];
   if (profile !== undefined) facts.push(yes('profiles', 'an order with a profile'));
   // The server gives back what it was asked for, and only where it minds it.
   if (notBefore !== undefined || notAfter !== undefined) {
     facts.push(yes('not_before_not_after', 'an order with the validity that was asked for'));
   }
+  // RFC 9773 §5: a server that takes it gives it back.
+  if (replaces !== undefined) {
+    facts.push(yes('replaces', 'an order with the certificate that it replaces'));
+  } else if (isReplacing) {
+    facts.push({
+      feature: 'replaces',
+      support: 'no',
+      source: 'an order without the certificate that it replaces',
+    });
+  }
   return facts;
+}
+
+/** What a refused `replaces` shows (RFC 9773 §5): only who minds it knows what was replaced before. */
+export function seenOfRefusedReplaces({ type }: { type: string }): ServerFact[] {
+  return type === 'alreadyReplaced'
+    ? [yes('replaces', 'a refusal to replace a certificate twice')]
+    : [];
 }
 
 /**
