@@ -65,7 +65,7 @@ comment on function acme_private.import_facts(text, text, text, text) is
   'The server that an account to be imported is of, and what stands in its way.';
 
 -- An account that the server was asked about, with its sealed key: valid from here on. facts: {name, server:
--- {name, directory_url, ca_bundle}, url, contact, terms_agreed, terms_url, eab_kid, key_algorithm, jwe, thumbprint,
+-- {name, directory_url, ca_bundle, allowed_hosts}, url, contact, terms_agreed, terms_url, eab_kid, key_algorithm, jwe, thumbprint,
 -- spki_sha256, client}.
 create or replace function acme_private.import_account(p_facts jsonb) returns bigint
 language plpgsql volatile
@@ -75,8 +75,9 @@ declare
   v_account bigint;
   v_server text := p_facts -> 'server' ->> 'name';
 begin
-  insert into acme.server (name, directory_url, ca_bundle)
-  values (v_server, p_facts -> 'server' ->> 'directory_url', p_facts -> 'server' ->> 'ca_bundle')
+  insert into acme.server (name, directory_url, ca_bundle, allowed_hosts)
+  values (v_server, p_facts -> 'server' ->> 'directory_url', p_facts -> 'server' ->> 'ca_bundle',
+          array(select jsonb_array_elements_text(p_facts -> 'server' -> 'allowed_hosts')))
   on conflict (name) do nothing;
   if (select v.directory_url from acme.server v where v.name = v_server) is distinct from p_facts -> 'server' ->> 'directory_url' then
     raise exception 'The server % has another directory_url by now.', v_server using errcode = 'serialization_failure';

@@ -10,6 +10,8 @@ export interface AccountFile {
     directoryUrl: string;
     /** PEM certificates that the server's HTTPS is trusted by; undefined: the usual ones. */
     caBundle?: string;
+    /** Other hosts that its URLs may point at. */
+    allowedHosts: string[];
   };
   /** The name of its row in acme.account. */
   name: string;
@@ -56,6 +58,7 @@ export function contentOf(format: string, version: number, account: AccountFile)
       name: account.server.name,
       directory_url: account.server.directoryUrl,
       ca_bundle: account.server.caBundle ?? null,
+      allowed_hosts: account.server.allowedHosts,
     },
     account: {
       name: account.name,
@@ -96,7 +99,13 @@ export function accountOf(content: string): AccountFile {
   const caBundle = textOf(server?.['ca_bundle']);
   const eabKid = textOf(account?.['eab_kid']);
   return {
-    server: { name: serverName, directoryUrl, ...(caBundle === undefined ? {} : { caBundle }) },
+    server: {
+      name: serverName,
+      directoryUrl,
+      ...(caBundle === undefined ? {} : { caBundle }),
+      // Older exports have none.
+      allowedHosts: textsOf(server?.['allowed_hosts']),
+    },
     name,
     url,
     thumbprint,

@@ -36,7 +36,7 @@ export interface ImportFacts {
 /** An account that its server has for this key. */
 export interface ImportedRow {
   name: string;
-  server: { name: string; directory_url: string; ca_bundle: string | null };
+  server: ServerRow;
   url: string;
   contact: readonly string[];
   terms_agreed: boolean;

@@ -1,4 +1,4 @@
-import { CompactEncrypt } from 'jose';
+import { compactDecrypt, CompactEncrypt } from 'jose';
 import { expect, test } from 'vitest';
 import {
   type AccountFile,
@@ -17,6 +17,7 @@ async function account(): Promise<AccountFile> {
       name: 'internal',
       directoryUrl: 'https://ca.example.org/dir',
       caBundle: '-----BEGIN CERTIFICATE-----\n',
+      allowedHosts: ['ca2.example.org:8443'],
     },
     name: 'main',
     url: 'https://ca.example.org/acct/1',
@@ -74,9 +75,30 @@ test('without optional parts it is the same', async () => {
   const given = { ...(await account()), contact: [], records: [], termsAgreed: false };
   delete given.eabKid;
   delete given.server.caBundle;
+  given.server.allowedHosts = [];
   expect(await openAccountFile(await sealAccountFile(given, passphrase), passphrase)).toEqual(
     given,
   );
+});
+
+test('an export from before allowed_hosts was in it is opened as well', async () => {
+  const given = await account();
+  const text = await sealAccountFile(given, passphrase);
+  const sealed = String((JSON.parse(text) as Record<string, unknown>)['sealed']);
+  const options = { keyManagementAlgorithms: ['PBES2-HS512+A256KW'], maxPBES2Count: 1e6 };
+  const key = new TextEncoder().encode(passphrase);
+  const { plaintext, protectedHeader } = await compactDecrypt(sealed, key, options);
+  const content = JSON.parse(new TextDecoder().decode(plaintext)) as {
+    server: { allowed_hosts?: string[] };
+  };
+  expect(content.server.allowed_hosts).toEqual(['ca2.example.org:8443']);
+  delete content.server.allowed_hosts;
+  const older = await new CompactEncrypt(new TextEncoder().encode(JSON.stringify(content)))
+    .setProtectedHeader({ alg: protectedHeader.alg, enc: protectedHeader.enc })
+    .setKeyManagementParameters({ p2c: 210_000 })
+    .encrypt(key);
+  const opened = await openAccountFile(edit(text, { sealed: older }), passphrase);
+  expect(opened).toEqual({ ...given, server: { ...given.server, allowedHosts: [] } });
 });
 
 test('a wrong passphrase, a changed file and a short passphrase are told apart, without a secret in the sentence', async () => {

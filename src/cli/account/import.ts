@@ -47,6 +47,9 @@ Examples:
         `Server ${row.server.name}, ${row.server.directory_url}${isNewServer ? ': inserted' : ''}`,
       );
       output.line(`The key is the live one of ${row.url}, which is valid.`);
+      for (const record of incoming.records) {
+        output.line(`In DNS, to stay while this account issues: ${record}`);
+      }
       output.line(`Account ${row.name} is there, and csrs can use it.`);
     } finally {
       await vault.close();

@@ -14,10 +14,14 @@ export interface Incoming {
   serverName: string | undefined;
   directoryUrl: string | undefined;
   caBundle: string | undefined;
+  /** Hosts beside the directory's own that the server's URLs may point at. */
+  allowedHosts: string[];
   url: string | undefined;
   contact: string[];
   eabKid: string | undefined;
   privateJwk: JWK;
+  /** DNS records that name the account, as text. */
+  records: string[];
 }
 
 /**
@@ -42,10 +46,12 @@ export async function readIncoming(path: string, passphraseFile?: string): Promi
     serverName: account.server.name,
     directoryUrl: account.server.directoryUrl,
     caBundle: account.server.caBundle,
+    allowedHosts: account.server.allowedHosts,
     url: account.url,
     contact: account.contact,
     eabKid: account.eabKid,
     privateJwk: account.privateJwk,
+    records: account.records,
   };
 }
 
@@ -59,10 +65,12 @@ async function foreign(path: string): Promise<Incoming> {
     serverName: undefined,
     directoryUrl: account.directoryUrl,
     caBundle: undefined,
+    allowedHosts: [],
     url: account.accountUrl,
     contact: account.contact,
     eabKid: account.eabKid,
     privateJwk: account.privateJwk,
+    records: [],
   };
 }
 

@@ -17,6 +17,7 @@ export function serverOf(
     directoryUrl: string | undefined;
     proposedName: string | undefined;
     caBundle: string | undefined;
+    allowedHosts: string[];
   },
 ): ServerChoice {
   const { directoryUrl } = asked;
@@ -49,7 +50,7 @@ export function serverOf(
     name,
     directory_url: directoryUrl,
     ca_bundle: asked.caBundle ?? null,
-    allowed_hosts: [],
+    allowed_hosts: asked.allowedHosts,
   };
   return { row, isNew: true };
 }

@@ -44,6 +44,7 @@ export async function takeAccount(
         name: server.name,
         directoryUrl: server.directory_url,
         ...(server.ca_bundle === null ? {} : { caBundle: server.ca_bundle }),
+        allowedHosts: server.allowed_hosts,
       },
       name,
       url,

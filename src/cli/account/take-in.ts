@@ -40,6 +40,7 @@ export async function takeIn(
     directoryUrl,
     proposedName: proposed,
     caBundle: incoming.caBundle,
+    allowedHosts: incoming.allowedHosts,
   });
   const server = new Server({
     directoryUrl: at.directory_url,
@@ -55,7 +56,7 @@ export async function takeIn(
     const owner = { account: name, origin: new URL(at.directory_url).origin };
     const row: ImportedRow = {
       name,
-      server: { name: at.name, directory_url: at.directory_url, ca_bundle: at.ca_bundle },
+      server: at,
       url,
       // What the server does not return is still ours.
       contact: resource.contact.length > 0 ? resource.contact : incoming.contact,

@@ -21,6 +21,7 @@ test('an account that was registered here goes on in another database, under ano
     { what: 'the account is registered', timeoutMs: 20_000 },
   );
   await worker.stop();
+  await from.sql`update acme.server set allowed_hosts = '{ca2.example.org}' where name = 'ca'`;
   const [before] = await from.sql<[{ url: string; thumbprint: string; jwe: string }]>`
     select s.url, k.thumbprint, k.jwe
       from acme_private.account_state s
@@ -40,7 +41,12 @@ test('an account that was registered here goes on in another database, under ano
   expect((await stat(file)).mode & 0o777).toBe(0o600);
   const account = await openAccountFile(await readFile(file, 'utf8'), passphrase);
   expect(account).toMatchObject({
-    server: { name: 'ca', directoryUrl: from.pebble.directoryUrl, caBundle: from.pebble.caPem },
+    server: {
+      name: 'ca',
+      directoryUrl: from.pebble.directoryUrl,
+      caBundle: from.pebble.caPem,
+      allowedHosts: ['ca2.example.org'],
+    },
     name: 'main',
     url: before.url,
     thumbprint: before.thumbprint,
@@ -73,11 +79,12 @@ test('an account that was registered here goes on in another database, under ano
     `Read an export of pgacme from ${account.exportedAt}, ${before.url}`,
     `Server ca, ${from.pebble.directoryUrl}: inserted`,
     `The key is the live one of ${before.url}, which is valid.`,
+    ...account.records.map((record) => `In DNS, to stay while this account issues: ${record}`),
     'Account main is there, and csrs can use it.',
   ]);
   const [after] = await to.database.sql<Record<string, unknown>[]>`
     select s.state, s.url, s.thumbprint, s.verified_at is not null as is_verified, a.contact, a.is_default,
-           a.key_algorithm, v.ca_bundle, k.jwe = ${before.jwe} as is_same_jwe
+           a.key_algorithm, v.ca_bundle, v.allowed_hosts, k.jwe = ${before.jwe} as is_same_jwe
       from acme.account a
       join acme_private.account_state s on s.account_id = a.id
       join acme_private.account_key k on k.account_id = a.id
@@ -91,6 +98,7 @@ test('an account that was registered here goes on in another database, under ano
     is_default: true,
     key_algorithm: 'ES256',
     ca_bundle: from.pebble.caPem,
+    allowed_hosts: ['ca2.example.org'],
     is_same_jwe: false,
   });
   expect(

@@ -100,11 +100,12 @@ test('what is there already is not imported again: the name, the key, a key that
   );
 });
 
-test('the server is the one that the file names, and no other', async () => {
+test('the server is the one that the file names, and no other; what has to stay in DNS is told', async () => {
   const to = await target();
   const { sql } = to.database;
   const pass = ['--passphrase-file', to.passphraseFile];
-  const file = await exportOf(to, await registered(to.pebble));
+  const records = ['CAA 0 issue "ca.example.org; accounturi=https://…"', 'example.org …'];
+  const file = await exportOf(to, await registered(to.pebble), { records });
   await sql`insert into acme.server (name, directory_url) values ('pebble', 'https://ca.example.org/dir')`;
   await refused(to, [file, ...pass], 'Say with --server how the latter is to be called.');
   await refused(
@@ -114,6 +115,10 @@ test('the server is the one that the file names, and no other', async () => {
   );
   const named = await to.run('account', 'import', file, ...pass, '--server', 'test');
   expect(named).toMatchObject({ code: 0, stderr: '' });
+  expect(linesOf(named.stdout).slice(3)).toEqual([
+    ...records.map((record) => `In DNS, to stay while this account issues: ${record}`),
+    'Account main is there, and csrs can use it.',
+  ]);
   expect(await sql`select server from acme.account`).toEqual([{ server: 'test' }]);
   const second = await exportOf(to, await registered(to.pebble), { name: 'second' });
   const known = await to.run('account', 'import', second, ...pass);

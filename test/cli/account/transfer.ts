@@ -84,7 +84,12 @@ export async function exportOf(
   const file = join(to.folder, `${randomBytes(4).toString('hex')}.json`);
   const text = await sealAccountFile(
     {
-      server: { name: 'pebble', directoryUrl: to.pebble.directoryUrl, caBundle: to.pebble.caPem },
+      server: {
+        name: 'pebble',
+        directoryUrl: to.pebble.directoryUrl,
+        caBundle: to.pebble.caPem,
+        allowedHosts: [],
+      },
       name: 'main',
       url: account.url,
       thumbprint: account.key.thumbprint,
