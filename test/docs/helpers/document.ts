@@ -40,6 +40,8 @@ export interface Block {
 }
 
 const FENCE = /^```(\w*)$/;
+// Notes that are not for the test: where generated text begins and ends.
+const OTHERS = /^<!-- (what follows is generated: |prettier-ignore-(start|end) )/;
 const COMMENT = /^<!-- (run|skip|file|serve|stop|stand-in): (.+) -->$/;
 
 /** Reads a document's blocks and orders, in its order. */
@@ -76,7 +78,7 @@ export function readDocument(url: URL): Item[] {
     } else if (line.trim() !== '') {
       const title = /^#+ (.+)$/.exec(line)?.[1];
       if (title !== undefined) items.push({ kind: 'heading', title });
-      if (line.startsWith('<!--')) {
+      if (line.startsWith('<!--') && !OTHERS.test(line)) {
         throw new Error(`${url.pathname}:${String(i + 1)}: there is no note like ${line}`);
       }
       last = undefined;
