@@ -13,17 +13,21 @@ import {
   updateAccount,
 } from '../../src/acme/index.ts';
 import type { PebbleBinaries } from '../../src/local/pebble.ts';
-import { findPebble } from '../../src/local/pebble.ts';
-import { pebbleForTests, pebbleOfThisRelease, type TestPebbleOptions } from '../helpers/pebble.ts';
+import {
+  newestPebble,
+  pebbleForTests,
+  pebbleOfThisRelease,
+  type TestPebbleOptions,
+} from '../helpers/pebble.ts';
 import { freshName, join, serverOf } from './helpers/pebble-ca.ts';
 
 const MAIL = ['mailto:a@example.org'];
 // 48 bytes, which is enough for HS256 and HS384.
 const MAC = 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W';
 
-/** The newest that can be had, and an old one, as some CAs are. */
+/** 2.10 or newer, and an old one, as some CAs are. */
 const versions: Record<string, () => Promise<PebbleBinaries | undefined>> = {
-  'the newest Pebble': findPebble,
+  'the newest Pebble': newestPebble,
   "the release's own Pebble": pebbleOfThisRelease,
 };
 

@@ -1,19 +1,18 @@
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
 import type { PebbleBinaries } from '../../src/local/pebble.ts';
-import { findPebble } from '../../src/local/pebble.ts';
 import { makeLogger } from '../../src/log.ts';
 import { travel } from '../helpers/clock.ts';
-import { pebbleOfThisRelease, type TestPebbleOptions } from '../helpers/pebble.ts';
+import { newestPebble, pebbleOfThisRelease, type TestPebbleOptions } from '../helpers/pebble.ts';
 import { until } from '../helpers/until.ts';
 import { freshName, pebbleWorld } from '../helpers/world.ts';
 
 // The first run on a machine fetches a package.
 vi.setConfig({ testTimeout: 120_000 });
 
-/** Which Pebble: the newest that can be had, and an old one, which lacks what many a CA lacks. */
+/** Which Pebble: 2.10 or newer, and an old one, which lacks what many a CA lacks. */
 const versions: Record<string, () => Promise<PebbleBinaries | undefined>> = {
-  'the newest Pebble': findPebble,
+  'the newest Pebble': newestPebble,
   "the release's own Pebble": pebbleOfThisRelease,
 };
 

@@ -34,6 +34,7 @@ afterAll(async () => {
 /**
  * One Pebble per test file and set of options, started on demand and stopped after the file: no random
  * nonce refusals, no reuse of authorizations, no Retry-After unless asked for. At most 8 orders in flight.
+ * One that binds accounts is the newest unless told otherwise; any other is whichever is found first.
  */
 export function pebbleForTests(options: TestPebbleOptions = {}): Promise<TestPebble> {
   const key = JSON.stringify(options);
@@ -43,7 +44,8 @@ export function pebbleForTests(options: TestPebbleOptions = {}): Promise<TestPeb
 }
 
 async function start(options: TestPebbleOptions): Promise<TestPebble> {
-  const binaries = options.binaries ?? (await findPebble());
+  const binaries =
+    options.binaries ?? (await (options.eab === undefined ? findPebble() : newestPebble()));
   dns ??= startDns(binaries);
   const server = await dns;
   const dir = options.dir ?? (await testFolder('pebble'));
@@ -76,6 +78,19 @@ export async function pebbleOfThisRelease(): Promise<PebbleBinaries | undefined>
   const found =
     (await cachedDebian(/pebble/, env)).at(0) ?? (await fetchDebian({ name: 'pebble', env }));
   return findPebble({ env: { PGACME_PEBBLE: join(found.root, 'usr/bin') } });
+}
+
+/** Pebble 2.10 or newer, also on a machine that has an older one: from a cache of its own, of Debian's suite sid. */
+export async function newestPebble(): Promise<PebbleBinaries> {
+  const found = await findPebble();
+  if (found.version === '2.10') return found;
+  const own = { ...process.env, XDG_CACHE_HOME: join(cacheFolder(), 'newest') };
+  const { root } =
+    (await cachedDebian(/pebble/, own)).at(0) ??
+    (await fetchDebian({ name: 'pebble', suite: 'sid', env: own }));
+  const newest = await findPebble({ env: { PGACME_PEBBLE: join(root, 'usr/bin') } });
+  if (newest.version !== '2.10') throw new Error(`Debian's newest Pebble is ${newest.version}.`);
+  return newest;
 }
 
 /** An environment whose cache is apart from the user's, and as lasting. */
