@@ -41,7 +41,18 @@ create or replace view acme_private.feature (position, feature, about) as values
   (33, 'revocation_by_account', 'The account that ordered a certificate can revoke it (RFC 8555 §7.6).'),
   (34, 'revocation_by_other_account', 'An account that has proved all its names can revoke it (RFC 8555 §7.6).'),
   (35, 'revocation_by_certificate_key', 'Whoever has its key can revoke it (RFC 8555 §7.6).'),
-  (36, 'rate_limits', 'It limits what a client may do; value: how much in which time.');
+  (36, 'rate_limits', 'It limits what a client may do; value: how much in which time.'),
+  (37, 'request_limits', 'It limits requests of an IP address; value: how many in a second, how many at once.'),
+  (38, 'paused_names', 'Names that fail again and again are paused for the account; value: when.'),
+  (39, 'raised_limits', 'Some of its rate limits are raised for whoever asks; value: which.'),
+  (40, 'renewal_exemptions', 'Renewals are spared some of its rate limits; value: which ones, and which limits.'),
+  (41, 'validation_retry', 'A validation that failed is tried again by the server itself (RFC 8555 §8.2).'),
+  (42, 'failed_challenge_ends', 'A challenge that failed becomes invalid, and its order with it (RFC 8555 §7.1.6).'),
+  (43, 'contact_required', 'An account needs a contact.'),
+  (44, 'common_name', 'A certificate has the common name that its CSR asks for.'),
+  (45, 'must_staple', 'CSRs may ask for must-staple (RFC 7633).'),
+  (46, 'client_auth', 'Certificates are good for TLS clients too (clientAuth, RFC 5280 §4.2.1.12).'),
+  (47, 'ocsp', 'Whether a certificate is revoked is told by OCSP (RFC 6960).');
 
 -- A worker or the probe tells what it found. facts: [{feature, support, value, source}]. A yes that was
 -- seen stands for a day against a no: one account, or one name, may be offered what another is not.

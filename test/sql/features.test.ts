@@ -144,10 +144,15 @@ describe('what is documented', () => {
     const cases = [
       ['https://acme-v02.api.letsencrypt.org/directory', 'dns-persist-01', 'no'],
       ['https://acme-staging-v02.api.letsencrypt.org/directory', 'dns-persist-01', 'yes'],
+      ['https://acme-v02.api.letsencrypt.org/directory', 'ocsp', 'no'],
+      ['https://acme-staging-v02.api.letsencrypt.org/directory', 'request_limits', 'yes'],
+      ['https://acme.zerossl.com/v2/DV90', 'validation_retry', 'yes'],
       ['https://dv.acme-v02.api.pki.goog/directory', 'external_account_required', 'yes'],
       ['https://dv.acme-v02.test-api.pki.goog/directory', 'external_account_required', 'yes'],
       ['https://acme.ssl.com/sslcom-dv-ecc', 'wildcard', 'no'],
+      ['https://acme.ssl.com/sslcom-dv-rsa', 'contact_required', 'yes'],
       ['https://acme-api.actalis.com/acme/directory', 'orders_list', 'yes'],
+      ['https://acme-api.actalis.com/acme/directory', 'failed_challenge_ends', 'no'],
       ['https://api.buypass.com/acme/directory', 'in_service', 'no'],
       ['https://pki.example.org/acme/x/directory', 'ip_identifiers', 'yes'],
       // Not of step-ca's form.
@@ -160,6 +165,21 @@ describe('what is documented', () => {
       found.push([url, name, (await feature(name, `it-${String(n)}`))?.support ?? 'none']);
     }
     expect(found).toEqual(cases);
+  });
+
+  test("of Let's Encrypt, what can be hit, raised and spared, and what a CSR cannot ask for", async () => {
+    await addServer('le', 'https://acme-v02.api.letsencrypt.org/directory');
+    const rows = await sql<{ feature: string; said: string }[]>`
+      select feature, concat_ws(' ', support, value) as said from acme.server_feature where server = 'le'`;
+    const said = Object.fromEntries(rows.map((row) => [row.feature, row.said]));
+    expect(said['paused_names']).toMatch(/^yes .*1152 failed authorizations in a row/);
+    expect(said['request_limits']).toMatch(/^yes .*"new orders": "300/);
+    expect(said['raised_limits']).toMatch(/^yes .*new orders.*certificates of a registered domain/);
+    expect(said['renewal_exemptions']).toMatch(/^yes .*replaces/);
+    expect(said['common_name']).toMatch(/^yes .*"tlsserver": "no"/);
+    for (const feature of ['must_staple', 'client_auth', 'ocsp']) {
+      expect(said[feature]).toMatch(/^no/);
+    }
   });
 
   test('each fact names a feature, a source on the web and a date, once for each server', async () => {
