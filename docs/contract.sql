@@ -117,7 +117,7 @@ comment on column acme.csr.version is 'Counts the changes of this row.';
 comment on column acme.csr.retry_request is 'The version at which acme.retry was called last.';
 comment on column acme.csr.renew_request is 'The version at which acme.renew was called last.';
 comment on column acme.csr.renew_reason is 'What acme.renew was told.';
-comment on column acme.csr.cancel_request is 'The version at which acme.cancel, or acme.revoke, was called first; it cannot be taken back.';
+comment on column acme.csr.cancel_request is 'The version at which acme.cancel, or acme.release_domain, was called first; it cannot be taken back.';
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';
@@ -162,6 +162,8 @@ create table acme.revocation_request (
   after_replacement boolean not null default false,
   requested_by text not null default SESSION_USER,
   created_at timestamp with time zone not null default now(),
+  ends_csr boolean not null default false,
+  constraint revocation_request_ends_or_replaces CHECK ((NOT (ends_csr AND after_replacement))),
   constraint revocation_request_pkey PRIMARY KEY (id),
   constraint revocation_request_reason_is_known CHECK ((reason = ANY (ARRAY['unspecified'::text, 'keyCompromise'::text, 'affiliationChanged'::text, 'superseded'::text, 'cessationOfOperation'::text, 'privilegeWithdrawn'::text])))
 );
@@ -173,7 +175,8 @@ comment on column acme.revocation_request.reason is 'Why, by the names of RFC 52
 comment on column acme.revocation_request.after_replacement is 'True: only once a newer certificate of the same csr is stored.';
 comment on column acme.revocation_request.requested_by is 'The login that asked.';
 comment on column acme.revocation_request.created_at is 'When it was asked for.';
-grant insert (certificate_id, reason, after_replacement), select on acme.revocation_request to acme_app;
+comment on column acme.revocation_request.ends_csr is 'True: its csr is not renewed meanwhile, and ends when the certificate is revoked.';
+grant insert (certificate_id, reason, after_replacement, ends_csr), select on acme.revocation_request to acme_app;
 grant select on acme.revocation_request to acme_reader;
 alter table acme.revocation_request enable row level security;
 create policy admin_revokes on acme.revocation_request as permissive for insert to acme_admin with check true;
@@ -633,7 +636,7 @@ comment on function acme.retry(bigint) is 'Tries again now instead of at next_at
 grant execute on function acme.retry(bigint) to acme_app;
 
 create function acme.revoke(csr bigint, reason text, after_replacement boolean DEFAULT false) returns void volatile security invoker;
-comment on function acme.revoke(bigint,text,boolean) is 'Has this csr''s certificate revoked, for a reason of RFC 5280 by name or number, and ends the csr as acme.cancel does: it is not renewed; insert the CSR again for a new certificate. after_replacement: renews first, revokes the old certificate once the new one is stored, and the csr goes on. keyCompromise: all certificates with its key are revoked, the key is blocked, and every csr with it waits as needs_new_csr.';
+comment on function acme.revoke(bigint,text,boolean) is 'Has this csr''s certificate revoked, for a reason of RFC 5280 by name or number, and ends the csr with it, as acme.cancel does: it is not renewed from now on; insert the CSR again for a new certificate. A server that refuses the reason leaves both as they were. after_replacement: renews first, revokes the old certificate once the new one is stored, and the csr goes on. keyCompromise: all certificates with its key are revoked, the key is blocked, and every csr with it waits as needs_new_csr.';
 grant execute on function acme.revoke(bigint,text,boolean) to acme_app;
 
 create function acme.revoke_certificate(certificate bigint, reason text) returns void volatile security invoker;
@@ -671,8 +674,8 @@ create policy own_tenant on acme_private."authorization" as permissive for all t
 grant delete, select on acme_private.blocked_key to acme_admin;
 grant select on acme_private.blocked_key to acme_reader;
 
-grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem) on acme_private.certificate to acme_app;
-grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem) on acme_private.certificate to acme_reader;
+grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, ends_csr) on acme_private.certificate to acme_app;
+grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, ends_csr) on acme_private.certificate to acme_reader;
 alter table acme_private.certificate enable row level security;
 create policy every_tenant on acme_private.certificate as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.certificate as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));

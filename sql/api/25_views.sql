@@ -157,6 +157,11 @@ select s.csr_id as id,
                coalesce(k.reason_code, 'revoking')
              when s.state in ('issued', 'cancelled') and k.revoked_at is null
                   and k.id in (select q.certificate_id from acme.revocation_request q where not q.after_replacement) then 'revoking'
+             -- It ends with that, whatever else it waits for.
+             when s.state in ('retrying', 'needs_person', 'failed')
+                  and (k.ends_csr and k.state = 'revoking'
+                       or k.id in (select q.certificate_id from acme.revocation_request q where q.ends_csr)) then
+               coalesce(case when k.ends_csr then k.reason_code end, 'revoking')
              when s.state = 'issued' then null
              else s.reason_code
            end as code
@@ -180,7 +185,7 @@ select s.csr_id as id,
              when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
              when 'limited' then coalesce(l.reason, o.reason, a.reason, k.reason, s.reason)
              when 'revoking' then 'Its certificate is being revoked.'
-             else coalesce(case when s.state in ('issued', 'cancelled') then k.reason end, case when s.order_id is not null then coalesce(o.reason, a.reason) end, s.reason)
+             else coalesce(case when s.state in ('issued', 'cancelled') or k.ends_csr then k.reason end, case when s.order_id is not null then coalesce(o.reason, a.reason) end, s.reason)
            end as text,
            case when r.code in ('server_paused', 'account_paused') then null
                 else coalesce(l.until, a.next_attempt_at) end as next_attempt_at
@@ -308,7 +313,7 @@ comment on column acme.csr.version is 'Counts the changes of this row.';
 comment on column acme.csr.retry_request is 'The version at which acme.retry was called last.';
 comment on column acme.csr.renew_request is 'The version at which acme.renew was called last.';
 comment on column acme.csr.renew_reason is 'What acme.renew was told.';
-comment on column acme.csr.cancel_request is 'The version at which acme.cancel, or acme.revoke, was called first; it cannot be taken back.';
+comment on column acme.csr.cancel_request is 'The version at which acme.cancel, or acme.release_domain, was called first; it cannot be taken back.';
 comment on column acme.csr.cancel_reason is 'Why it was cancelled, in a sentence; null: it was asked for.';
 comment on column acme.csr.inserted_xid is 'The transaction that inserted it: acme.wait refuses there.';
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
@@ -320,6 +325,8 @@ comment on column acme.revocation_request.tenant is 'The certificate''s.';
 comment on column acme.revocation_request.certificate_id is 'The certificate to revoke, by its id in acme.certificate.';
 comment on column acme.revocation_request.reason is 'Why, by the names of RFC 5280 §5.3.1.';
 comment on column acme.revocation_request.after_replacement is 'True: only once a newer certificate of the same csr is stored.';
+comment on column acme.revocation_request.ends_csr is
+  'True: its csr is not renewed meanwhile, and ends when the certificate is revoked.';
 comment on column acme.revocation_request.requested_by is 'The login that asked.';
 comment on column acme.revocation_request.created_at is 'When it was asked for.';
 comment on table acme.deactivation_request is

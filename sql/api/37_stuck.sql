@@ -218,6 +218,8 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
          'Its renewal is due, and no worker has begun it. If none runs (acme.worker_status), start one; else look into their logs.'
     from acme_private.csr_state s
    where s.state = 'issued' and s.renew_at < (select acme_private.late())
+     and not exists (select from acme_private.certificate k
+                      where k.id = s.certificate_id and k.ends_csr and k.state = 'revoking')
   union all
   select 'csr', s.csr_id, s.csr_id, s.tenant, s.next_attempt_at, 'not_taken' as reason_code,
          'Its next try is due, and no worker has begun it. If none runs (acme.worker_status), start one; else look into their logs.'

@@ -13,6 +13,7 @@ declare
   v_now timestamptz := acme_private.clock();
   v_lock_timeout text := current_setting('lock_timeout');
   v_certificate bigint;
+  v_is_ended boolean;
 begin
   -- Nearly always there is nothing to heed, which one look tells.
   if not exists (
@@ -21,6 +22,9 @@ begin
      where x.csr_id = p_csr and x.lease_token is null
        and (r.version <> x.seen_version
             or r.cancel_request is not null and x.state not in ('cancelled', 'rejected')
+            or x.certificate_id is not null and x.state <> 'cancelled' and (
+              exists (select from acme_private.certificate k where k.csr_id = x.csr_id and k.ends_csr)
+              or exists (select from acme.revocation_request q where q.certificate_id = x.certificate_id and q.ends_csr))
             or x.state <> 'needs_new_csr' and exists (
               select from acme_private.blocked_key b where b.spki_sha256 = x.spki_sha256))
   ) then
@@ -53,7 +57,10 @@ begin
     join acme_private.account_state a on a.account_id = n.id
    where x.csr_id = p_csr and x.state <> 'received' and n.name = c.account and a.server_id = x.server_id
      and a.account_id <> x.account_id;
-  if c.cancel_request is not null then
+  -- What acme.revoke() was to end, and is not being revoked any more: it is revoked, or over.
+  v_is_ended := exists (
+    select from acme_private.certificate k where k.csr_id = p_csr and k.ends_csr and k.state <> 'revoking');
+  if c.cancel_request is not null or v_is_ended then
     if s.state not in ('cancelled', 'rejected') then
       -- What was to be revoked after its replacement is not replaced any more.
       update acme_private.certificate k
@@ -126,6 +133,12 @@ begin
        where csr_id = p_csr;
     end;
   end if;
+  -- Its certificate is being revoked, and it may end with it: nothing is ordered meanwhile. That a renewal waits shows
+  -- in its renewal_reason; revocation_failed lets it go on.
+  update acme_private.csr_state x
+     set state = 'issued', queued_at = null, updated_at = v_now, renewal_reason = coalesce(x.renewal_reason, 'asked for')
+   where x.csr_id = p_csr and x.state in ('queued', 'renewing') and x.certificate_id is not null
+     and acme_private.ending_reason(x.certificate_id) is not null;
 end
 $$;
 

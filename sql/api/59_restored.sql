@@ -78,7 +78,8 @@ begin
   select count(*) into v_open from acme_private."order" y where y.is_live and y.url is not null;
   -- Those that were asked for keep their turn.
   update acme_private.csr_state s
-     set state = 'issued', renew_at = acme_private.spread_renewal(k.not_after), queued_at = null, updated_at = v_now
+     set state = 'issued', renew_at = acme_private.spread_renewal(k.not_after), renewal_reason = null, queued_at = null,
+         updated_at = v_now
     from acme_private.certificate k
    where k.id = s.certificate_id and s.order_id is null
      and (s.state = 'issued' and s.renew_at <= v_now

@@ -56,6 +56,7 @@ declare
   v_not_after timestamptz := p_certificate ->> 'not_after';
   v_spki bytea := decode(p_certificate ->> 'spki_sha256', 'hex');
   v_is_revoking boolean;
+  v_ending text;
   v_reason text;
   v_claims jsonb;
 begin
@@ -69,6 +70,7 @@ begin
     return '[]';
   end if;
   if s.certificate_id is not null then
+    v_ending := acme_private.ending_reason(s.certificate_id);
     v_is_revoking := acme_private.supersede(s.certificate_id);
   end if;
   v_certificate := acme_private.insert_certificate(s, o.id, p_certificate);
@@ -95,10 +97,14 @@ begin
   -- It comes too late: its key was blocked, or its csr's certificate revoked, when the server had the CSR.
   v_reason := case
     when acme_private.is_blocked(v_spki) then 'keyCompromise'
+    when v_ending is not null then v_ending
     when s.certificate_id is not null and exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null) then
       (select k.revocation_reason from acme_private.certificate k
         where k.id = s.certificate_id and k.state in ('revoking', 'revoked')) end;
   if v_reason is not null then
+    if v_ending is not null then
+      perform acme_private.end_csr_with(v_certificate);
+    end if;
     perform acme_private.begin_revocation(v_certificate, v_reason, false, null);
   end if;
   perform acme_private.heed(o.csr_id);

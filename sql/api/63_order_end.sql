@@ -62,16 +62,22 @@ comment on function acme_private.abandoned_authorizations(bigint) is
 create or replace function acme_private.end_cancelled(o acme_private."order") returns void
 language plpgsql volatile
 as $$
+declare
+  v_is_blocked boolean := (select acme_private.is_blocked(s.spki_sha256) from acme_private.csr_state s where s.csr_id = o.csr_id);
 begin
   perform acme_private.clean_up(o.id);
   update acme_private."order"
      set state = 'cancelled', finished_at = acme_private.clock(), lease_token = null, lease_until = null, lease_worker = null,
-         claims = 0, next_attempt_at = null, reason_code = case when o.is_unwanted then 'key_blocked' else 'cancelled' end,
+         claims = 0, next_attempt_at = null,
+         reason_code = case when not o.is_unwanted then 'cancelled' when v_is_blocked then 'key_blocked' else 'revoking' end,
          reason = coalesce((select c.cancel_reason from acme.csr c where c.id = o.csr_id),
-                           case when o.is_unwanted then 'Its key was blocked.' end, 'It was cancelled on request.')
+                           case when not o.is_unwanted then 'It was cancelled on request.'
+                                when v_is_blocked then 'Its key was blocked.'
+                                else 'The certificate of its csr was to be revoked, and the csr to end with it.' end)
    where id = o.id;
+  -- Where the server refused to revoke meanwhile it goes on, and keeps its turn.
   update acme_private.csr_state
-     set order_id = null, state = case when state = 'ordering' then 'queued' else state end
+     set order_id = null, state = case when state = 'ordering' then 'queued' else state end, queued_at = o.created_at
    where csr_id = o.csr_id;
   perform acme_private.heed(o.csr_id);
 end

@@ -47,6 +47,8 @@ begin
         to_char(v_not_after, 'YYYY-MM-DD HH24:MI TZ')
       using errcode = 'object_not_in_prerequisite_state';
   end if;
+  -- A csr whose key is compromised waits for a CSR with another one.
+  new.ends_csr := new.ends_csr and new.reason <> 'keyCompromise';
   return new;
 end
 $$;
@@ -82,7 +84,6 @@ language plpgsql volatile
 as $$
 declare
   s acme.csr_status;
-  v_reason text;
 begin
   select t.* into s from acme.csr_status t where t.id = revoke.csr;
   if not found then
@@ -94,20 +95,17 @@ begin
     raise exception 'csr % is % and is not renewed: nothing will replace its certificate.', csr, s.state
       using errcode = 'object_not_in_prerequisite_state', hint = 'Revoke it without after_replacement.';
   end if;
-  insert into acme.revocation_request as r (certificate_id, reason, after_replacement)
-  values (s.certificate_id, revoke.reason, coalesce(revoke.after_replacement, false))
-  returning r.reason into v_reason;
+  insert into acme.revocation_request (certificate_id, reason, after_replacement, ends_csr)
+  values (s.certificate_id, revoke.reason, after_replacement is true, after_replacement is not true);
   if after_replacement then
     update acme.csr c
        set renew_request = c.version + 1, renew_reason = 'its certificate is to be revoked'
      where c.id = revoke.csr;
-  elsif v_reason <> 'keyCompromise' then
-    update acme.csr c set cancel_request = c.version + 1 where c.id = revoke.csr;
   end if;
 end
 $$;
 comment on function acme.revoke(bigint, text, boolean) is
-  'Has this csr''s certificate revoked, for a reason of RFC 5280 by name or number, and ends the csr as acme.cancel does: it is not renewed; insert the CSR again for a new certificate. after_replacement: renews first, revokes the old certificate once the new one is stored, and the csr goes on. keyCompromise: all certificates with its key are revoked, the key is blocked, and every csr with it waits as needs_new_csr.';
+  'Has this csr''s certificate revoked, for a reason of RFC 5280 by name or number, and ends the csr with it, as acme.cancel does: it is not renewed from now on; insert the CSR again for a new certificate. A server that refuses the reason leaves both as they were. after_replacement: renews first, revokes the old certificate once the new one is stored, and the csr goes on. keyCompromise: all certificates with its key are revoked, the key is blocked, and every csr with it waits as needs_new_csr.';
 
 create or replace function acme.revoke_certificate(certificate bigint, reason text) returns void
 language plpgsql volatile

@@ -87,6 +87,61 @@ begin
 end
 $$;
 
+-- The csr of a certificate that is about to be revoked, both locked, is to end with it. An order that has not sent
+-- the CSR yet ends now; heed() holds the csr back, and ends it when the certificate is no longer being revoked.
+create or replace function acme_private.end_csr_with(p_certificate bigint) returns void
+language plpgsql volatile
+as $$
+declare
+  k record;
+  v_orders bigint[];
+begin
+  with unwanted as (
+    update acme_private."order" o
+       set is_unwanted = true
+      from acme_private.csr_state s
+     where s.certificate_id = p_certificate and o.id = s.order_id
+       and s.csr_id = (select c.csr_id from acme_private.certificate c where c.id = p_certificate)
+       and o.state in ('creating', 'authorizing', 'ready')
+    returning o.id
+  )
+  select array_agg(u.id) into v_orders from unwanted u;
+  update acme_private.certificate c
+     set ends_csr = true
+   where c.id = p_certificate
+  returning c.csr_id, c.state in ('revoked', 'expired') or c.not_after <= acme_private.clock() as is_over into k;
+  -- Without keys: theirs would be locks, and others are still to be taken.
+  if v_orders is not null then
+    perform acme_private.wake_rows('cancel', 'order', v_orders);
+  end if;
+  if k.is_over then
+    perform acme_private.remind(array[k.csr_id]);
+  end if;
+end
+$$;
+
+-- Has these csrs heeded by a worker. reconcile comes back to a reminder whose wake-up is lost.
+create or replace function acme_private.remind(p_csrs bigint[]) returns void
+language plpgsql volatile
+as $$
+begin
+  insert into acme_private.request (csr_id) select unnest(p_csrs);
+  perform acme_private.wake_rows('attend', 'csr', p_csrs);
+end
+$$;
+
+-- The reason for which a csr's certificate is or was revoked, or is asked to be, so that the csr ends with it; null: none.
+create or replace function acme_private.ending_reason(p_certificate bigint) returns text
+language plpgsql stable
+as $$
+begin
+  return coalesce(
+    (select c.revocation_reason from acme_private.certificate c where c.id = p_certificate and c.ends_csr),
+    (select q.reason from acme.revocation_request q
+      where q.certificate_id = p_certificate and q.ends_csr order by q.id desc limit 1));
+end
+$$;
+
 -- Brings a certificate, whose csr is locked, to its revocation. Locks orders, then the certificate.
 create or replace function acme_private.begin_revocation(
   p_certificate bigint, p_reason text, p_after_replacement boolean, p_by text
@@ -144,10 +199,13 @@ begin
   for r in
     delete from acme.revocation_request q
      where q.id = any (v_ids)
-    returning q.id, q.reason, q.after_replacement, q.requested_by
+    returning q.id, q.reason, q.after_replacement, q.requested_by, q.ends_csr
   loop
     -- Of a csr that was deleted with its certificates.
     continue when not exists (select from acme_private.certificate c where c.id = p_certificate);
+    if r.ends_csr then
+      perform acme_private.end_csr_with(p_certificate);
+    end if;
     perform acme_private.begin_revocation(p_certificate, r.reason, r.after_replacement, r.requested_by);
   end loop;
 end
@@ -303,13 +361,21 @@ begin
         k.attempts + 1, v_code, v_text, v_problem);
       return;
     when 'reason_refused' then
-      -- Nothing was revoked, and it is as good as before.
+      -- Nothing was revoked, and it is as good as before, as is its csr: a renewal that was held back goes on.
       v_is_current := exists (select from acme_private.csr_state s where s.csr_id = k.csr_id and s.certificate_id = k.id);
       update acme_private.certificate c
-         set state = case when v_is_current then 'current' else 'superseded' end,
+         set state = case when v_is_current then 'current' else 'superseded' end, ends_csr = false,
              lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0, next_attempt_at = null,
              reason_code = v_code, reason = v_text, last_problem = v_problem
        where c.id = k.id;
+      if acme_private.ending_reason(k.id) is null then
+        update acme_private.csr_state s
+           set state = 'renewing', queued_at = v_now, updated_at = v_now
+         where s.csr_id = k.csr_id and s.certificate_id = k.id and s.state = 'issued' and s.renewal_reason is not null;
+        if found then
+          perform acme_private.dispatch_at(v_now, 'now');
+        end if;
+      end if;
       -- As put_off does: what was asked for meanwhile may have a reason that is taken.
       if exists (select from acme.revocation_request q where q.certificate_id = k.id) then
         perform acme_private.enqueue('certificate', k.id);
@@ -340,6 +406,9 @@ begin
     v_reason := 'keyCompromise';
   end if;
   perform acme_private.lock_for_revocation(p_certificate, v_reason = 'keyCompromise');
+  if exists (select from acme.revocation_request q where q.certificate_id = p_certificate and q.ends_csr) then
+    perform acme_private.end_csr_with(p_certificate);
+  end if;
   delete from acme.revocation_request q where q.certificate_id = p_certificate;
   perform acme_private.begin_revocation(p_certificate, v_reason, false, session_user);
   if exists (select from acme_private.certificate c where c.id = p_certificate and c.state = 'revoking') then

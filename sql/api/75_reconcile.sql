@@ -10,6 +10,7 @@ declare
   v_late timestamptz := acme_private.clock() - interval '10 seconds';
   v_ready bigint[] := '{}';
   v_ended boolean := false;
+  v_csrs bigint[];
   r record;
 begin
   -- A copy stays as it is until it is adopted.
@@ -83,9 +84,16 @@ begin
       and not acme_private.is_needed(c.authorization_id);
 
   -- Nothing is left to revoke.
-  update acme_private.certificate k
-     set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null
-   where k.state = 'revoking' and k.not_after <= v_now and (k.lease_token is null or k.lease_until < v_now);
+  with expired as (
+    update acme_private.certificate k
+       set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null
+     where k.state = 'revoking' and k.not_after <= v_now and (k.lease_token is null or k.lease_until < v_now)
+    returning k.csr_id, k.ends_csr
+  )
+  select array_agg(e.csr_id) into v_csrs from expired e where e.ends_csr;
+  if v_csrs is not null then
+    perform acme_private.remind(v_csrs);
+  end if;
 
   -- Due retries and renewals, up to 10,000 a minute.
   with due as (
@@ -101,6 +109,9 @@ begin
   with due as (
     select s.csr_id from acme_private.csr_state s
      where s.state = 'issued' and s.renew_at <= v_now
+       -- heed() would hold it back
+       and not exists (select from acme_private.certificate k
+                        where k.id = s.certificate_id and k.ends_csr and k.state = 'revoking')
      order by s.renew_at limit 10000
        for no key update skip locked
   ), moved as (

@@ -81,7 +81,7 @@ grant select on
   to acme_app, acme_reader;
 grant update (state) on acme.record to acme_app;
 grant select (token, type, state, value) on acme.record to acme_responder, acme_worker;
-grant select, insert (certificate_id, reason, after_replacement) on acme.revocation_request to acme_app;
+grant select, insert (certificate_id, reason, after_replacement, ends_csr) on acme.revocation_request to acme_app;
 grant select on acme.revocation_request, acme.deactivation_request to acme_reader;
 grant select, insert (authorization_id) on acme.deactivation_request to acme_app;
 grant select on acme.blocked_key to acme_reader;
@@ -105,8 +105,8 @@ grant select (id, tenant, account_id, url, state, identifier, is_wildcard, expir
 -- By acme.preauthorize.
 grant insert (account_id, tenant, identifier, solver, state, is_preauthorization) on acme_private.authorization to acme_app;
 grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after,
-              spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since,
-              next_attempt_at, attempts, reason_code, reason, last_problem)
+              spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, ends_csr,
+              revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem)
   on acme_private.certificate to acme_app, acme_reader;
 grant select on acme_private.order_authorization, acme_private.certificate_name, acme_private.event
   to acme_app, acme_reader;

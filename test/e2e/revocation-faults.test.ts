@@ -125,8 +125,11 @@ describe('an account that may not revoke', () => {
     expect(row.next_attempt_at).toBeInstanceOf(Date);
     expect(fault.hits).toBe(1);
     // Also where the application looks.
-    const status = await world.reach(csr, 'cancelled');
-    expect(status).toMatchObject({ reason_code: 'revocation_unauthorized', reason: row.reason });
+    expect(await world.status(csr)).toMatchObject({
+      state: 'issued',
+      reason_code: 'revocation_unauthorized',
+      reason: row.reason,
+    });
     expect(await world.events(csr)).toContain('revocation_refused');
     const [{ text }] = await world.sql<[{ text: string }]>`select acme.explain(${csr}) as text`;
     expect(text).toContain(`Certificate ${row.id} is to be revoked (superseded); next try: `);
@@ -134,6 +137,8 @@ describe('an account that may not revoke', () => {
     fault.remove();
     await world.sql`select acme.revoke_certificate(${row.id}, 'superseded')`;
     await reach(world, csr, isRevoked);
+    // What was asked for first still holds.
+    expect(await world.reach(csr, 'cancelled')).toMatchObject({ reason_code: 'revoked' });
   });
 });
 
@@ -142,13 +147,20 @@ test('a reason that the server does not take revokes nothing, and another one ca
   world.ca.on('revokeCert', {
     problem: { type: 'badRevocationReason', status: 400, detail: 'only 0, 1, 4 and 5' },
   });
+  const before = await world.status(csr);
   await world.sql`select acme.revoke(${csr}, 'privilegeWithdrawn')`;
   const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
   expect(row).toMatchObject({ state: 'current', reason_code: 'revocation_reason_refused' });
+  expect(await world.status(csr)).toMatchObject({
+    state: 'issued',
+    reason_code: 'revocation_reason_refused',
+    renew_at: before.renew_at,
+  });
   expect(row.reason).toContain('only 0, 1, 4 and 5');
   expect(row.reason).toContain('ask again for another reason');
   await world.sql`select acme.revoke(${csr}, 'cessationOfOperation')`;
   await reach(world, csr, isRevoked);
+  await world.reach(csr, 'cancelled');
   expect(
     world.ca.seen.findLast(({ resource }) => resource === 'revokeCert')?.payload,
   ).toMatchObject({ reason: 5 });
@@ -176,6 +188,43 @@ test.each([
   await world.sql`select acme.revoke(${csr}, 'superseded')`;
   await reach(world, csr, isRevoked);
   expect(asked(world.ca)).toHaveLength(2);
+});
+
+test('a renewal under way is given up for a revocation, and made anew where the reason is refused', async () => {
+  const { csr, ...world } = await issuedWorld();
+  const first = (await world.status(csr)).certificate_id;
+  let answer = (): void => undefined;
+  const asking = world.ca.on('revokeCert', {
+    until: new Promise<void>((resolve) => (answer = resolve)),
+    problem: { type: 'badRevocationReason', status: 400, detail: 'only 0, 1, 4 and 5' },
+  });
+  let order = (): void => undefined;
+  const ordering = world.ca.on('newOrder', {
+    until: new Promise<void>((resolve) => (order = resolve)),
+    phase: 'after',
+  });
+  await world.sql`select acme.renew(${csr})`;
+  await until(() => ordering.hits === 1, { what: 'the renewal is ordered' });
+  await world.sql`select acme.revoke(${csr}, 'privilegeWithdrawn')`;
+  await until(() => asking.hits === 1, { what: 'the server is asked to revoke' });
+  order();
+  const ended = await until(
+    async () =>
+      (await world.sql`select reason_code from acme."order" where state = 'cancelled'`)[0],
+    { what: 'the order is given up', timeoutMs: 20_000 },
+  );
+  expect(ended).toEqual({ reason_code: 'revoking' });
+  expect(await world.status(csr)).toMatchObject({ state: 'issued', reason_code: 'revoking' });
+  expect(world.ca.count('finalize')).toBe(1);
+  answer();
+  await until(async () => (await world.status(csr)).certificate_id !== first, {
+    what: 'it is renewed',
+    timeoutMs: 20_000,
+  });
+  expect(await world.status(csr)).toMatchObject({ state: 'issued', reason_code: null });
+  const states = await world.sql<{ state: string }[]>`
+    select state from acme.certificate where csr_id = ${csr} order by id`;
+  expect(states.map(({ state }) => state)).toEqual(['superseded', 'current']);
 });
 
 test('an order that has its CSR at the server is stored, and its certificate revoked as well', async () => {

@@ -125,6 +125,14 @@ export async function leftovers(sql: postgres.Sql): Promise<string[]> {
     select format('certificate %s is still %s', k.id, k.state)
       from acme_private.certificate k where k.state = 'revoking' or k.lease_token is not null
     union all
+    select format('csr %s is %s, although it was to end with certificate %s', s.csr_id, s.state, k.id)
+      from acme_private.certificate k
+      join acme_private.csr_state s on s.csr_id = k.csr_id
+     where k.ends_csr and k.state <> 'revoking' and s.state <> 'cancelled'
+    union all
+    select format('the renewal of csr %s is held back for nothing (%s)', s.csr_id, s.renewal_reason)
+      from acme_private.csr_state s where s.state = 'issued' and s.renewal_reason is not null
+    union all
     select format('the request to revoke certificate %s was not seen', q.certificate_id)
       from acme.revocation_request q
     union all

@@ -178,6 +178,9 @@ export function leases(sql: postgres.Sql) {
     select 'account ' || account_id, lease_token, lease_until >= acme_private.clock()
       from acme_private.account_state where lease_token is not null
     union all
+    select 'certificate ' || id, lease_token, lease_until >= acme_private.clock()
+      from acme_private.certificate where lease_token is not null
+    union all
     select 'csr ' || csr_id, lease_token, lease_until >= acme_private.clock()
       from acme_private.csr_state where lease_token is not null`;
 }
