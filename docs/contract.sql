@@ -91,6 +91,7 @@ create table acme.csr (
   preferred_chain text,
   validity interval,
   chain_pem text,
+  validity_start interval,
   constraint csr_account_fkey FOREIGN KEY (account) REFERENCES acme.account(name) ON UPDATE CASCADE ON DELETE RESTRICT,
   constraint csr_chain_pem_is_moved CHECK ((chain_pem IS NULL)),
   constraint csr_labels_is_object CHECK ((jsonb_typeof(labels) = 'object'::text)),
@@ -100,6 +101,7 @@ create table acme.csr (
   constraint csr_ref_is_short CHECK (((length(ref) >= 1) AND (length(ref) <= 500))),
   constraint csr_renewal_is_known CHECK ((renewal = ANY (ARRAY['reuse'::text, 'off'::text]))),
   constraint csr_solver_fkey FOREIGN KEY (solver) REFERENCES acme.solver(name) ON UPDATE CASCADE ON DELETE RESTRICT,
+  constraint csr_validity_ends_after_start CHECK ((validity > validity_start)),
   constraint csr_validity_is_positive CHECK ((validity > '00:00:00'::interval))
 );
 comment on table acme.csr is 'Certificate signing requests, as applications inserted them. Where each stands: csr_status.';
@@ -125,8 +127,9 @@ comment on column acme.csr.cancel_reason is 'Why it was cancelled, in a sentence
 comment on column acme.csr.preferred_chain is 'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
 comment on column acme.csr.validity is 'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 comment on column acme.csr.chain_pem is 'The certificate that another client ordered for this CSR, and its issuers: it is adopted in place of ordering one. Only on its way in: null when read.';
+comment on column acme.csr.validity_start is 'When a new certificate is to become good: its notBefore is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 grant insert (chain_pem), update (account) on acme.csr to acme_admin;
-grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, cancel_reason, preferred_chain, validity) on acme.csr to acme_app;
+grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity, validity_start), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, cancel_reason, preferred_chain, validity, validity_start) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 alter table acme.csr enable row level security;
 create policy admin_requests on acme.csr as permissive for update to acme_admin using true with check true;

@@ -306,6 +306,8 @@ comment on column acme.csr.preferred_chain is
   'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
 comment on column acme.csr.validity is
   'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
+comment on column acme.csr.validity_start is
+  'When a new certificate is to become good: its notBefore is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 comment on column acme.csr.renewal is 'reuse: renew with this same CSR; off: do not renew.';
 comment on column acme.csr.priority is 'Within a tenant, higher goes first.';
 comment on column acme.csr.labels is 'Anything of yours, as a JSON object.';

@@ -28,6 +28,7 @@ begin
       'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
       'preferred_chain', c.preferred_chain, 'not_after', acme_private.clock() + c.validity,
+      'not_before', acme_private.clock() + c.validity_start,
       -- What a renewal replaces (RFC 9773 §5), where the same account ordered it. Not after three tries that came to
       -- nothing: some servers stumble over it without saying so (Pebble in places, with a 500).
       'replaces_pem', case when o.state = 'creating' and o.attempts < 3 then (

@@ -51,9 +51,10 @@ grant execute on function
 -- What they call with the rights of their caller.
 grant execute on function acme_private.ask_account(text, text), acme_private.certificate_was_revoked(bigint, text) to acme_admin;
 
-grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity) on acme.csr to acme_app;
-grant update (renewal, priority, labels, preferred_chain, validity, retry_request, renew_request, renew_reason, cancel_request,
-              cancel_reason) on acme.csr to acme_app;
+grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity, validity_start)
+  on acme.csr to acme_app;
+grant update (renewal, priority, labels, preferred_chain, validity, validity_start, retry_request, renew_request, renew_reason,
+              cancel_request, cancel_reason) on acme.csr to acme_app;
 grant select, references (id) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_flight, account_policy) on acme.server to acme_app, acme_reader;

@@ -29,6 +29,8 @@ export interface OrderClaim extends Lease {
   preferred_chain: string | null;
   /** RFC 3339; the end of validity to ask for. */
   not_after: string | null;
+  /** RFC 3339; its start. */
+  not_before: string | null;
   /** The certificate that it renews, where the same account ordered that. */
   replaces_pem: string | null;
   state: string;

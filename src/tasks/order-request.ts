@@ -6,6 +6,7 @@ export function orderRequest(claim: OrderClaim) {
   return {
     identifiers: claim.identifiers.map((value) => ({ type: 'dns', value })),
     ...(claim.profile === null ? {} : { profile: claim.profile }),
+    ...(claim.not_before === null ? {} : { notBefore: rfc3339(claim.not_before) }),
     ...(claim.not_after === null ? {} : { notAfter: rfc3339(claim.not_after) }),
   };
 }
@@ -28,9 +29,17 @@ export function unknownProfile(
   };
 }
 
-/** What to do where a server does not let its clients choose times (RFC 8555 §7.4), as many do not. */
-export function validityCure(csr: number): string {
-  return `The csr asks for an end of validity of its own, which not every server takes: update acme.csr set validity = null where id = ${csr}; then select acme.retry(${csr}).`;
+/**
+ * What to do where a server does not let its clients choose times (RFC 8555 §7.4), as many do not.
+ * undefined: none were asked for.
+ */
+export function validityCure(claim: OrderClaim): string | undefined {
+  const unset = [
+    ...(claim.not_after === null ? [] : ['validity = null']),
+    ...(claim.not_before === null ? [] : ['validity_start = null']),
+  ];
+  if (unset.length === 0) return undefined;
+  return `The csr asks for a validity of its own, which not every server takes: update acme.csr set ${unset.join(', ')} where id = ${claim.csr_id}; then select acme.retry(${claim.csr_id}).`;
 }
 
 /** Whole seconds, as certificates have them. */

@@ -70,14 +70,11 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
         text: `${text} Change the account's contact.`,
         ...base,
       };
-    case 'malformed':
-      if (claim.step !== 'create' || claim.not_after === null) break;
-      return {
-        class: 'person',
-        code: 'validity_refused',
-        text: `${text} ${validityCure(claim.csr_id)}`,
-        ...base,
-      };
+    case 'malformed': {
+      const cure = claim.step === 'create' ? validityCure(claim) : undefined;
+      if (cure === undefined) break;
+      return { class: 'person', code: 'validity_refused', text: `${text} ${cure}`, ...base };
+    }
     case 'badCSR':
     case 'badPublicKey':
     case 'rejectedIdentifier':

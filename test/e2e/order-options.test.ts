@@ -3,6 +3,7 @@ import { get } from 'node:https';
 import { describe, expect, test, vi } from 'vitest';
 import { findPebble, type PebbleBinaries } from '../../src/local/pebble.ts';
 import { pebbleOfThisRelease, type TestPebble, type TestPebbleOptions } from '../helpers/pebble.ts';
+import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 
 // The first run on a machine fetches a package.
@@ -95,7 +96,66 @@ describe.each(Object.keys(versions))('with %s', (which) => {
     expect(days).toBeGreaterThan(9.9);
     expect(days).toBeLessThan(10.1);
   });
+
+  test('validity_start asks for its start', async () => {
+    const world = await worldOf();
+    const asked = { validity: '10 days', validity_start: '2 days' };
+    const { not_before: start, not_after: end } = await issued(world, asked);
+    const days = (start.getTime() - Date.now()) / 86_400_000;
+    expect(days).toBeGreaterThan(1.9);
+    expect(days).toBeLessThan(2.1);
+    expect(end.getTime() - start.getTime()).toBe(8 * 86_400_000);
+    const [feature] = await world.sql`
+      select support, how from acme.server_feature
+       where server = 'ca' and feature = 'not_before_not_after'`;
+    expect(feature).toEqual({ support: 'yes', how: 'seen' });
+  });
 });
+
+test('each of both ends is asked for by itself, at each renewal, and none unless it is set', async () => {
+  const { ca, ...world } = await faultyWorld();
+  await world.worker();
+  const csr = await world.insert({ names: [freshName()] }, { validity_start: '-1 hour' });
+  const [first] = await reachCertificates(world, csr, 1);
+  await world.sql`update acme.csr set validity_start = '0' where id = ${csr}`;
+  await world.sql`select acme.renew(${csr})`;
+  const [, second] = await reachCertificates(world, csr, 2);
+  await world.sql`update acme.csr set validity_start = null, validity = '30 days' where id = ${csr}`;
+  await world.sql`select acme.renew(${csr})`;
+  await reachCertificates(world, csr, 3);
+  await world.sql`update acme.csr set validity = null where id = ${csr}`;
+  await world.sql`select acme.renew(${csr})`;
+  await reachCertificates(world, csr, 4);
+  const orders = ca.seen.filter(({ resource }) => resource === 'newOrder');
+  const times = orders.map(({ payload }) => {
+    const { notBefore, notAfter } = payload as { notBefore?: string; notAfter?: string };
+    return { notBefore, hasEnd: notAfter !== undefined };
+  });
+  expect(times).toEqual([
+    { notBefore: first?.not_before.toISOString().replace('.000', ''), hasEnd: false },
+    { notBefore: second?.not_before.toISOString().replace('.000', ''), hasEnd: false },
+    { notBefore: undefined, hasEnd: true },
+    { notBefore: undefined, hasEnd: false },
+  ]);
+  expect((second?.not_before.getTime() ?? 0) - (first?.not_before.getTime() ?? 0)).toBeGreaterThan(
+    3_600_000 - 1,
+  );
+});
+
+async function reachCertificates(
+  { sql }: World,
+  csr: string,
+  count: number,
+): Promise<{ not_before: Date }[]> {
+  return until(
+    async () => {
+      const rows = await sql<{ not_before: Date }[]>`
+        select not_before from acme.certificate where csr_id = ${csr} order by id`;
+      return rows.length === count && rows;
+    },
+    { what: `csr ${csr} has had ${String(count)} certificates`, timeoutMs: 20_000 },
+  );
+}
 
 test('an alternate chain that cannot be had, or is another certificate, is no choice', async () => {
   const { ca, ...world } = await faultyWorld({ alternateChains: 1 });
@@ -138,6 +198,36 @@ test('a server that does not let clients choose the end of validity: a person de
   await world.sql`update acme.csr set validity = null where id = ${csr}`;
   await world.sql`select acme.retry(${csr})`;
   await world.reach(csr, 'issued');
+});
+
+test('one that does not let them choose its start, either: the sentence names what is set', async () => {
+  const { ca, ...world } = await faultyWorld({ orderTimes: false });
+  await world.worker();
+  const csr = await world.insert({ names: [freshName()] }, { validity_start: '1 day' });
+  const row = await world.reach(csr, 'needs_person');
+  expect(row.reason_code).toBe('validity_refused');
+  expect(row.reason).toContain(`update acme.csr set validity_start = null where id = ${csr};`);
+  await world.sql`update acme.csr set validity = '30 days' where id = ${csr}`;
+  await world.sql`select acme.retry(${csr})`;
+  await until(async () => (await world.status(csr)).reason?.includes('validity = null'), {
+    what: 'it is refused again',
+  });
+  expect((await world.status(csr)).reason).toContain(
+    `update acme.csr set validity = null, validity_start = null where id = ${csr};`,
+  );
+  expect(ca.count('newOrder')).toBe(2);
+  await world.sql`update acme.csr set validity = null, validity_start = null where id = ${csr}`;
+  await world.sql`select acme.retry(${csr})`;
+  await world.reach(csr, 'issued');
+});
+
+test('a validity that ends before it starts is refused at the insert', async () => {
+  const world = await faultyWorld();
+  const inserting = world.insert(
+    { names: [freshName()] },
+    { validity: '2 days', validity_start: '2 days' },
+  );
+  await expect(inserting).rejects.toThrow('csr_validity_ends_after_start');
 });
 
 test('a profile that the directory does not list is told before anything is ordered', async () => {
