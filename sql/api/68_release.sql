@@ -63,7 +63,7 @@ begin atomic
     select a.id from authorizations a
     returning deactivation_request.id
   ), certificates as (
-    select k.id, k.csr_id, k.identifiers, k.state, k.not_after
+    select k.id, k.csr_id, k.order_id, k.identifiers, k.state, k.not_after
       from acme_private.certificate k
      cross join domain d
      where k.state in ('current', 'superseded', 'revoking') and k.not_after > acme_private.clock()
@@ -79,7 +79,11 @@ begin atomic
     returning i.name, i.tenant
   ), accounts as (
     select distinct u.account_id
-      from (select account_id from csrs union all select account_id from authorizations) u
+      from (select account_id from csrs
+            union all
+            select account_id from authorizations
+            union all
+            select o.account_id from certificates k join acme_private."order" o on o.id = k.order_id) u
      where u.account_id is not null
   )
   select r.kind, r.id, r.what, r.done

@@ -134,6 +134,23 @@ test('without revoke the certificates are listed, and a part of a domain can be 
   expect(held).toEqual([{ name: `blog.${domain}` }]);
 });
 
+test('the account is named as long as a certificate is good, whatever became of the rest', async () => {
+  const world = await pebbleWorld();
+  await world.worker();
+  const domain = freshName();
+  const csr = await insertAs(world, 'seller', [domain]);
+  await world.reach(csr, 'issued');
+  const seller = await world.database.as('acme_app', { login: 'seller' });
+  await seller`select acme.cancel(${csr})`;
+  await world.reach(csr, 'cancelled');
+  await world.sql`update acme_private.authorization set expires_at = now() - interval '1 minute'`;
+  const rows = await seller<Done[]>`select * from acme.release_domain(${domain})`;
+  const [{ url }] = await world.sql<[{ url: string }]>`select url from acme.account_status`;
+  expect(rows.map(({ kind }) => kind)).toEqual(['certificate', 'dns', 'name']);
+  expect(rows[1]?.done).toContain(`names the account main from DNS`);
+  expect(rows[1]?.done).toContain(url);
+});
+
 test('what is no domain to release is refused with a sentence', async () => {
   const world = await reusing();
   await world.worker();
