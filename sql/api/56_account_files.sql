@@ -13,7 +13,9 @@ begin
          jsonb_build_object(
            'name', a.name, 'state', s.state, 'url', s.url, 'contact', a.contact, 'terms_agreed', a.terms_agreed,
            'eab_kid', a.eab_kid, 'thumbprint', k.thumbprint, 'jwe', k.jwe,
-           'is_rolling_over', exists (select from acme_private.account_key p where p.account_id = a.id and p.state = 'pending'),
+           -- (also while it waits for its orders, and where a key may still be the server's)
+           'is_rolling_over', s.state = 'rolling_over'
+             or exists (select from acme_private.account_key p where p.account_id = a.id and p.state = 'pending'),
            'server', jsonb_build_object('name', v.name, 'directory_url', v.directory_url, 'ca_bundle', v.ca_bundle,
                                         'allowed_hosts', v.allowed_hosts),
            -- What is published for good and names the account: it has to be there for the next owner too.

@@ -169,6 +169,37 @@ test('an account that is not registered, unknown, rolling over or held elsewhere
   await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
+test('nor is one whose roll-over waits for its orders, before there is another key', async () => {
+  const world = await pebbleWorld();
+  await world.sql`insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{*}')`;
+  await world.worker();
+  const csr = await world.insert({ names: [freshName()] }, { solver: 'by-hand' });
+  await until(async () => (await world.status(csr)).reason_code === 'waiting_for_publication', {
+    what: 'its order waits for a person',
+    timeoutMs: 20_000,
+  });
+  await world.sql`select acme.roll_over_key('main')`;
+  await until(
+    async () =>
+      (await world.sql`select from acme.account_status where reason_code = 'waiting_for_orders'`)
+        .length === 1,
+    { what: 'the roll-over waits for the order', timeoutMs: 20_000 },
+  );
+  const to = await target();
+  const file = join(to.folder, 'main.json');
+  const { url } = await world.database.login('acme_owner');
+  const { code, stdout, stderr } = await cli(
+    ['account', 'export', 'main', '--out', file, '--passphrase-file', to.passphraseFile],
+    { DATABASE_URL: url, PGACME_SECRET_KEY: world.secretKey },
+  );
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  expect(stderr).toContain(
+    'is rolling over its key, and the file would hold one that is dead soon',
+  );
+  expect(await world.sql`select from acme.event where event = 'account_exported'`).toEqual([]);
+  await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
 test('only a member of acme_owner takes accounts out or in', async () => {
   const to = await target();
   const file = join(to.folder, 'main.json');
