@@ -114,6 +114,15 @@ test('what cannot be a binding is a sentence that does not show the key', async 
   const half = await cli(['account', 'create', 'x', '--server', 'ca', '--eab-kid', 'k'], env);
   expect(half).toMatchObject({ code: 2 });
   expect(half.stderr).toContain('belong together');
+  for (const [name, sentence] of [
+    ['X Y', '"X Y" cannot be the name of an account: give one of lower-case letters'],
+    ['main', 'There is an account main already. Give this one another name.'],
+  ] as const) {
+    const named = await cli(['account', 'create', name, '--server', 'ca'], env);
+    expect(named).toMatchObject({ code: 1, stdout: '' });
+    expect(named.stderr).toContain(sentence);
+    expect(named.stderr).not.toMatch(/constraint|PostgreSQL/);
+  }
   const unknown = await cli(['account', 'create', 'x', '--server', 'nowhere'], env);
   expect(unknown.stderr).toContain('There is no server nowhere');
   const nobody = await cli(['seal', '--for', 'solver', '--server', 'ca'], env);

@@ -3,6 +3,7 @@ import { readCliConfig, readWorkerConfig } from '../cli-config.ts';
 import { type Command, UsageError } from '../command.ts';
 import { readSecret } from '../secret-input.ts';
 import { usageLine } from '../usage.ts';
+import { accountName, nameTaken } from './account-name.ts';
 
 /** `pgacme account create`. */
 export const accountCreateCommand: Command = {
@@ -28,7 +29,7 @@ Examples:
   args: ['NAME'],
   role: 'acme_admin',
   async run({ flags, options, args, env, output }) {
-    const [name = ''] = args;
+    const name = accountName(args[0] ?? '');
     const kid = options.get('eab-kid');
     const hmacFile = options.get('eab-hmac-file');
     if ((kid === undefined) !== (hmacFile === undefined)) {
@@ -60,7 +61,9 @@ Examples:
       await sql`
         insert into acme.account (name, server, contact, terms_agreed, is_default, eab_kid, eab_hmac)
         values (${name}, ${server}, ${contact}, ${flags.has('agree-terms')}, ${flags.has('default') || null},
-                ${kid ?? null}, ${sealed})`;
+                ${kid ?? null}, ${sealed})`.catch((error: unknown) => {
+        throw isNameTaken(error) ? nameTaken(name) : error;
+      });
       output.line(
         `Account ${name} is there, and a worker registers it: select state, reason, url from acme.account_status where name = '${name}'`,
       );
@@ -70,6 +73,14 @@ Examples:
     }
   },
 };
+
+function isNameTaken(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'constraint_name' in error &&
+    error.constraint_name === 'account_name_key'
+  );
+}
 
 async function sealHmac(
   env: NodeJS.ProcessEnv,

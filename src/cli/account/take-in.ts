@@ -4,6 +4,7 @@ import type { AccountVault, ImportedRow } from '../../db/account-files.ts';
 import { PgacmeError } from '../../errors.ts';
 import { seal, sealingKeys } from '../../seal.ts';
 import { spkiSha256OfJwk } from '../../x509/index.ts';
+import { accountName, nameTaken } from './account-name.ts';
 import type { Incoming } from './incoming.ts';
 import { liveAccount } from './live-account.ts';
 import { nameFor, serverOf } from './server-of.ts';
@@ -13,7 +14,7 @@ import { nameFor, serverOf } from './server-of.ts';
  * all in one transaction. While the server is asked no transaction is open, so that what stood in the way
  * meanwhile is refused by the database itself.
  *
- * @throws PgacmeError ERR_ACCOUNT_FILE with nothing imported.
+ * @throws PgacmeError ERR_ACCOUNT_FILE, ERR_ACCOUNT_NAME with nothing imported.
  */
 export async function takeIn(
   vault: AccountVault,
@@ -21,7 +22,7 @@ export async function takeIn(
   asked: { secretKey: string; name: string | undefined; server: string | undefined },
 ): Promise<{ row: ImportedRow; isNewServer: boolean }> {
   const keys = await sealingKeys(asked.secretKey);
-  const name = nameOf(asked.name ?? incoming.name);
+  const name = accountName(asked.name ?? incoming.name, '--name');
   const key = await importAccountKey(incoming.privateJwk);
   const { directoryUrl } = incoming;
   const proposed = incoming.serverName ?? (directoryUrl && nameFor(directoryUrl));
@@ -32,9 +33,7 @@ export async function takeIn(
     thumbprint: key.thumbprint,
   });
   if (facts.key_of !== null) throw fault(knownKey(facts.key_of));
-  if (facts.is_name_taken) {
-    throw fault(`There is an account ${name} already. Give this one another name with --name.`);
-  }
+  if (facts.is_name_taken) throw nameTaken(name, '--name');
   const { row: at, isNew } = serverOf(facts, {
     name: asked.server,
     directoryUrl,
@@ -89,13 +88,6 @@ function knownKey({ account, state }: { account: string; state: string }): strin
   return state === 'retired'
     ? `This key was replaced by a roll-over of account ${account}: it is dead, and a key is never an account's again. Take a newer export.`
     : `This key is here already, as account ${account}. There is nothing to import.`;
-}
-
-function nameOf(name: string): string {
-  if (/^[a-z0-9][a-z0-9._-]{0,252}$/.test(name)) return name;
-  throw fault(
-    `${JSON.stringify(name)} cannot be the name of an account: give one of lower-case letters, digits, dots, dashes and underscores with --name.`,
-  );
 }
 
 function fault(message: string): PgacmeError {
