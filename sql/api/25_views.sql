@@ -203,7 +203,9 @@ select a.id, a.name, a.server,
        case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then a.pause_reason else s.reason end as reason,
        nullif(s.next_attempt_at, 'infinity') as next_attempt_at, s.attempts, s.last_problem, s.url, a.contact, a.terms_agreed, s.terms_url,
        a.is_default, s.registered_at, s.updated_at, s.thumbprint, a.eab_kid, s.verified_at,
-       a.details_version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false) as has_pending_change
+       -- (of a closed one nobody can be told)
+       s.state not in ('deactivated', 'revoked')
+         and (a.details_version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false)) as has_pending_change
   from acme.account a
   join acme_private.account_state s on s.account_id = a.id;
 comment on view acme.account_status is 'Where each ACME account stands at its server.';

@@ -106,6 +106,22 @@ test('an account is deactivated for good: its csrs are cancelled with the reason
   await expect(world.sql`select acme.deactivate_account('nobody')`).rejects.toThrow(
     'There is no account nobody.',
   );
+  // There is nobody left to tell.
+  await world.sql`update acme.account set contact = '{mailto:new@example.org}', roll_over_request = 1`;
+  const [closed] = await world.sql`
+    select state, has_pending_change from acme.account_status where name = 'main'`;
+  expect(closed).toEqual({ state: 'deactivated', has_pending_change: false });
+  await until(
+    async () =>
+      (await world.sql`select from acme_worker.jobs where task_identifier = 'register'`).length ===
+      0,
+    { what: 'the job of the update is done' },
+  );
+  await world.sql.begin(async (tx) => {
+    await tx`select acme_private.reconcile()`;
+    const jobs = await tx`select from acme_worker.jobs where task_identifier = 'register'`;
+    expect(jobs, 'and nothing to come back to').toHaveLength(0);
+  });
 });
 
 test('new terms of service hold the account and its csrs, with the URL, until a person agrees', async () => {
