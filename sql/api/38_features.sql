@@ -118,11 +118,11 @@ as $$
     'server', acme_private.server_for_worker(s),
     'hold', acme_private.hold_sentence(null),
     'account', (
-      select jsonb_build_object('id', a.id, 'name', a.name, 'contact', a.contact)
+      select jsonb_build_object('id', a.id, 'name', a.name, 'contact', a.contact, 'state', t.state)
         from acme.account a
         join acme_private.account_state t on t.account_id = a.id
-       where a.server = s.name and t.state = 'valid'
-       order by a.is_default desc nulls last, a.id
+       where a.server = s.name and t.url is not null
+       order by t.state = 'valid' desc, a.is_default desc nulls last, a.id
        limit 1))
     from acme.server s
    where s.name = p_name

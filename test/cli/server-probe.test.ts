@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { until } from '../helpers/until.ts';
-import { faultyWorld, pebbleWorld, type World } from '../helpers/world.ts';
+import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 import { cli, linesOf } from './cli.ts';
 
 async function registered({ sql }: World): Promise<void> {
@@ -79,6 +79,40 @@ test('without the key that seals, or with another one, the account is left out a
   expect(wrong.stdout + wrong.stderr).not.toContain(another);
   expect(await tried(world)).not.toHaveProperty('orders_list');
   expect(ca.count('newAccount')).toBe(1);
+});
+
+test('an account that rolls over its key, or is closed, is left out with that', async () => {
+  const { ca, ...world } = await faultyWorld();
+  await world.sql`insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{*}')`;
+  await world.worker();
+  await registered(world);
+  const csr = await world.insert({ names: [freshName()] }, { solver: 'by-hand' });
+  await until(async () => (await world.status(csr)).reason_code === 'waiting_for_publication', {
+    what: 'its order waits for a person',
+    timeoutMs: 20_000,
+  });
+  const reach = (state: string) =>
+    until(
+      async () =>
+        (await world.sql`select from acme.account_status where state = ${state}`).length === 1,
+      { what: `the account is ${state}`, timeoutMs: 20_000 },
+    );
+  await world.sql`select acme.roll_over_key('main')`;
+  await reach('rolling_over');
+  const env = { PGACME_SECRET_KEY: world.secretKey };
+  const rolling = await probe(world, env);
+  expect(rolling.code).toBe(0);
+  expect(rolling.stdout).toMatch(
+    /^ {2}account +left out: main is rolling over its key; probe again when acme.account_status says valid$/m,
+  );
+  await world.sql`select acme.deactivate_account('main')`;
+  await reach('deactivated');
+  expect((await probe(world, env)).stdout).toMatch(/^ {2}account +left out: main is deactivated$/m);
+  expect(ca.count('orders')).toBe(0);
+  // One that can be asked is.
+  await world.sql`insert into acme.account (name, server, terms_agreed) values ('second', 'ca', true)`;
+  await registered(world);
+  expect((await probe(world, env)).stdout).toMatch(/^ {2}account +is valid/m);
 });
 
 test('a server that is not there, one that does not answer, and a copy are told in a sentence', async () => {

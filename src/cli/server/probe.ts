@@ -14,7 +14,7 @@ export const serverProbeCommand: Command = {
 information of a certificate that does not exist. Nothing is ordered and nothing changes. What was found is
 stored: acme.server_feature shows it, with how it is known. The login is a member of acme_worker.
 
-PGACME_SECRET_KEY (or PGACME_SECRET_KEY_FILE) opens the account's key; without it, or without a registered
+PGACME_SECRET_KEY (or PGACME_SECRET_KEY_FILE) opens the account's key; without it, or without a valid
 account, the account is left out.
 
 Examples:
@@ -71,8 +71,8 @@ interface ToProbe {
   server: ServerRecord;
   /** Why nothing may be sent from this database. */
   hold: string | null;
-  /** The default account there, or else the oldest that is registered. */
-  account: { id: number; name: string; contact: string[] } | null;
+  /** The default account there, or else the oldest that is valid, or else one that was registered. */
+  account: { id: number; name: string; contact: string[]; state: string } | null;
 }
 
 async function toProbe(sql: Sql, name: string, database: string): Promise<ToProbe> {
@@ -97,6 +97,11 @@ async function accountOf(
   secretKey: string | undefined,
 ): Promise<{ signer: Account; contact: readonly string[] } | string> {
   if (row === null) return 'left out: none is registered there';
+  if (row.state !== 'valid') {
+    return row.state === 'rolling_over'
+      ? `left out: ${row.name} is rolling over its key; probe again when acme.account_status says valid`
+      : `left out: ${row.name} is ${row.state}`;
+  }
   if (secretKey === undefined) return 'left out: PGACME_SECRET_KEY is not set, which opens its key';
   const [{ sealedAccountKeys }, { sealingKeys }] = await Promise.all([
     import('../../account-keys.ts'),
