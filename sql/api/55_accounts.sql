@@ -287,7 +287,8 @@ comment on function acme_private.account_deactivated(bigint, bigint, uuid, text)
   'Stores that an account is no more (RFC 8555 §7.3.6).';
 
 -- The server no longer knows an account: it is registered again, with the same key. Only once: whoever
--- used the account before it was registered again comes late.
+-- used the account before it was registered again comes late. Not while a restored database is looked at: the key
+-- may have been replaced since, and would make a second account.
 create or replace function acme_private.lose_account(p_worker bigint, p_account bigint, p_version text, p_problem jsonb) returns void
 language plpgsql volatile
 as $$
@@ -297,7 +298,7 @@ begin
   update acme_private.account_state
      set state = 'registering', url = null, version = version + 1, next_attempt_at = null, updated_at = v_now,
          reason_code = 'account_lost', reason = 'The server no longer knew this account; it is registered again with the same key.'
-   where account_id = p_account and state in ('valid', 'rolling_over')
+   where account_id = p_account and state in ('valid', 'rolling_over') and reread_since is null
      and acme_private.account_version(p_account) = p_version;
   if found then
     -- A server that registers and then does not know what it registered is not asked in a circle.

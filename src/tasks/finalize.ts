@@ -14,6 +14,7 @@ import { download } from './download.ts';
 import { poll } from './poll.ts';
 import { remote } from './remote.ts';
 import { seenWhileWaiting } from './seen.ts';
+import { sentence } from './sentence.ts';
 
 /**
  * Sends the CSR and waits for the certificate (RFC 8555 §7.4). Only an order that is `ready` is
@@ -56,7 +57,9 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
         {
           class: order.error?.type === 'badCSR' ? 'permanent' : 'refused',
           code: order.error?.type === 'badCSR' ? 'refused_for_good' : 'server_refused',
-          text: `The server could not issue: ${order.error === undefined ? 'it does not say why.' : `${order.error.type}: ${order.error.detail}`}`,
+          text: sentence(
+            `The server could not issue: ${order.error === undefined ? 'it does not say why' : `${order.error.type}: ${order.error.detail}`}`,
+          ),
           problem: order.error?.document,
         },
         hold.takeOther,

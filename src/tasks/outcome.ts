@@ -2,6 +2,7 @@ import { AcmeProblem, AcmeTrouble, printable } from '../acme/index.ts';
 import type { Claim, Failure } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
 import { validityCure } from './order-request.ts';
+import { sentence } from './sentence.ts';
 
 /**
  * Reads an error of the remote as an outcome of the step (docs/design.md, when things fail).
@@ -20,7 +21,9 @@ export function failureOf(error: unknown, claim: Claim): Failure | undefined {
 }
 
 function problemFailure(error: AcmeProblem, claim: Claim): Failure {
-  const text = `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`;
+  const text = sentence(
+    `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`,
+  );
   const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
   // RFC 8555 §6.6. A limit on newOrder is the account's; 503 is the whole server's.
   if (error.type === 'rateLimited' || error.status === 429) {
@@ -123,7 +126,7 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
     ...(error.excerpt === undefined ? {} : { excerpt: error.excerpt }),
   };
   const base = { problem, retry_after_ms: error.retryAfterMs };
-  const text = printable(error.message, 500);
+  const text = sentence(error.message, 500);
   if (
     (claim.kind === 'certificate' || claim.step === 'preauthorize') &&
     error.code === 'ERR_ACME_UNSUPPORTED'

@@ -12,6 +12,7 @@ import type { Hold } from './context.ts';
 import { poll } from './poll.ts';
 import { remote } from './remote.ts';
 import { seenInAuthorization, seenWhileWaiting } from './seen.ts';
+import { sentence } from './sentence.ts';
 
 /**
  * Proves control of a name (RFC 8555 §7.5): looks at the authorization, writes down what is to be
@@ -140,7 +141,10 @@ function verdictOf(authorization: Authorization): Failure {
     text:
       failed?.error === undefined
         ? `The server could not validate ${value} and does not say why.`
-        : `The server could not validate ${value} by ${printable(failed.type, 40)}: ${failed.error.type}: ${printable(failed.error.detail, 500)}`,
+        : sentence(
+            `The server could not validate ${value} by ${printable(failed.type, 40)}: ${failed.error.type}: ${printable(failed.error.detail, 500)}`,
+            1000,
+          ),
     problem: failed?.error?.document,
     authorization_state: 'invalid',
     identifier: value,

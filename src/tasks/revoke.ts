@@ -3,8 +3,10 @@ import type { AccountRef, CertificateClaim, Claim, Failure } from '../db/steps.t
 import { PgacmeError } from '../errors.ts';
 import { certificateDer, reasonCode } from '../x509/index.ts';
 import type { Hold } from './context.ts';
+import { failureOf } from './outcome.ts';
 import { remote } from './remote.ts';
 import { seenOfRevocation } from './seen.ts';
+import { sentence } from './sentence.ts';
 
 /**
  * Has a certificate revoked (RFC 8555 §7.6): by the account that ordered it, else by another of ours that
@@ -22,7 +24,7 @@ export async function revoke(claim: CertificateClaim, hold: Hold): Promise<Claim
     }
     refusal ??= asked;
   }
-  return steps.stepFailed(claim, unauthorized(claim, refusal), 0);
+  return steps.stepFailed(claim, nobodyMay(claim, refusal), 0);
 }
 
 /** The others are looked up only when the first one is refused. */
@@ -30,6 +32,12 @@ async function* signers(claim: CertificateClaim, { steps }: Hold): AsyncGenerato
   yield claim;
   yield* await steps.accountsForRevocation(claim);
 }
+
+/**
+ * An account may not revoke it: to some servers the key of an account that has another one by now is malformed,
+ * and an account that was lost does not exist.
+ */
+const REFUSALS = ['unauthorized', 'malformed', 'accountDoesNotExist'];
 
 /** The problem of an account that may not revoke it; another account may. */
 async function ask(
@@ -55,25 +63,32 @@ async function ask(
   } catch (error) {
     if (!(error instanceof AcmeProblem)) throw error;
     if (error.type === 'alreadyRevoked') return { wasRevoked: true };
-    if (error.type !== 'unauthorized') throw error;
-    await tell(false);
+    if (!REFUSALS.includes(error.type)) throw error;
+    // The others tell of this account's key, and nothing of the server.
+    if (error.type === 'unauthorized') await tell(false);
     return error;
   }
   await tell(true);
   return { wasRevoked: false };
 }
 
-function unauthorized(
+/** None of our accounts was let; what the one said that ordered it tells why. */
+function nobodyMay(
   claim: CertificateClaim,
   refusal: AcmeProblem | PgacmeError | undefined,
 ): Failure {
+  const cure = `Whoever has its private key can: pgacme revoke --id ${claim.id} --key-file KEY.`;
+  if (refusal instanceof AcmeProblem && refusal.type !== 'unauthorized') {
+    const failure = failureOf(refusal, claim);
+    if (failure !== undefined) return { ...failure, text: `${failure.text} ${cure}` };
+  }
   const problem = refusal instanceof AcmeProblem ? refusal : undefined;
   const said =
     refusal === undefined ? '' : `: ${printable(problem?.detail ?? refusal.message, 300)}`;
   return {
     class: 'refused',
     code: 'revocation_unauthorized',
-    text: `The server lets none of our accounts revoke certificate ${claim.id}${said}. Whoever has its private key can: pgacme revoke --id ${claim.id} --key-file KEY.`,
+    text: `${sentence(`The server lets none of our accounts revoke certificate ${claim.id}${said}`)} ${cure}`,
     problem: problem?.document,
   };
 }

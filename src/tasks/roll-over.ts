@@ -12,6 +12,7 @@ import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
 import { yes } from './seen.ts';
+import { sentence } from './sentence.ts';
 
 /**
  * Gives an account a new key (RFC 8555 §7.3.5). The new key is stored, and on the disk of every standby,
@@ -197,7 +198,7 @@ function refused(problem: AcmeProblem | undefined): {
   }
   return {
     code: 'key_change_refused',
-    text: `The server refused the new key: ${problem.type}: ${problem.detail} ${goesOn}`,
+    text: `${sentence(`The server refused the new key: ${problem.type}: ${problem.detail}`)} ${goesOn}`,
     problem: problem.document,
   };
 }

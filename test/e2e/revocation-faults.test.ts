@@ -75,6 +75,48 @@ describe('an account that may not revoke', () => {
     expect(feature).toEqual({ support: 'yes', how: 'seen' });
   });
 
+  test.each(['malformed', 'accountDoesNotExist'])(
+    'is helped by another one also where its key is no longer the live one (%s)',
+    async (type) => {
+      const { csr, name, ...world } = await issuedWorld();
+      const [old] = await world.sql<{ url: string }[]>`select url from acme.account_status`;
+      // As servers answer to a key that was replaced elsewhere.
+      world.ca.on('revokeCert', {
+        when: ({ kid }) => kid === old?.url,
+        times: Infinity,
+        problem: { type, status: 400, detail: 'The JWS does not verify' },
+      });
+      await world.sql`select acme.revoke_certificate(id, 'superseded') from acme.certificate where csr_id = ${csr}`;
+      const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
+      expect(row).toMatchObject({
+        state: 'revoking',
+        reason_code: type === 'malformed' ? 'server_refused' : 'account_lost',
+      });
+      expect(row.reason).toBe(
+        `The server answered ${type}: The JWS does not verify. Whoever has its private key can: pgacme revoke --id ${row.id} --key-file KEY.`,
+      );
+      await world.sql`insert into acme.account (name, server, terms_agreed) values ('second', 'ca', true)`;
+      const other = await world.insert({ names: [name] }, { account: 'second' });
+      await world.reach(other, 'issued');
+      await world.sql`select acme.revoke_certificate(${row.id}, 'superseded')`;
+      await reach(world, csr, isRevoked);
+    },
+  );
+
+  test('is not registered again with the key of a backup while a restored database is looked at', async () => {
+    const { csr, ...world } = await issuedWorld();
+    await world.sql`update acme_private.account_state set reread_since = now(), next_attempt_at = 'infinity'`;
+    world.ca.on('revokeCert', {
+      times: Infinity,
+      problem: { type: 'accountDoesNotExist', status: 400, detail: 'no such account' },
+    });
+    await world.sql`select acme.revoke_certificate(id, 'superseded') from acme.certificate where csr_id = ${csr}`;
+    await reach(world, csr, ({ reason_code }) => reason_code === 'account_lost');
+    expect(await world.sql`select state, url is null as is_lost from acme.account_status`).toEqual([
+      { state: 'valid', is_lost: false },
+    ]);
+  });
+
   test('is passed over where this worker cannot open its key', async () => {
     const { csr, name, ...world } = await issuedWorld();
     const [account] = await world.sql<[{ id: string; origin: string }]>`
@@ -112,7 +154,7 @@ describe('an account that may not revoke', () => {
     await world.reach(other, 'issued');
     const fault = world.ca.on('revokeCert', {
       times: Infinity,
-      problem: { type: 'unauthorized', status: 403, detail: 'not yours' },
+      problem: { type: 'unauthorized', status: 403, detail: 'not yours.' },
     });
     await world.sql`select acme.revoke(${csr}, 'superseded')`;
     const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
@@ -121,7 +163,9 @@ describe('an account that may not revoke', () => {
       reason_code: 'revocation_unauthorized',
       attempts: 1,
     });
-    expect(row.reason).toContain(`pgacme revoke --id ${row.id} --key-file KEY`);
+    expect(row.reason).toBe(
+      `The server lets none of our accounts revoke certificate ${row.id}: not yours. Whoever has its private key can: pgacme revoke --id ${row.id} --key-file KEY.`,
+    );
     expect(row.next_attempt_at).toBeInstanceOf(Date);
     expect(fault.hits).toBe(1);
     // Also where the application looks.
@@ -156,8 +200,9 @@ test('a reason that the server does not take revokes nothing, and another one ca
     reason_code: 'revocation_reason_refused',
     renew_at: before.renew_at,
   });
-  expect(row.reason).toContain('only 0, 1, 4 and 5');
-  expect(row.reason).toContain('ask again for another reason');
+  expect(row.reason).toMatch(
+    /^The server answered badRevocationReason: only 0, 1, 4 and 5\. The certificate is not revoked; ask again for another reason/,
+  );
   await world.sql`select acme.revoke(${csr}, 'cessationOfOperation')`;
   await reach(world, csr, isRevoked);
   await world.reach(csr, 'cancelled');
