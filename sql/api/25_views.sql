@@ -86,7 +86,7 @@ select s.csr_id as id,
          when w.code = 'limited' then 'limited'
          when w.code in ('server_paused', 'account_paused') then 'paused'
          when w.code = 'database_copied' and s.state in ('received', 'queued', 'ordering', 'renewing', 'retrying') then 'paused'
-         when s.state = 'ordering' and w.code in ('remote_trouble', 'secret_key_wrong') then 'retrying'
+         when s.state = 'ordering' and w.code in ('remote_trouble', 'secret_key_wrong', 'account_not_ready') then 'retrying'
          else s.state
        end as state,
        w.code as reason_code,

@@ -122,8 +122,9 @@ $$;
 comment on function acme_private.has_idle_places(bigint) is
   'Has a server free places, and has no order been admitted for too long?';
 
--- While an order is under way only a cancellation is acted on; the rest waits for its end. limit 1 keeps
--- the look-ups one by one, whatever the planner believes of a table that is empty most of the time.
+-- While an order is under way only a cancellation and another account are acted on; the rest waits for its end, and
+-- so do these where its reason says that nobody has its account's key. limit 1 keeps the look-ups one by one, whatever
+-- the planner believes of a table that is empty most of the time.
 create or replace function acme_private.unseen_requests() returns table (id bigint, csr_id bigint, created_at timestamptz)
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -141,8 +142,10 @@ begin
               else exists (
                 select from acme_private."order" o
                   join acme.csr c on c.id = o.csr_id
-                 where o.id = s.order_id and o.state in ('creating', 'authorizing', 'ready')
-                   and c.cancel_request is not null and coalesce(o.lease_until < v_late, true)) end;
+                 where o.id = s.order_id and coalesce(o.lease_until < v_late, true)
+                   and (o.state in ('creating', 'authorizing') and (c.cancel_request is not null or acme_private.is_moved(o.id))
+                        or o.state = 'ready' and c.cancel_request is not null
+                           and (o.reason_code in ('secret_key_wrong', 'account_not_ready')) is not true)) end;
 end
 $$;
 comment on function acme_private.unseen_requests() is 'Requests of applications that no worker has seen for too long.';

@@ -1,9 +1,23 @@
 -- What applications asked for a csr by its row (retry, renew, cancel), and what workers do about it.
 
+-- Is the csr of this order to go on with another account of the server (acme.replace_account)?
+create or replace function acme_private.is_moved(p_order bigint) returns boolean
+language plpgsql stable
+as $$
+begin
+  return exists (
+    select from acme_private."order" o
+      join acme.csr c on c.id = o.csr_id
+      join acme.account n on n.name = c.account
+      join acme_private.account_state a on a.account_id = n.id
+     where o.id = p_order and a.server_id = o.server_id and a.account_id <> o.account_id);
+end
+$$;
+
 -- Acts on the requests (retry, renew, cancel, changed columns) that this csr's row has and we have not
 -- seen. The caller holds the lock on csr_state; acme.csr is read in a later statement, so that nothing
--- committed before is missed. While an order is under way only a cancellation is acted on: the rest
--- waits for the order's end, which calls this again.
+-- committed before is missed. While an order is under way only a cancellation is acted on, and that another
+-- account is to take its place: the rest waits for the order's end, which calls this again.
 create or replace function acme_private.heed(p_csr bigint) returns void
 language plpgsql volatile
 as $$
@@ -14,6 +28,7 @@ declare
   v_lock_timeout text := current_setting('lock_timeout');
   v_certificate bigint;
   v_is_ended boolean;
+  v_account bigint;
 begin
   -- Nearly always there is nothing to heed, which one look tells.
   if not exists (
@@ -33,7 +48,12 @@ begin
   select * into s from acme_private.csr_state where csr_id = p_csr;
   select r.cancel_request into c from acme.csr r where r.id = p_csr;
   if s.order_id is not null then
-    if c.cancel_request is not null then
+    -- (Given to another account, its names are proved anew anyway; what is ready or further may bring its certificate.)
+    update acme_private."order" o
+       set is_unwanted = true
+     where o.id = s.order_id and c.cancel_request is null and o.state in ('creating', 'authorizing')
+       and not o.is_unwanted and acme_private.is_moved(o.id);
+    if found or c.cancel_request is not null then
       perform acme_private.enqueue('order', s.order_id);
     end if;
     return;
@@ -56,7 +76,12 @@ begin
     from acme.account n
     join acme_private.account_state a on a.account_id = n.id
    where x.csr_id = p_csr and x.state <> 'received' and n.name = c.account and a.server_id = x.server_id
-     and a.account_id <> x.account_id;
+     and a.account_id <> x.account_id
+  returning x.account_id into v_account;
+  if found then
+    perform acme_private.note('account_replaced', s.tenant, p_csr, null, v_account, null, null,
+                              jsonb_build_object('account', c.account));
+  end if;
   -- What acme.revoke() was to end, and is not being revoked any more: it is revoked, or over.
   v_is_ended := exists (
     select from acme_private.certificate k where k.csr_id = p_csr and k.ends_csr and k.state <> 'revoking');

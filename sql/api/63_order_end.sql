@@ -1,5 +1,5 @@
--- When an order ends: what it published is taken back, its place goes to the next csr in line, and one that was
--- cancelled gives up its authorizations.
+-- When an order ends: what it published is taken back, its place goes to the next csr in line, and one that is
+-- not wanted any more gives up its authorizations.
 
 -- The place of an order that ended goes to the next csr in line: to this worker, or by a dispatch.
 create or replace function acme_private.pass_on(p_worker bigint, o acme_private."order", p_take int) returns jsonb
@@ -58,22 +58,33 @@ $$;
 comment on function acme_private.abandoned_authorizations(bigint) is
   'The pending authorizations of an order that no other order under way refers to.';
 
--- Ends an order that an application does not want any more, and its csr. Their rows are locked.
+-- Ends an order that is not wanted any more: its csr was cancelled, its key blocked, or another account takes the
+-- place of its own. Then the csr keeps its turn. Their rows are locked.
 create or replace function acme_private.end_cancelled(o acme_private."order") returns void
 language plpgsql volatile
 as $$
 declare
-  v_is_blocked boolean := (select acme_private.is_blocked(s.spki_sha256) from acme_private.csr_state s where s.csr_id = o.csr_id);
+  c record;
+  v_code text := 'cancelled';
 begin
+  select r.cancel_request, r.cancel_reason, acme_private.is_blocked(s.spki_sha256) as is_blocked into c
+    from acme.csr r
+    join acme_private.csr_state s on s.csr_id = r.id
+   where r.id = o.csr_id;
+  if o.is_unwanted and c.is_blocked then
+    v_code := 'key_blocked';
+  elsif o.is_unwanted and c.cancel_request is null then
+    v_code := case when acme_private.is_moved(o.id) then 'account_replaced' else 'revoking' end;
+  end if;
   perform acme_private.clean_up(o.id);
   update acme_private."order"
      set state = 'cancelled', finished_at = acme_private.clock(), lease_token = null, lease_until = null, lease_worker = null,
-         claims = 0, next_attempt_at = null,
-         reason_code = case when not o.is_unwanted then 'cancelled' when v_is_blocked then 'key_blocked' else 'revoking' end,
-         reason = coalesce((select c.cancel_reason from acme.csr c where c.id = o.csr_id),
-                           case when not o.is_unwanted then 'It was cancelled on request.'
-                                when v_is_blocked then 'Its key was blocked.'
-                                else 'The certificate of its csr was to be revoked, and the csr to end with it.' end)
+         claims = 0, next_attempt_at = null, reason_code = v_code,
+         reason = coalesce(c.cancel_reason, case v_code
+           when 'key_blocked' then 'Its key was blocked.'
+           when 'revoking' then 'The certificate of its csr was to be revoked, and the csr to end with it.'
+           when 'account_replaced' then 'Another account takes the place of its own, and makes a new order.'
+           else 'It was cancelled on request.' end)
    where id = o.id;
   -- Where the server refused to revoke meanwhile it goes on, and keeps its turn.
   update acme_private.csr_state

@@ -196,6 +196,24 @@ begin
 end
 $$;
 
+-- Is this order of no use without its account's key, which nobody has had for an hour? The server may have its CSR, so
+-- that whoever does have the key is waited for; and only where the csr is to go on without it. (Its last event tells
+-- when it moved; every look of somebody who has the key sets attempts back, also while the server takes its time.)
+create or replace function acme_private.is_given_up(p_order bigint) returns boolean
+language plpgsql stable
+as $$
+begin
+  return (
+    select o.state in ('ready', 'finalizing', 'downloading')
+           and o.reason_code in ('secret_key_wrong', 'account_not_ready') and o.attempts >= 10
+           and (o.is_unwanted or c.cancel_request is not null or acme_private.is_moved(o.id))
+           and greatest(o.created_at, acme_private.last_event_at(o.csr_id)) < acme_private.clock() - interval '1 hour'
+      from acme_private."order" o
+      join acme.csr c on c.id = o.csr_id
+     where o.id = p_order);
+end
+$$;
+
 -- outcome: {class, code, text, problem, retry_after_ms, scope, authorization_state, account_version}
 --   class: waiting, trouble, limited, or one of end_order's
 create or replace function acme_private.step_failed(
@@ -211,6 +229,7 @@ declare
   v_problem jsonb := nullif(p_outcome -> 'problem', 'null');
   v_after interval := make_interval(secs => (p_outcome ->> 'retry_after_ms')::numeric / 1000);
   v_ends_order boolean;
+  v_is_mute boolean;
   v_orders bigint[];
   v_server bigint;
   v_account bigint;
@@ -230,8 +249,10 @@ begin
   v_ends_order := p_kind <> 'account' and v_class not in ('waiting', 'trouble')
     and (v_class <> 'limited' or p_kind = 'order' and exists (
       select from acme_private."order" y where y.id = p_id and y.url is null));
+  -- Nobody can speak for its account here.
+  v_is_mute := p_kind = 'order' and v_code in ('secret_key_wrong', 'account_not_ready');
   -- The lock order: csr states, orders, then the row itself.
-  if v_ends_order then
+  if v_ends_order or v_is_mute then
     v_orders := case p_kind when 'order' then array[p_id] else acme_private.orders_of(p_id) end;
     perform acme_private.lock_with_csrs(v_orders);
   end if;
@@ -262,6 +283,12 @@ begin
     v_code := 'account_changed';
     v_text := 'Its account has changed meanwhile; it is read again.';
     v_after := interval '0';
+  end if;
+
+  if v_is_mute and acme_private.is_given_up(p_id) then
+    return acme_private.end_orders(p_worker, v_orders, 'account_lost', v_code,
+      v_text || ' It was given up after an hour: without the key a certificate that the server may have made for it cannot be fetched.',
+      v_problem, null, p_take);
   end if;
 
   if v_class = 'waiting' then

@@ -171,12 +171,16 @@ begin
   loop
     perform acme_private.enqueue(r.kind, r.id);
   end loop;
-  -- Requests that nobody has seen. Whoever has the csr locked sees to them, and may have its job locked.
+  -- Requests that nobody has seen, also that another account takes the place of an order's. Whoever has the csr
+  -- locked sees to them, and may have its job locked.
   for r in
     select s.csr_id
       from acme_private.csr_state s
      where s.csr_id in (select q.csr_id from acme_private.request q)
-       and s.order_id is null and s.lease_token is null
+       and s.lease_token is null
+       and (s.order_id is null or exists (
+         select from acme_private."order" o
+          where o.id = s.order_id and o.state in ('creating', 'authorizing') and not o.is_unwanted and acme_private.is_moved(o.id)))
      order by s.csr_id
        for no key update skip locked
   loop

@@ -82,6 +82,14 @@ export class Accounts {
     return { server: live.server, url: live.record.url, key: live.key, live };
   }
 
+  /** As signer(); undefined: nobody can speak for the account here, whose key is not there or not registered. */
+  async signerIfAny(claim: AccountRef): Promise<Signer | undefined> {
+    return this.signer(claim).catch((error: unknown) => {
+      if (error instanceof PgacmeError) return undefined;
+      throw error;
+    });
+  }
+
   /**
    * Makes a key for an account and has it stored before anybody sees it. null: it was not stored, since the
    * lease is gone, and must not be used.

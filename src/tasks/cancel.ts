@@ -8,7 +8,7 @@ import { remote } from './remote.ts';
 /**
  * Ends an order that is no longer wanted, before it was finalized: its pending authorizations are
  * deactivated (RFC 8555 §7.5.2), so that they do not count against the account. An authorization
- * that the server ended itself is as good.
+ * that the server ended itself is as good, and one whose account's key is lost ends by itself.
  */
 export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call, takeOther } = hold;
@@ -20,16 +20,15 @@ export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
     if (order.status === 'processing' || order.status === 'valid') return finalize(claim, hold);
   }
   const abandoned = await steps.abandonedAuthorizations(claim.id);
-  if (abandoned.length > 0) {
-    const account = await accounts.signer(claim);
-    for (const { url } of abandoned) {
-      try {
-        await remote('authorization.deactivate', () => deactivateAuthorization(account, url, call));
-        await tellDeactivated(account, hold);
-      } catch (error) {
-        if (!(error instanceof AcmeProblem) || error.status === 429 || (error.status ?? 0) >= 500) {
-          throw error;
-        }
+  const account = abandoned.length === 0 ? undefined : await accounts.signerIfAny(claim);
+  if (account === undefined) return steps.orderCancelled(claim, [], takeOther);
+  for (const { url } of abandoned) {
+    try {
+      await remote('authorization.deactivate', () => deactivateAuthorization(account, url, call));
+      await tellDeactivated(account, hold);
+    } catch (error) {
+      if (!(error instanceof AcmeProblem) || error.status === 429 || (error.status ?? 0) >= 500) {
+        throw error;
       }
     }
   }

@@ -12,12 +12,23 @@ export function failureOf(error: unknown, claim: Claim): Failure | undefined {
   if (error instanceof AcmeProblem) return problemFailure(error, claim);
   if (error instanceof AcmeTrouble) return troubleFailure(error, claim);
   if (error instanceof PgacmeError && error.code === 'ERR_SEALED') {
-    return { class: 'trouble', code: 'secret_key_wrong', text: error.message };
+    return {
+      class: 'trouble',
+      code: 'secret_key_wrong',
+      text: `${error.message}${unclosed(claim)}`,
+    };
   }
   if (error instanceof PgacmeError && error.code === 'ERR_ACCOUNT') {
-    return { class: 'trouble', code: 'remote_trouble', text: error.message };
+    return { class: 'trouble', code: 'account_not_ready', text: error.message };
   }
   return undefined;
+}
+
+/** What its owner has to know of an account that is to be closed, and whose key is not there. */
+function unclosed(claim: Claim): string {
+  return claim.kind === 'account' && claim.step === 'deactivate'
+    ? ' It is not closed at the server before a worker has the key; it orders nothing any more.'
+    : '';
 }
 
 function problemFailure(error: AcmeProblem, claim: Claim): Failure {
