@@ -757,6 +757,7 @@ grant select on acme_private.worker to acme_reader;
 grant execute on function acme_private.abandoned_authorizations(bigint) to acme_worker;
 grant execute on function acme_private.account_deactivated(bigint,bigint,uuid,text) to acme_worker;
 grant execute on function acme_private.account_for_worker(bigint) to acme_worker;
+grant execute on function acme_private.account_key_found(bigint,bigint,uuid,bigint) to acme_worker;
 grant execute on function acme_private.account_key_ready(bigint,bigint,uuid) to acme_worker;
 grant execute on function acme_private.account_key_stored(bigint,bigint,uuid,text,text,bytea) to acme_worker;
 grant execute on function acme_private.account_pending_key(bigint,bigint,uuid,text,text,bytea) to acme_worker;

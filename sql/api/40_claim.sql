@@ -132,7 +132,12 @@ language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'id', a.id, 'name', a.name, 'version', acme_private.account_version(a.id), 'url', s.url, 'jwe', k.jwe,
-    'pending_jwe', p.jwe, 'eab_kid', a.eab_kid, 'eab_jwe', e.jwe,
+    'pending_jwe', p.jwe,
+    -- those that the server was sent and did not take (account_roll_over_refused)
+    'kept', (select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'jwe', r.jwe) order by r.id desc), '[]')
+               from acme_private.account_key r
+              where r.account_id = a.id and r.state = 'retired' and r.jwe is not null),
+    'eab_kid', a.eab_kid, 'eab_jwe', e.jwe,
     'server', jsonb_build_object('id', v.id, 'name', v.name, 'directory_url', v.directory_url,
       'ca_bundle', v.ca_bundle, 'allowed_hosts', v.allowed_hosts, 'version', v.version))
     from acme.account a

@@ -333,3 +333,21 @@ begin
   end if;
 end
 $$;
+
+-- A server refused an order as it would that of a dead key: it is asked whether the account's is the live one
+-- (acme.verify_account), once a minute at most. Whoever has the account's row locked is not waited for.
+create or replace function acme_private.doubt_account(p_account bigint) returns void
+language plpgsql volatile
+as $$
+begin
+  update acme.account a
+     set verify_request = a.version + 1
+   where a.id = (
+     select c.id
+       from acme.account c
+       join acme_private.account_state s on s.account_id = c.id
+      where c.id = p_account and s.state = 'valid' and c.details_version <= s.told_version
+        and coalesce(s.verified_at < acme_private.clock() - interval '1 minute', true)
+        for no key update of c skip locked);
+end
+$$;

@@ -135,7 +135,7 @@ begin
   end if;
   perform acme_private.settle_account(p_account, p_lease, 'valid', p_outcome ->> 'code', p_outcome ->> 'text',
                                       nullif(p_outcome -> 'problem', 'null'));
-  -- The server has seen it: never to be used again, and kept in case the server takes it after all.
+  -- The server has seen it: never to be made again, and kept in case the server takes it after all (account_key_found).
   update acme_private.account_key set state = 'retired', retired_at = v_now
    where account_id = p_account and state = 'pending';
   perform acme_private.note('account_roll_over_refused', null, null, null, p_account, null, p_worker, p_outcome);
@@ -144,3 +144,35 @@ end
 $$;
 comment on function acme_private.account_roll_over_refused(bigint, bigint, uuid, jsonb) is
   'Ends a roll-over that the server did not take: the account goes on with its old key.';
+
+-- The server took a key after all that it had been sent and seemed to refuse: it knows the account by that one, and
+-- the current one no longer.
+create or replace function acme_private.account_key_found(p_worker bigint, p_account bigint, p_lease uuid, p_key bigint) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_old text;
+  v_new text;
+begin
+  perform acme_private.begin_work(false);
+  perform from acme_private.account_state where account_id = p_account and lease_token = p_lease for no key update;
+  if not found then
+    return;
+  end if;
+  update acme_private.account_key set state = 'retired', jwe = null, retired_at = v_now
+   where account_id = p_account and state = 'current'
+  returning thumbprint into v_old;
+  update acme_private.account_key set state = 'current', retired_at = null
+   where id = p_key and account_id = p_account and state = 'retired' and jwe is not null
+  returning thumbprint into strict v_new;
+  -- (What is left to be told of the row, also that it is to be verified, is told with this key.)
+  update acme_private.account_state set thumbprint = v_new, verified_at = v_now where account_id = p_account;
+  perform acme_private.settle_account(p_account, p_lease, 'valid');
+  perform acme_private.note('account_key_rolled_over', null, null, null, p_account, null, p_worker,
+                            jsonb_build_object('old_thumbprint', v_old, 'thumbprint', v_new, 'late', true));
+  perform acme_private.account_goes_on(p_account);
+end
+$$;
+comment on function acme_private.account_key_found(bigint, bigint, uuid, bigint) is
+  'Makes a key the current one that the server took after all, after it was seen to know the account by it.';

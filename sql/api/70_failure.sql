@@ -328,6 +328,11 @@ begin
   elsif v_class = 'account_held' and p_kind <> 'account' then
     perform acme_private.hold_account(p_worker, v_account, p_outcome);
   end if;
+  -- No order was made, and it may not be the request that was refused.
+  if p_kind = 'order' and v_problem ->> 'type' ~ '(malformed|unauthorized)$'
+     and exists (select from acme_private."order" y where y.id = p_id and y.state = 'creating') then
+    perform acme_private.doubt_account(v_account);
+  end if;
   if p_kind = 'account' then
     if v_class = 'account_lost' then
       update acme_private.account_state

@@ -145,6 +145,7 @@ grant execute on function
   acme_private.account_key_ready(bigint, bigint, uuid),
   acme_private.account_rolled_over(bigint, bigint, uuid),
   acme_private.account_roll_over_refused(bigint, bigint, uuid, jsonb),
+  acme_private.account_key_found(bigint, bigint, uuid, bigint),
   acme_private.account_deactivated(bigint, bigint, uuid, text),
   acme_private.orders_listed(bigint, bigint, uuid, jsonb, text),
   acme_private.csrs_of_orders(bigint, jsonb),

@@ -158,6 +158,8 @@ export interface AccountRecord {
   jwe: string | null;
   /** The key that it is to have, while it rolls over. */
   pending_jwe: string | null;
+  /** Those that the server was sent and did not take, the newest first. */
+  kept: { id: number; jwe: string }[];
   eab_kid: string | null;
   /** The HMAC key of its external binding, sealed. */
   eab_jwe: string | null;

@@ -140,6 +140,15 @@ export class Steps {
     );
   }
 
+  /** The server has taken a key after all that it had been sent and seemed to refuse. */
+  async accountKeyFound(claim: AccountClaim, key: number): Promise<void> {
+    await commit(
+      'account_key_found',
+      this
+        .#sql`select acme_private.account_key_found(${this.worker}, ${claim.id}, ${claim.lease}, ${key})`,
+    );
+  }
+
   async accountRollOverRefused(
     claim: AccountClaim,
     outcome: { code: string; text: string; problem?: unknown },

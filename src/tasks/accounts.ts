@@ -105,6 +105,17 @@ export class Accounts {
     return (await store({ jwe: stored, thumbprint, spki })) ? key : null;
   }
 
+  /** The keys that the server was sent and did not take, opened, as far as this worker can. */
+  async *kept({ record }: LiveAccount): AsyncGenerator<{ id: number; key: AccountKey }> {
+    for (const { id, jwe } of record.kept) {
+      const key = await this.#keys.open(ownerOf(record), jwe).catch((error: unknown) => {
+        if (error instanceof PgacmeError) return undefined;
+        throw error;
+      });
+      if (key !== undefined) yield { id, key };
+    }
+  }
+
   /** What binds an account to one of the CA's own (RFC 8555 §7.3.4); undefined: nothing was given. */
   async binding({ record }: LiveAccount): Promise<ExternalAccount | undefined> {
     const { eab_kid: kid, eab_jwe: jwe } = record;

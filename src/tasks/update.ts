@@ -1,5 +1,13 @@
-import { AcmeProblem, newAccount, updateAccount } from '../acme/index.ts';
-import type { AccountClaim, Claim } from '../db/steps.ts';
+import {
+  type AccountKey,
+  AcmeProblem,
+  getAccount,
+  newAccount,
+  type Server,
+  updateAccount,
+} from '../acme/index.ts';
+import type { AccountClaim, Claim, Failure } from '../db/steps.ts';
+import type { Signer } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
 import { seenInAccount } from './seen.ts';
@@ -14,18 +22,8 @@ export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> 
   const account = await accounts.signer(claim);
   const { meta } = await remote('account.directory', () => account.server.directory(call));
   if (claim.is_verification) {
-    const url = await find(hold, account);
-    if (url === undefined) {
-      return steps.stepFailed(
-        claim,
-        {
-          class: 'account_lost',
-          code: 'account_lost',
-          text: 'The server has no account for this key.',
-        },
-        take,
-      );
-    }
+    const url = await find(account.server, account.key, hold);
+    if (url === undefined) return unknown(claim, account, hold);
     if (url !== account.url) {
       return steps.stepFailed(
         claim,
@@ -54,11 +52,48 @@ export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> 
   return [];
 }
 
-/** undefined: the server does not know the key. */
-async function find(
-  { call }: Hold,
-  { server, key }: Awaited<ReturnType<Hold['accounts']['signer']>>,
-): Promise<string | undefined> {
+/**
+ * The server does not know the key. Without the account it has lost both; else the account has another key: one of
+ * ours that it took after it had seemed to refuse it, or one that somebody gave it elsewhere. Registering again would
+ * then make a second account.
+ */
+async function unknown(claim: AccountClaim, account: Signer, hold: Hold): Promise<Claim[]> {
+  for await (const { id, key } of hold.accounts.kept(account.live)) {
+    if ((await find(account.server, key, hold)) !== account.url) continue;
+    await hold.steps.accountKeyFound(claim, id);
+    return [];
+  }
+  const failure: Failure = (await isLost(account, hold))
+    ? {
+        class: 'account_lost',
+        code: 'account_lost',
+        text: 'The server has no account for this key.',
+      }
+    : {
+        class: 'person',
+        code: 'account_key_unknown',
+        text: `The server knows no account with this key, and has the account ${account.url} still: the key was replaced elsewhere, or the account was closed there. Import a newer export of it under another name (pgacme account import), or insert another account; then acme.replace_account(old, new). acme.verify_account looks again.`,
+      };
+  return hold.steps.stepFailed(claim, failure, hold.take);
+}
+
+/** Whether the server says that the account does not exist (a look, POST-as-GET, RFC 8555 §6.3). */
+async function isLost(account: Signer, { call }: Hold): Promise<boolean> {
+  const problem = await remote('account.probe_stored', () =>
+    getAccount(account, call).then(
+      () => undefined,
+      (error: unknown) => {
+        if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500)
+          return error;
+        throw error;
+      },
+    ),
+  );
+  return problem?.type === 'accountDoesNotExist';
+}
+
+/** The URL of the account that has this key; undefined: none has. */
+async function find(server: Server, key: AccountKey, { call }: Hold): Promise<string | undefined> {
   try {
     const { url } = await remote('account.find', () =>
       newAccount(server, key, { onlyReturnExisting: true }, call),

@@ -1,5 +1,5 @@
 import { sealedAccountKeys } from '../../src/account-keys.ts';
-import { newAccount, Server } from '../../src/acme/index.ts';
+import { changeKey, newAccount, Server } from '../../src/acme/index.ts';
 import { sealingKeys } from '../../src/seal.ts';
 import { spkiSha256OfJwk } from '../../src/x509/index.ts';
 import { startAcmeServer } from '../helpers/acme-server/index.ts';
@@ -89,6 +89,77 @@ const refusedRollOver: Scenario = {
       'the old key stays',
       `state = 'valid' and reason_code = 'key_not_changed'`,
     ),
+  ...again,
+};
+
+/** The key of the account is replaced at the CA, by one that this database has, or not. */
+async function replaceKey(
+  { pebble, proxy, sql, secretKey }: CrashWorld,
+  isKept: boolean,
+): Promise<void> {
+  const keys = sealedAccountKeys(await sealingKeys(secretKey));
+  const owner = { account: 'main', origin: new URL(proxy.directoryUrl).origin };
+  const [row] = await sql<[{ jwe: string }]>`
+    select jwe from acme_private.account_key where state = 'current'`;
+  const old = await keys.open(owner, row.jwe);
+  const { stored, key } = await keys.make(owner, 'ES256');
+  const server = new Server({ directoryUrl: pebble.directoryUrl, caBundle: pebble.caPem });
+  const { url } = await newAccount(server, old, { onlyReturnExisting: true });
+  await changeKey({ server, url, key: old }, key);
+  await server.close();
+  if (isKept) {
+    // As account_roll_over_refused leaves it.
+    await sql`
+      insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256, retired_at)
+      select id, 'retired', ${stored}, ${key.thumbprint}, ${await spkiSha256OfJwk(key.publicJwk)}, now()
+        from acme.account where name = 'main'`;
+    await sql`update acme_private.account_state set version = version + 1`;
+  }
+  await sql`select acme.verify_account('main')`;
+}
+
+/** The CA took a key that it had seemed to refuse. */
+const lateRollOver: Scenario = {
+  name: 'key roll-over that the CA does late',
+  points: ['account_key_found'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    await replaceKey(world, true);
+    return csr;
+  },
+  finish: (world, csr) =>
+    renewedWith(
+      world,
+      csr,
+      'the new key is used',
+      `state = 'valid' and not has_pending_change and reason_code is null
+         and (select count(*) from acme.event where event = 'account_key_rolled_over') = 1`,
+    ),
+  ...again,
+};
+
+/** Somebody replaced the key without this database, and another account takes the place of this one. */
+const replacedElsewhere: Scenario = {
+  name: 'a key that was replaced elsewhere',
+  points: ['account.probe_stored'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    await replaceKey(world, false);
+    return csr;
+  },
+  async finish(world, csr) {
+    const isTold = async () =>
+      (await world.sql`select from acme.account_status where reason_code = 'account_key_unknown'`)
+        .length === 1;
+    await until(isTold, { what: 'the account says so', timeoutMs: 30_000 });
+    await world.sql`
+      insert into acme.account (name, server, terms_agreed)
+      select 'second', server, true from acme.account where name = 'main'`;
+    await world.sql`select acme.replace_account('main', 'second')`;
+    await world.sql`select acme.renew(${csr})`;
+    await world.sql`select acme.wait(${csr}, '30 s')`;
+    await issued(world, csr);
+  },
   ...again,
 };
 
@@ -207,6 +278,8 @@ export const accountScenarios: readonly Scenario[] = [
   tellAccount,
   rollOver,
   refusedRollOver,
+  lateRollOver,
+  replacedElsewhere,
   deactivate,
   restored,
   preauthorize,
