@@ -84,7 +84,7 @@ async function isLost(account: Signer, { call }: Hold): Promise<boolean> {
       () => undefined,
       (error: unknown) => {
         if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500)
-          return error;
+          {return error;}
         throw error;
       },
     ),

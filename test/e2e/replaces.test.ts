@@ -281,8 +281,10 @@ describe('an adopted certificate is named where its adoption names an imported a
       serverName: undefined,
       directoryUrl: world.ca.directoryUrl,
       caBundle: undefined,
+      allowedHosts: [],
       url: own.url,
       contact: [],
+      records: [],
       eabKid: undefined,
       privateJwk: own.privateJwk,
     };
