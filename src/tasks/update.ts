@@ -83,8 +83,9 @@ async function isLost(account: Signer, { call }: Hold): Promise<boolean> {
     getAccount(account, call).then(
       () => undefined,
       (error: unknown) => {
-        if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500)
-          {return error;}
+        if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) {
+          return error;
+        }
         throw error;
       },
     ),
