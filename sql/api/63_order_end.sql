@@ -73,8 +73,10 @@ begin
    where r.id = o.csr_id;
   if o.is_unwanted and c.is_blocked then
     v_code := 'key_blocked';
+  elsif o.is_unwanted and c.cancel_request is null and acme_private.is_moved(o.id) then
+    v_code := 'account_replaced';
   elsif o.is_unwanted and c.cancel_request is null then
-    v_code := case when acme_private.is_moved(o.id) then 'account_replaced' else 'revoking' end;
+    v_code := 'revoking';
   end if;
   perform acme_private.clean_up(o.id);
   update acme_private."order"
