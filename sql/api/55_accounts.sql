@@ -38,8 +38,9 @@ declare
   v_count int;
   v_is_new boolean := false;
 begin
-  -- Orders are locked before their account.
+  -- Orders and authorizations are locked before their account.
   perform acme_private.end_parked(p_worker, p_account);
+  perform acme_private.end_preauthorizations(p_worker, p_account);
   select * into s from acme_private.account_state where account_id = p_account for no key update;
   select * into c from acme.account where id = p_account;
   if c.deactivate_request is not null and s.state in ('new', 'registering', 'valid', 'rolling_over') then

@@ -93,6 +93,37 @@ begin
 end
 $$;
 
+-- An account that is closed proves nothing more. Where orders need the same authorizations, they end first.
+create or replace function acme_private.end_preauthorizations(p_worker bigint, p_account bigint) returns void
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  a acme_private.authorization;
+begin
+  for a in
+    update acme_private.authorization x
+       set state = 'invalid', lease_token = null, lease_until = null, lease_worker = null, claims = 0, next_attempt_at = null,
+           updated_at = v_now, reason_code = 'account_not_ready',
+           reason = format('The account %s is %s; ask again with another one.', c.name,
+                           case s.state when 'deactivating' then 'being deactivated' else s.state end)
+      from acme_private.account_state s
+      join acme.account c on c.id = s.account_id
+     where s.account_id = p_account and s.state in ('deactivating', 'deactivated', 'revoked')
+       and x.id in (
+         select y.id from acme_private.authorization y
+          where y.account_id = p_account and y.is_preauthorization and y.state in ('new', 'pending')
+            and (y.lease_token is null or y.lease_until < v_now) and not acme_private.is_ordered(y.id)
+          order by y.id
+            for no key update skip locked)
+    returning x.*
+  loop
+    update acme_private.challenge set state = 'invalid' where authorization_id = a.id and state in ('pending', 'processing');
+    perform acme_private.preauthorization_failed(p_worker, a, 'person');
+  end loop;
+end
+$$;
+
 -- Does it go on when its account can be used again? What the server had is gone with an account that was lost.
 create or replace function acme_private.waits_for_account(p_authorization bigint, p_class text) returns boolean
 language plpgsql stable
@@ -113,7 +144,6 @@ as $$
 declare
   v_now timestamptz := acme_private.clock();
   a record;
-  v_ended acme_private.authorization;
   v_code text;
   v_text text;
   v_until timestamptz;
@@ -135,13 +165,7 @@ begin
     return false;
   end if;
   if a.state in ('deactivating', 'deactivated', 'revoked') then
-    update acme_private.authorization x
-       set state = 'invalid', lease_token = null, lease_until = null, lease_worker = null, claims = 0, next_attempt_at = null,
-           reason_code = 'account_not_ready', updated_at = v_now,
-           reason = format('The account %s is %s; ask again with another one.', a.account, a.state)
-     where x.id = p_authorization
-    returning * into v_ended;
-    perform acme_private.preauthorization_failed(null, v_ended, 'person');
+    perform acme_private.end_preauthorizations(null, a.account_id);
     return false;
   elsif a.is_server_paused then
     v_code := 'server_paused';

@@ -231,6 +231,9 @@ test('it waits for its account with a reason, and ends with it', async () => {
   await travel(world.sql, 2 / 1440);
   await world.sql`select acme_private.reconcile()`;
   await reaches(world, id, { state: 'valid' });
+  await byHand(world);
+  const waiting = await preauthorize(world, freshName(), 'by-hand');
+  const published = await todo(world, 'publish');
   await world.sql`select acme.pause('server', 'ca', 'it moves')`;
   const late = await preauthorize(world, freshName());
   await reaches(world, late, { state: 'new', reason_code: 'server_paused' });
@@ -240,11 +243,17 @@ test('it waits for its account with a reason, and ends with it', async () => {
       (await world.sql`select from acme.account_status where state = 'deactivated'`).length > 0,
     { what: 'the account is deactivated', timeoutMs: 20_000 },
   );
-  await travel(world.sql, 4 / 1440);
-  await world.sql`select acme_private.reconcile()`;
-  const ended = await reaches(world, late, { state: 'invalid' });
-  expect(ended.reason).toBe('The account main is deactivated; ask again with another one.');
+  for (const id of [waiting, late]) {
+    const { state, reason } = await rowOf(world, id);
+    expect([state, reason]).toEqual([
+      'invalid',
+      'The account main is being deactivated; ask again with another one.',
+    ]);
+  }
   const sql = await app(world);
+  expect(await sql`select state from acme.record where id = ${published}`).toEqual([
+    { state: 'removed' },
+  ]);
   const refused = await refusal(sql`select acme.preauthorize('www.example.org')`);
   expect(refused.message).toBe('The account main is deactivated.');
 });
