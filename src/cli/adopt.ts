@@ -29,7 +29,7 @@ Examples:
   options: {
     account: {
       value: 'NAME',
-      text: 'the account to renew with; if it was imported, the one that ordered them; else the default account',
+      text: 'the account to renew with (an imported one: that ordered them); else the default one',
     },
     tenant: { value: 'NAME', text: 'on whose behalf, as the setting acme.tenant; else the login' },
     csrs: { value: 'DIR', text: 'a folder with CSRs that the client did not keep' },
