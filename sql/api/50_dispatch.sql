@@ -174,6 +174,14 @@ begin
    where o.server_id = p_server and o.is_live
    order by o.id desc
    limit 1;
+  if not found then
+    -- None is under way: it does not begin with the first tenant again. One of the latest orders tells where it was.
+    select x.account_id, x.tenant into v_account, v_tenant
+      from (select o.* from acme_private."order" o order by o.id desc limit 100) x
+     where x.server_id = p_server
+     order by x.id desc
+     limit 1;
+  end if;
   while v_room > 0 loop
     v_order := acme_private.admit_next(p_worker, p_server, coalesce(v_account, 0), coalesce(v_tenant, ''));
     exit when v_order is null;

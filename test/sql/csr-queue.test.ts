@@ -150,3 +150,29 @@ test('an account registered while a csr is being queued finds a dispatcher that 
   await sql`select acme_private.dispatch(null, null, '[]', 1)`;
   expect(await shop.status(id)).toMatchObject({ state: 'ordering' });
 });
+
+test('tenants take turns also when the last order has ended before the next is admitted', async () => {
+  const shop = await openShop();
+  const { sql } = shop;
+  await sql`update acme.server set max_orders_in_flight = 1`;
+  await registerDefaultAccount(sql);
+  for (const tenant of ['a', 'a', 'b']) {
+    const [csr] = await sql<[{ id: string }]>`
+      insert into acme.csr (pem, tenant) values (${pemShapedLikeCsr()}, ${tenant}) returning id`;
+    await putInState(sql, csr.id, 'queued');
+  }
+  const served: string[] = [];
+  for (let turn = 0; turn < 3; turn += 1) {
+    const [{ claims }] = await sql<[{ claims: { id: number; lease: string }[] }]>`
+      select acme_private.dispatch(null, null, '[]', 1) -> 'claims' as claims`;
+    const [claim] = claims;
+    const [order] = await sql<[{ tenant: string }]>`
+      select tenant from acme."order" where id = ${claim?.id ?? null}`;
+    served.push(order.tenant);
+    // A worker whose job has gone on for long enough leaves the place to a dispatcher.
+    await sql`
+      select acme_private.step_failed(null, 'order', ${claim?.id ?? null}, ${claim?.lease ?? null},
+                                      '{"class": "permanent", "code": "refused_for_good", "text": "no"}', 0)`;
+  }
+  expect(served).toEqual(['a', 'b', 'a']);
+});
