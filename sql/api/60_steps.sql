@@ -226,15 +226,16 @@ begin
   update acme_private.challenge set state = 'valid' where authorization_id = p_authorization and state in ('pending', 'processing');
   perform acme_private.unpublish(p_authorization);
   delete from acme_private.identifier_failure f where f.account_id = a.account_id and f.identifier = a.identifier;
-  perform acme_private.note_authorization('authorization_valid', a, p_worker);
+  perform acme_private.note_preauthorization('authorization_valid', a, p_worker);
   for o in
-    select x.id
+    select x.id, x.csr_id, x.tenant, x.state, x.lease_token
       from acme_private."order" x
      where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null
-       and x.state = 'authorizing' and x.lease_token is null
      order by x.id
   loop
-    if not exists (
+    perform acme_private.note('authorization_valid', o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
+                              jsonb_build_object('identifier', a.identifier));
+    if o.state = 'authorizing' and o.lease_token is null and not exists (
       select from acme_private.order_authorization oa
         join acme_private.authorization x on x.id = oa.authorization_id
        where oa.order_id = o.id and x.state = 'pending'

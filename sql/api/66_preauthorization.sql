@@ -88,8 +88,8 @@ begin
       perform acme_private.count_failure(a.account_id, a.identifier);
     end if;
   end if;
-  perform acme_private.note('authorization_failed', a.tenant, null, null, a.account_id, null, p_worker,
-    jsonb_build_object('authorization_id', a.id, 'identifier', a.identifier, 'reason', a.reason, 'problem', a.last_problem));
+  perform acme_private.note_preauthorization('authorization_failed', a, p_worker,
+                                             jsonb_build_object('reason', a.reason, 'problem', a.last_problem));
 end
 $$;
 
@@ -200,8 +200,8 @@ begin
 end
 $$;
 
--- An event of each order that needs an authorization; of itself, where it is proved for its own sake.
-create or replace function acme_private.note_authorization(
+-- Of one that is proved for its own sake: an event without an order.
+create or replace function acme_private.note_preauthorization(
   p_event text, a acme_private.authorization, p_worker bigint, p_detail jsonb default '{}'
 ) returns void
 language plpgsql volatile
@@ -211,6 +211,17 @@ begin
     perform acme_private.note(p_event, a.tenant, null, null, a.account_id, null, p_worker,
                               jsonb_build_object('authorization_id', a.id, 'identifier', a.identifier) || p_detail);
   end if;
+end
+$$;
+
+-- The same, and one of each order that needs it.
+create or replace function acme_private.note_authorization(
+  p_event text, a acme_private.authorization, p_worker bigint, p_detail jsonb default '{}'
+) returns void
+language plpgsql volatile
+as $$
+begin
+  perform acme_private.note_preauthorization(p_event, a, p_worker, p_detail);
   perform acme_private.note(p_event, o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
                             jsonb_build_object('identifier', a.identifier) || p_detail)
      from acme_private."order" o

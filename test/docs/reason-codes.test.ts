@@ -29,9 +29,9 @@ test('docs/sql.md lists every state of csr_status, and no other', () => {
 
 test('docs/sql.md lists every event, and no other', () => {
   const noted = [
-    ...words(sql, /acme_private\.note(?:_authorization)?\('(\w+)'/g),
-    ...words(sql, /acme_private\.note(?:_authorization)?\(case [^,]*?then '(\w+)'/g),
-    ...words(sql, /acme_private\.note(?:_authorization)?\(case [^,]*?else '(\w+)' end/g),
+    ...words(sql, /acme_private\.note(?:_\w+)?\('(\w+)'/g),
+    ...words(sql, /acme_private\.note(?:_\w+)?\(case [^,]*?then '(\w+)'/g),
+    ...words(sql, /acme_private\.note(?:_\w+)?\(case [^,]*?else '(\w+)' end/g),
     ...words(sql, /insert into acme_private\.event \(event,[^)]*\)\s*select '(\w+)'/g),
     // Named after the state that the csr comes to.
     ...words(sql, /if v_state in \(([^)]*)\) then\s*perform acme_private\.note\(v_state/g).flatMap(
