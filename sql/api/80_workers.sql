@@ -28,7 +28,7 @@ begin
       using errcode = 'lock_not_available', hint = 'Find it in pg_locks by its objid, and end it.';
   end if;
   -- A standby that was promoted may not know of that row, and have given its id to somebody else, or now.
-  perform acme_private.bury(v_worker, w.id)
+  perform acme_private.bury(v_worker, w.id, true)
      from acme_private.worker w
     where w.id = p_replaces and w.id <> v_worker and w.host = p_host and w.pid = p_pid;
   return v_worker;
@@ -86,8 +86,9 @@ comment on function acme_private.worker_beat(bigint, text, interval) is
 
 -- Frees what a dead worker held, its leases and its jobs, and has it worked on at once. Returns how
 -- many rows that were. A commit of the dead one that is still under way holds its rows' locks and is
--- waited for; one that comes later meets no lease of its own any more.
-create or replace function acme_private.bury(p_worker bigint, p_dead bigint) returns int
+-- waited for; one that comes later meets no lease of its own any more. p_goes_on: its process does, so that
+-- nothing that it held killed it, and these claims do not count (acme_private.set_aside).
+create or replace function acme_private.bury(p_worker bigint, p_dead bigint, p_goes_on boolean default false) returns int
 language plpgsql volatile
 as $$
 declare
@@ -97,6 +98,7 @@ declare
   v_authorizations bigint[];
   v_accounts bigint[];
   v_certificates bigint[];
+  v_uncounted int := case when p_goes_on then 1 else 0 end;
   v_freed int;
   v_id bigint;
 begin
@@ -111,7 +113,7 @@ begin
        for update
   ), freed as (
     update acme_private.csr_state s
-       set lease_token = null, lease_until = null, lease_worker = null
+       set lease_token = null, lease_until = null, lease_worker = null, claims = greatest(s.claims - v_uncounted, 0)
       from held
      where s.csr_id = held.csr_id
     returning s.csr_id
@@ -124,7 +126,7 @@ begin
        for update
   ), freed as (
     update acme_private."order" o
-       set lease_token = null, lease_until = null, lease_worker = null
+       set lease_token = null, lease_until = null, lease_worker = null, claims = greatest(o.claims - v_uncounted, 0)
       from held
      where o.id = held.id
     returning o.id
@@ -137,7 +139,7 @@ begin
        for update
   ), freed as (
     update acme_private.authorization a
-       set lease_token = null, lease_until = null, lease_worker = null
+       set lease_token = null, lease_until = null, lease_worker = null, claims = greatest(a.claims - v_uncounted, 0)
       from held
      where a.id = held.id
     returning a.id
@@ -150,7 +152,7 @@ begin
        for update
   ), freed as (
     update acme_private.account_state a
-       set lease_token = null, lease_until = null, lease_worker = null
+       set lease_token = null, lease_until = null, lease_worker = null, claims = greatest(a.claims - v_uncounted, 0)
       from held
      where a.account_id = held.account_id
     returning a.account_id
@@ -164,7 +166,7 @@ begin
        for no key update
   ), freed as (
     update acme_private.certificate k
-       set lease_token = null, lease_until = null, lease_worker = null
+       set lease_token = null, lease_until = null, lease_worker = null, claims = greatest(k.claims - v_uncounted, 0)
       from held
      where k.id = held.id
     returning k.id

@@ -14,7 +14,7 @@ export interface CrashWorld extends World {
   proxy: RecordingProxy;
   pebble: TestPebble;
   /** A worker of a process of its own; `point`: where it kills itself. */
-  spawn(options?: { point?: string; concurrency?: number }): PgacmeProcess;
+  spawn(options?: { point?: string; concurrency?: number; deadAfterMs?: number }): PgacmeProcess;
   /** A worker in this process that finds dead ones after a second. */
   rescuer(): Promise<Worker>;
   /** What `close` ends as well, after the workers. */
@@ -71,11 +71,11 @@ export function crashWorlds(
       ...world,
       proxy,
       pebble,
-      spawn({ point, concurrency = 4 } = {}) {
+      spawn({ point, concurrency = 4, deadAfterMs = DEAD_AFTER_MS } = {}) {
         const worker = {
           databaseUrl: url,
           secretKey: world.secretKey,
-          deadAfterMs: DEAD_AFTER_MS,
+          deadAfterMs,
           concurrency,
           point,
         };

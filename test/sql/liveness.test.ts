@@ -157,6 +157,30 @@ test('a worker that was buried is told so, and signs in anew under another id', 
   await Promise.all([first.die(), again.die()]);
 });
 
+test('a claim counts against its row where the process is gone, not where it goes on under another id', async () => {
+  const claimsOf = async (order: string) => {
+    const [row] = await shop.sql<[{ claims: number }]>`
+      update acme_private."order" set claims = claims + 1 where id = ${order} returning claims`;
+    return row.claims - 1;
+  };
+  const first = await signIn();
+  const order = await orderHeldBy(first);
+  await claimsOf(order);
+  const again = await signIn(first.id);
+  expect(await claimsOf(order)).toBe(0);
+  await shop.sql`
+    update acme_private."order"
+       set lease_token = gen_random_uuid(), lease_until = now() + interval '1 hour', lease_worker = ${again.id}
+     where id = ${order}`;
+  await again.die();
+  await silence(again);
+  const other = await signIn();
+  await beatOften(other);
+  expect(await isHeld(order)).toBe(false);
+  expect(await claimsOf(order)).toBe(1);
+  await Promise.all([first.die(), other.die()]);
+});
+
 test('a worker whose old id is another one by now, after a fail-over that lost its row, buries nobody', async () => {
   const other = await signIn();
   const order = await orderHeldBy(other);
