@@ -677,8 +677,8 @@ create policy own_tenant on acme_private."authorization" as permissive for all t
 grant delete, select on acme_private.blocked_key to acme_admin;
 grant select on acme_private.blocked_key to acme_reader;
 
-grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, ends_csr) on acme_private.certificate to acme_app;
-grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, ends_csr) on acme_private.certificate to acme_reader;
+grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, account_id, ends_csr) on acme_private.certificate to acme_app;
+grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, account_id, ends_csr) on acme_private.certificate to acme_reader;
 alter table acme_private.certificate enable row level security;
 create policy every_tenant on acme_private.certificate as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.certificate as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));

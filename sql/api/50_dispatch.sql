@@ -18,10 +18,7 @@ begin
   if s.state not in ('queued', 'renewing') or s.order_id is not null then
     return null;
   end if;
-  -- The server counts failed validations of a name: five an hour, one more every 12 minutes.
-  select max(f.full_at) - interval '48 minutes' into v_earliest
-    from acme_private.identifier_failure f
-   where f.account_id = s.account_id and f.identifier = any (s.identifiers);
+  v_earliest := acme_private.free_at(s.account_id, s.identifiers);
   if v_earliest > v_now then
     update acme_private.csr_state
        set state = 'retrying', next_attempt_at = v_earliest, queued_at = null, reason_code = 'failure_limit', updated_at = v_now,

@@ -84,35 +84,43 @@ $$;
 comment on function acme_private.account_key_ready(bigint, bigint, uuid) is
   'The standbys that the sending of a pending key waits for; null: none, and it counts as sent.';
 
--- The server knows the new key: what was current is worth nothing any more.
-create or replace function acme_private.account_rolled_over(p_worker bigint, p_account bigint, p_lease uuid) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+-- The server knows this key: what was current is worth nothing any more. The account is leased to this worker.
+create or replace function acme_private.change_key(
+  p_worker bigint, p_account bigint, p_lease uuid, p_key bigint, p_detail jsonb default '{}'
+) returns void
+language plpgsql volatile
 as $$
 declare
   v_now timestamptz := acme_private.clock();
   v_old text;
   v_new text;
 begin
-  perform acme_private.begin_work(false);
-  perform from acme_private.account_state
-   where account_id = p_account and lease_token = p_lease and state = 'rolling_over'
-     for no key update;
-  if not found then
-    return;
-  end if;
   update acme_private.account_key set state = 'retired', jwe = null, retired_at = v_now
    where account_id = p_account and state = 'current'
   returning thumbprint into v_old;
-  update acme_private.account_key set state = 'current' where account_id = p_account and state = 'pending'
+  update acme_private.account_key set state = 'current', retired_at = null
+   where id = p_key and account_id = p_account and jwe is not null
   returning thumbprint into strict v_new;
-  update acme_private.account_state
-     set rolled_version = seen_version, thumbprint = v_new, verified_at = v_now
-   where account_id = p_account;
+  update acme_private.account_state set thumbprint = v_new, verified_at = v_now where account_id = p_account;
   perform acme_private.settle_account(p_account, p_lease, 'valid');
   perform acme_private.note('account_key_rolled_over', null, null, null, p_account, null, p_worker,
-                            jsonb_build_object('old_thumbprint', v_old, 'thumbprint', v_new));
+                            jsonb_build_object('old_thumbprint', v_old, 'thumbprint', v_new) || p_detail);
   perform acme_private.choose_anew(p_account);
   perform acme_private.account_goes_on(p_account);
+end
+$$;
+
+create or replace function acme_private.account_rolled_over(p_worker bigint, p_account bigint, p_lease uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.begin_work(false);
+  update acme_private.account_state set rolled_version = seen_version
+   where account_id = p_account and lease_token = p_lease and state = 'rolling_over';
+  if found then
+    perform acme_private.change_key(p_worker, p_account, p_lease,
+      (select k.id from acme_private.account_key k where k.account_id = p_account and k.state = 'pending'));
+  end if;
 end
 $$;
 comment on function acme_private.account_rolled_over(bigint, bigint, uuid) is
@@ -150,28 +158,13 @@ comment on function acme_private.account_roll_over_refused(bigint, bigint, uuid,
 create or replace function acme_private.account_key_found(p_worker bigint, p_account bigint, p_lease uuid, p_key bigint) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_now timestamptz := acme_private.clock();
-  v_old text;
-  v_new text;
 begin
   perform acme_private.begin_work(false);
   perform from acme_private.account_state where account_id = p_account and lease_token = p_lease for no key update;
-  if not found then
-    return;
-  end if;
-  update acme_private.account_key set state = 'retired', jwe = null, retired_at = v_now
-   where account_id = p_account and state = 'current'
-  returning thumbprint into v_old;
-  update acme_private.account_key set state = 'current', retired_at = null
-   where id = p_key and account_id = p_account and state = 'retired' and jwe is not null
-  returning thumbprint into strict v_new;
   -- (What is left to be told of the row, also that it is to be verified, is told with this key.)
-  update acme_private.account_state set thumbprint = v_new, verified_at = v_now where account_id = p_account;
-  perform acme_private.settle_account(p_account, p_lease, 'valid');
-  perform acme_private.note('account_key_rolled_over', null, null, null, p_account, null, p_worker,
-                            jsonb_build_object('old_thumbprint', v_old, 'thumbprint', v_new, 'late', true));
-  perform acme_private.account_goes_on(p_account);
+  if found then
+    perform acme_private.change_key(p_worker, p_account, p_lease, p_key, '{"late": true}');
+  end if;
 end
 $$;
 comment on function acme_private.account_key_found(bigint, bigint, uuid, bigint) is

@@ -174,10 +174,7 @@ begin
     v_code := 'account_paused';
     v_text := format('The account %s is paused: %s', a.account, a.pause_reason);
   else
-    -- The server counts failed validations of a name: five an hour, one more every 12 minutes.
-    select f.full_at - interval '48 minutes' into v_until
-      from acme_private.identifier_failure f
-     where f.account_id = a.account_id and f.identifier = a.identifier;
+    v_until := acme_private.free_at(a.account_id, array[a.identifier]);
     if v_until > v_now then
       v_code := 'failure_limit';
       v_text := 'It failed validation five times within the hour; servers count that. It is tried again when one more try is free.';

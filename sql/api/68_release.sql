@@ -63,7 +63,7 @@ begin atomic
     select a.id from authorizations a
     returning deactivation_request.id
   ), certificates as (
-    select k.id, k.csr_id, k.order_id, k.identifiers, k.state, k.not_after
+    select k.id, k.csr_id, k.order_id, k.account_id, k.identifiers, k.state, k.not_after
       from acme_private.certificate k
      cross join domain d
      where k.state in ('current', 'superseded', 'revoking') and k.not_after > acme_private.clock()
@@ -83,7 +83,7 @@ begin atomic
             union all
             select account_id from authorizations
             union all
-            select o.account_id from certificates k join acme_private."order" o on o.id = k.order_id) u
+            select coalesce(o.account_id, k.account_id) from certificates k left join acme_private."order" o on o.id = k.order_id) u
      where u.account_id is not null
   )
   select r.kind, r.id, r.what, r.done

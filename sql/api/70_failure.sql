@@ -83,6 +83,19 @@ begin
 end
 $$;
 
+-- From when on one more try of these names is free; in the past, or null: now.
+create or replace function acme_private.free_at(p_account bigint, p_identifiers text[]) returns timestamptz
+language plpgsql stable
+as $$
+begin
+  -- One more every 12 minutes, five at most.
+  return (
+    select max(f.full_at) - interval '48 minutes'
+      from acme_private.identifier_failure f
+     where f.account_id = p_account and f.identifier = any (p_identifiers));
+end
+$$;
+
 -- Ends an order without a certificate and decides what becomes of its csr. Its csr_state and its row are locked.
 --   validation   new try by the ladder of each name that failed (p_identifier), never given up
 --   refused      new try by the csr's own ladder

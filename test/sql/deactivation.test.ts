@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
@@ -155,6 +155,19 @@ test('a domain is released by whoever holds it, and an administrator', async () 
   expect(await shop.app`select name from acme.identifier_claim`).toEqual([
     { name: 'notexample.org' },
   ]);
+});
+
+test('a certificate that was adopted names the account that ordered it, for its DNS records', async () => {
+  const csr = await shop.insert();
+  await putInState(shop.sql, csr, 'issued');
+  await shop.sql`
+    update acme_private.certificate
+       set order_id = null, account_id = (select id from acme.account), identifiers = '{www.example.org}'
+     where csr_id = ${csr}`;
+  await shop.sql`update acme_private.csr_state set state = 'cancelled' where csr_id = ${csr}`;
+  const rows = await shop.app<{ kind: string; done: string }[]>`
+    select kind, done from acme.release_domain('example.org')`;
+  expect(rows.find(({ kind }) => kind === 'dns')?.done).toContain('the account main');
 });
 
 test('a csr that no worker has read yet is told', async () => {
