@@ -201,9 +201,10 @@ begin
          or not acme_private.heed_account(p_worker, p_id) then
         return null;
       end if;
+      -- (With what a person did it is due before its time, also for whoever takes it after this worker died.)
       update acme_private.account_state a
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
-             lease_worker = p_worker, claims = a.claims + 1, seen_version = c.version
+             lease_worker = p_worker, claims = a.claims + 1, seen_version = c.version, next_attempt_at = null
         from acme.account c
        where a.account_id = p_id and c.id = a.account_id and acme_private.account_work(p_id) is not null
          and (a.lease_token is null or a.lease_until < v_now)

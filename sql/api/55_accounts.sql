@@ -36,7 +36,7 @@ declare
   c acme.account;
   v_open text;
   v_count int;
-  v_is_new boolean := false;
+  v_counted_at timestamptz;
 begin
   -- Orders and authorizations are locked before their account.
   perform acme_private.end_parked(p_worker, p_account);
@@ -54,21 +54,22 @@ begin
     if s.thumbprint is null then
       return false;
     end if;
-    v_is_new := true;
+    s.since := v_now;
   elsif s.state = 'valid' and c.roll_over_request > s.rolled_version then
     update acme_private.account_state
        set state = 'rolling_over', since = v_now, version = version + 1, next_attempt_at = null, attempts = 0,
            reason_code = null, reason = null, updated_at = v_now
      where account_id = p_account;
     perform acme_private.note('account_roll_over_asked', null, p_account => p_account, p_worker => p_worker);
-    v_is_new := true;
+    s.since := v_now;
   elsif s.state not in ('rolling_over', 'deactivating') then
     return true;
   end if;
-  if v_is_new then
-    -- A dispatcher that saw the account open may be about to commit its orders: they are counted later.
-    update acme_private.account_state set next_attempt_at = v_now + interval '2 seconds' where account_id = p_account;
-    perform acme_private.enqueue('account', p_account, v_now + interval '2 seconds');
+  -- A dispatcher that saw the account open may be about to commit its orders: they are counted later.
+  v_counted_at := s.since + interval '2 seconds';
+  if v_now < v_counted_at then
+    update acme_private.account_state set next_attempt_at = v_counted_at where account_id = p_account;
+    perform acme_private.enqueue('account', p_account, v_counted_at);
     return false;
   end if;
   select * into s from acme_private.account_state where account_id = p_account;
