@@ -43,7 +43,7 @@ comment on column acme.account.created_at is 'When it was inserted.';
 comment on column acme.account.eab_kid is 'The key identifier of an external account binding, from the CA (RFC 8555 §7.3.4).';
 comment on column acme.account.eab_hmac is 'The key of the external account binding, sealed by pgacme seal. Only on its way in: it is kept elsewhere, and null when read.';
 comment on column acme.account.details_version is 'The version at which contact, terms or binding changed last.';
-comment on column acme.account.terms_request is 'The version at which acme.agree_terms was called last.';
+comment on column acme.account.terms_request is 'The version at which somebody agreed to the terms of service last, by acme.agree_terms or terms_agreed.';
 comment on column acme.account.verify_request is 'The version at which acme.verify_account was called last.';
 comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';
 comment on column acme.account.deactivate_request is 'The version at which acme.deactivate_account was called; it cannot be taken back.';
@@ -271,7 +271,8 @@ create view acme.account_status (
   thumbprint text,
   eab_kid text,
   verified_at timestamp with time zone,
-  has_pending_change boolean
+  has_pending_change boolean,
+  agreed_terms_url text
 ) with (security_invoker=true);
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
 grant select on acme.account_status to acme_admin;
@@ -664,9 +665,9 @@ grant execute on function acme.wait(bigint,interval) to acme_app;
 
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since) on acme_private.account_state to acme_admin;
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since, agreed_terms_url) on acme_private.account_state to acme_admin;
 grant select (account_id, server_id, state, url, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since) on acme_private.account_state to acme_reader;
+grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since, agreed_terms_url) on acme_private.account_state to acme_reader;
 
 grant insert (account_id, tenant, state, identifier, is_preauthorization, solver), select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at, is_preauthorization) on acme_private."authorization" to acme_app;
 grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at, is_preauthorization) on acme_private."authorization" to acme_reader;

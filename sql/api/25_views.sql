@@ -205,7 +205,8 @@ select a.id, a.name, a.server,
        a.is_default, s.registered_at, s.updated_at, s.thumbprint, a.eab_kid, s.verified_at,
        -- (of a closed one nobody can be told)
        s.state not in ('deactivated', 'revoked')
-         and (a.details_version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false)) as has_pending_change
+         and (a.details_version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false)) as has_pending_change,
+       s.agreed_terms_url
   from acme.account a
   join acme_private.account_state s on s.account_id = a.id;
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
@@ -274,7 +275,7 @@ comment on column acme.account.eab_kid is 'The key identifier of an external acc
 comment on column acme.account.eab_hmac is
   'The key of the external account binding, sealed by pgacme seal. Only on its way in: it is kept elsewhere, and null when read.';
 comment on column acme.account.details_version is 'The version at which contact, terms or binding changed last.';
-comment on column acme.account.terms_request is 'The version at which acme.agree_terms was called last.';
+comment on column acme.account.terms_request is 'The version at which somebody agreed to the terms of service last, by acme.agree_terms or terms_agreed.';
 comment on column acme.account.verify_request is 'The version at which acme.verify_account was called last.';
 comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';
 comment on column acme.account.deactivate_request is 'The version at which acme.deactivate_account was called; it cannot be taken back.';

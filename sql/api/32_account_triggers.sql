@@ -183,7 +183,9 @@ begin
        is distinct from (new.terms_agreed, new.contact, new.eab_kid, new.terms_request, new.verify_request) then
     new.details_version := new.version;
   end if;
-  if new.terms_request is distinct from old.terms_request then new.terms_request := new.version; end if;
+  if new.terms_request is distinct from old.terms_request or new.terms_agreed and not old.terms_agreed then
+    new.terms_request := new.version;
+  end if;
   if new.verify_request is distinct from old.verify_request then new.verify_request := new.version; end if;
   if new.roll_over_request is distinct from old.roll_over_request then new.roll_over_request := new.version; end if;
   if new.deactivate_request is distinct from old.deactivate_request then

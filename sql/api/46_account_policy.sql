@@ -33,6 +33,11 @@ begin
       from acme.account a
      where a.id = p_default
     returning id into account_id;
+    -- Whoever agreed for the default account agreed to what it was asked for.
+    update acme_private.account_state n
+       set agreed_terms_url = d.agreed_terms_url
+      from acme_private.account_state d
+     where n.account_id = account_of_domain.account_id and d.account_id = p_default;
     is_made := true;
     perform acme_private.note('account_made', null, null, null, account_id, null, p_worker,
                               jsonb_build_object('domain', p_domain, 'csr_id', p_csr));

@@ -149,7 +149,12 @@ begin
       'kind', 'account', 'id', s.account_id, 'lease', s.lease_token,
       'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', acme_private.account_work(s.account_id),
       'account_id', s.account_id, 'account_version', acme_private.account_version(s.account_id),
-      'contact', a.contact, 'terms_agreed', a.terms_agreed, 'key_algorithm', a.key_algorithm, 'url', s.url,
+      'contact', a.contact,
+      -- somebody agreed since the server was told last, or before there was anything to tell
+      'terms_agreed', a.terms_agreed and (a.terms_request > s.told_version is true
+                                          or s.registered_at is null and s.agreed_terms_url is null),
+      'terms_url', s.terms_url, 'agreed_terms_url', case when a.terms_agreed then s.agreed_terms_url end,
+      'key_algorithm', a.key_algorithm, 'url', s.url,
       'is_verification', a.verify_request > s.told_version is true, 'has_news', a.details_version > s.told_version,
       -- a turn of reading; null: the list itself is to be read
       'listed', case when s.reread_listed is not null then
@@ -219,13 +224,14 @@ as $$
 begin
   perform acme_private.begin_work(false);
   update acme_private.account_state
-     set url = p_url, terms_url = p_terms_url, told_version = seen_version,
+     -- (Nothing is registered before a person agreed to the terms, where there are any.)
+     set url = p_url, terms_url = p_terms_url, agreed_terms_url = p_terms_url, told_version = seen_version,
          rolled_version = case when registered_at is null then seen_version else rolled_version end,
          registered_at = acme_private.clock(), verified_at = acme_private.clock()
    where account_id = p_account and lease_token = p_lease;
   if acme_private.settle_account(p_account, p_lease, p_status) then
     perform acme_private.note('account_registered', null, null, null, p_account, null, p_worker,
-                              jsonb_build_object('url', p_url, 'status', p_status));
+                              jsonb_strip_nulls(jsonb_build_object('url', p_url, 'status', p_status, 'agreed_terms_url', p_terms_url)));
     perform acme_private.account_goes_on(p_account);
   end if;
 end
@@ -248,7 +254,8 @@ begin
 end
 $$;
 
--- The server knows the contacts and the terms as they were at the claim. facts: {status, contact, terms_url}.
+-- The server knows the contacts and the terms as they were at the claim. facts: {status, contact, terms_url,
+-- agreed_terms_url}; the latter: the server was told that somebody agreed to these.
 create or replace function acme_private.account_updated(
   p_worker bigint, p_account bigint, p_lease uuid, p_facts jsonb
 ) returns void
@@ -259,11 +266,13 @@ declare
 begin
   perform acme_private.begin_work(false);
   update acme_private.account_state
-     set terms_url = coalesce(p_facts ->> 'terms_url', terms_url), told_version = seen_version, verified_at = acme_private.clock()
+     set terms_url = coalesce(p_facts ->> 'terms_url', terms_url),
+         agreed_terms_url = coalesce(p_facts ->> 'agreed_terms_url', agreed_terms_url), told_version = seen_version, verified_at = acme_private.clock()
    where account_id = p_account and lease_token = p_lease;
   if acme_private.settle_account(p_account, p_lease, v_status) then
     perform acme_private.note('account_updated', null, null, null, p_account, null, p_worker,
-                              jsonb_strip_nulls(jsonb_build_object('status', v_status, 'contact_at_server', p_facts -> 'contact')));
+                              jsonb_strip_nulls(jsonb_build_object('status', v_status, 'contact_at_server', p_facts -> 'contact',
+                                                                   'agreed_terms_url', p_facts -> 'agreed_terms_url')));
     perform acme_private.account_goes_on(p_account);
   end if;
 end

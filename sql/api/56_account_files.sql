@@ -93,7 +93,8 @@ begin
   -- The states are walked through as they would be by registering.
   update acme_private.account_state set state = 'registering' where account_id = v_account;
   update acme_private.account_state
-     set state = 'valid', url = p_facts ->> 'url', terms_url = p_facts ->> 'terms_url', thumbprint = p_facts ->> 'thumbprint',
+     set state = 'valid', url = p_facts ->> 'url', terms_url = p_facts ->> 'terms_url',
+         agreed_terms_url = p_facts ->> 'terms_url', thumbprint = p_facts ->> 'thumbprint',
          told_version = (select a.version from acme.account a where a.id = v_account), registered_at = v_now,
          verified_at = v_now, is_imported = true, version = version + 1, updated_at = v_now
    where account_id = v_account;

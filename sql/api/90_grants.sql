@@ -123,7 +123,7 @@ grant select (server_id, account_id, until, reason) on acme_private.closure to a
 -- (the URL stands in the DNS of whoever restricts their names to it)
 grant select (account_id, server_id, state, url, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
-              last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version, reread_since)
+              last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version, reread_since, agreed_terms_url)
   on acme_private.account_state to acme_reader, acme_admin;
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.server_fact, acme_private.feature, acme_private.documented_feature to acme_app, acme_reader;

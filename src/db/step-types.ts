@@ -74,7 +74,12 @@ export interface AccountClaim extends Lease {
   /** What could not be read of the list for an hour is left. */
   is_late: boolean;
   contact: string[];
+  /** A person agreed to the server's terms, and the server was not told. */
   terms_agreed: boolean;
+  /** Where the server named its terms last. */
+  terms_url: string | null;
+  /** The terms that a person agreed to, as the server was told; null: none. */
+  agreed_terms_url: string | null;
   key_algorithm: 'ES256' | 'ES384' | 'RS256';
   url: string | null;
 }
@@ -229,7 +234,9 @@ export interface AccountFacts {
   status: string;
   /** Empty at CAs that do not keep contacts. */
   contact: readonly string[];
-  terms_url: string | undefined;
+  terms_url?: string | undefined;
+  /** The server was told that a person agreed to these. */
+  agreed_terms_url?: string | undefined;
 }
 
 /** The facts of a new order (RFC 8555 §7.1.3), for the database. */

@@ -8,31 +8,53 @@ import { yes } from './seen.ts';
 /**
  * Ends an account at the server, for good (RFC 8555 §7.3.6). Sent again after a crash it is refused, as
  * every request of a deactivated account is: that is how it is known to be done. Where a roll-over was
- * under way the server may have either key: it is done when both are refused.
+ * under way the server may have either key, or one that it had seemed to refuse. That it has none of ours
+ * does not close the account: somebody else has the key.
  */
 export async function deactivate(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts } = hold;
-  const live = await accounts.live(claim);
-  for (const key of [live.pending, live.key]) {
-    const status = key === null ? undefined : await end(claim, live, key, hold);
-    if (status === undefined) continue;
-    await steps.accountDeactivated(claim, status);
-    await hold.seen.tell(live.record.server, [
-      yes('account_deactivation', 'an account that was deactivated'),
-    ]);
+  const { steps, take, seen } = hold;
+  const live = await hold.accounts.live(claim);
+  const { server } = live.record;
+  let isClosed = false;
+  let problem: unknown;
+  for await (const key of keysOf(live, hold)) {
+    const end = await close(claim, live, key, hold);
+    if (typeof end === 'string') {
+      await steps.accountDeactivated(claim, end);
+      await seen.tell(server, [yes('account_deactivation', 'an account that was deactivated')]);
+      return [];
+    }
+    isClosed ||= isEnded(end);
+    problem = end.document;
+  }
+  if (isClosed) {
+    await steps.accountDeactivated(claim, 'deactivated');
     return [];
   }
-  await steps.accountDeactivated(claim, 'deactivated');
-  return [];
+  return steps.stepFailed(
+    claim,
+    {
+      class: 'person',
+      code: 'account_key_unknown',
+      text: 'It is not closed at the server, which opens it with no key that is stored here: the key was replaced elsewhere. Close it with the key of whoever did, or ask the CA. acme.deactivate_account(account) tries it again.',
+      problem,
+    },
+    take,
+  );
 }
 
-/** undefined: the server has no account that is open to this key. */
-async function end(
+async function* keysOf(live: LiveAccount, { accounts }: Hold): AsyncGenerator<AccountKey> {
+  for (const key of [live.pending, live.key]) if (key !== null) yield key;
+  for await (const { key } of accounts.kept(live)) yield key;
+}
+
+/** The account's status after it was closed, or that the server did not do it for this key. */
+async function close(
   { url }: AccountClaim,
-  { server, pending }: LiveAccount,
+  { server }: LiveAccount,
   key: AccountKey,
   { call }: Hold,
-): Promise<string | undefined> {
+): Promise<string | AcmeProblem> {
   try {
     // Without a URL it may have been registered all the same, by a worker that died.
     const account = {
@@ -49,13 +71,17 @@ async function end(
     const { status } = await remote('account.deactivate', () => deactivateAccount(account, call));
     return status;
   } catch (error) {
-    if (error instanceof AcmeProblem && isEnded(error, pending !== null)) return undefined;
+    // A key that the account does not have is malformed to some servers.
+    if (error instanceof AcmeProblem && (isEnded(error) || isMalformed(error))) return error;
     throw error;
   }
 }
 
-function isEnded({ type, status }: AcmeProblem, areTwoKeys: boolean): boolean {
-  if (type === 'accountDoesNotExist') return true;
-  // A key that the account does not have is malformed to some servers.
-  return status < 500 && (type === 'unauthorized' || (areTwoKeys && type === 'malformed'));
+/** Nothing is open to this key; what is deactivated answers so (RFC 8555 §7.3.6). */
+function isEnded({ type, status }: AcmeProblem): boolean {
+  return type === 'accountDoesNotExist' || (type === 'unauthorized' && status < 500);
+}
+
+function isMalformed({ type, status }: AcmeProblem): boolean {
+  return type === 'malformed' && status < 500;
 }

@@ -14,13 +14,16 @@ import { seenInAccount } from './seen.ts';
 export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call } = hold;
   const live = await accounts.live(claim);
-  const directory = await remote('account.directory', () => live.server.directory(call));
+  const directory = await remote('account.directory', () =>
+    live.server.directory({ ...call, refresh: true }),
+  );
   // First of all: what it asks for shows also where the account has to wait for a person.
   await steps.serverFactsStored(live.record.server.id, 'directory', factsOfDirectory(directory));
   const { meta } = directory;
   const externalAccountBinding = await accounts.binding(live);
   const isBound = externalAccountBinding !== undefined || live.record.url !== null;
-  const needs = await whatIsMissing(claim, hold, meta, isBound);
+  const hasAgreed = claim.terms_agreed || areAgreed(claim, meta.termsOfService);
+  const needs = await whatIsMissing(claim, hold, meta, { isBound, hasAgreed });
   if (needs !== undefined) return needs;
   const key =
     live.key ??
@@ -30,7 +33,7 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
   if (key === null) return [];
   const details = {
     contact: claim.contact,
-    ...(claim.terms_agreed ? { termsOfServiceAgreed: true } : {}),
+    ...(hasAgreed ? { termsOfServiceAgreed: true } : {}),
   };
   const request = {
     ...details,
@@ -51,11 +54,19 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
   return [];
 }
 
+/** Whether these terms, and no others that the server asked for meanwhile, were agreed to before. */
+function areAgreed(
+  { terms_url: asked, agreed_terms_url: agreed }: AccountClaim,
+  terms: string | undefined,
+): boolean {
+  return agreed !== null && terms === agreed && (asked ?? agreed) === agreed;
+}
+
 async function whatIsMissing(
   claim: AccountClaim,
   { steps, take }: Hold,
   meta: { termsOfService?: string; externalAccountRequired?: boolean },
-  isBound: boolean,
+  { isBound, hasAgreed }: { isBound: boolean; hasAgreed: boolean },
 ): Promise<Claim[] | undefined> {
   if (meta.externalAccountRequired === true && !isBound) {
     return steps.stepFailed(
@@ -68,14 +79,15 @@ async function whatIsMissing(
       take,
     );
   }
-  if (meta.termsOfService !== undefined && !claim.terms_agreed) {
+  if (meta.termsOfService !== undefined && !hasAgreed) {
     const where = meta.termsOfService.slice(0, 300);
+    const other = claim.agreed_terms_url?.slice(0, 300);
     return steps.stepFailed(
       claim,
       {
         class: 'person',
         code: 'terms_not_agreed',
-        text: `The server asks to agree to its terms of service, ${where} – if you do: select acme.agree_terms(account).`,
+        text: `The server asks to agree to its terms of service, ${where} – if you do: select acme.agree_terms(account).${other === undefined ? '' : ` Those that were agreed to are ${other}.`}`,
         terms_url: meta.termsOfService,
       },
       take,

@@ -13,14 +13,17 @@ import { remote } from './remote.ts';
 import { seenInAccount } from './seen.ts';
 
 /**
- * Tells the server what changed of an account: contacts, agreement to the terms (RFC 8555 §7.3.2,
- * §7.3.3). Where somebody asked for it, looks the account up by its key first (§7.3.1): the URL has to
+ * Tells the server what changed of an account: contacts, and that a person agreed to the terms, if one did
+ * since it was told last (RFC 8555 §7.3.2, §7.3.3). Where somebody asked for it, looks the account up by its key first (§7.3.1): the URL has to
  * be the stored one.
  */
 export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, call, take } = hold;
   const account = await accounts.signer(claim);
-  const { meta } = await remote('account.directory', () => account.server.directory(call));
+  const { terms_agreed: hasAgreed } = claim;
+  const { meta } = await remote('account.directory', () =>
+    account.server.directory({ ...call, refresh: hasAgreed }),
+  );
   if (claim.is_verification) {
     const url = await find(account.server, account.key, hold);
     if (url === undefined) return unknown(claim, account, hold);
@@ -41,14 +44,18 @@ export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> 
       account,
       {
         contact: claim.contact,
-        ...(claim.terms_agreed ? { termsOfServiceAgreed: true } : {}),
+        ...(hasAgreed ? { termsOfServiceAgreed: true } : {}),
       },
       call,
     ),
   );
   const { status, contact } = resource;
   await hold.seen.tell(account.live.record.server, seenInAccount(resource, claim.contact));
-  await steps.accountUpdated(claim, { status, contact, terms_url: meta.termsOfService });
+  await steps.accountUpdated(claim, {
+    status,
+    contact,
+    ...(hasAgreed ? { terms_url: meta.termsOfService, agreed_terms_url: meta.termsOfService } : {}),
+  });
   return [];
 }
 

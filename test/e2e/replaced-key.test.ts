@@ -1,6 +1,12 @@
 import { expect, test, vi } from 'vitest';
 import { sealedAccountKeys } from '../../src/account-keys.ts';
-import { type AccountKey, changeKey, generateAccountKey, Server } from '../../src/acme/index.ts';
+import {
+  type AccountKey,
+  changeKey,
+  generateAccountKey,
+  getAccount,
+  Server,
+} from '../../src/acme/index.ts';
 import { sealingKeys } from '../../src/seal.ts';
 import { spkiSha256OfJwk } from '../../src/x509/index.ts';
 import { events, once, openKey, valid } from '../helpers/account.ts';
@@ -25,7 +31,8 @@ async function worldOfReplacedKey(
   const server = new Server({ directoryUrl: pebble.directoryUrl, caBundle: pebble.caPem });
   await changeKey({ server, url: before.url, key }, next);
   await server.close();
-  return { ...world, before, next };
+  const { directoryUrl, caPem } = pebble;
+  return { ...world, before, next, directoryUrl, caPem };
 }
 
 test('a key that was replaced elsewhere is told, and makes no second account', async () => {
@@ -78,9 +85,10 @@ test('an order that meets a key that was replaced elsewhere has the account look
   expect(await events(world)).not.toContain('account_lost');
 });
 
-test('a key that the server took after it had seemed to refuse it is used from then on', async () => {
+/** The key that replaced the account's is one of ours, which the server had seemed to refuse. */
+async function worldOfKeptKey() {
   let stored = '';
-  const { before, next, ...world } = await worldOfReplacedKey(async (origin, secret) => {
+  const { next, ...world } = await worldOfReplacedKey(async (origin, secret) => {
     const made = await sealedAccountKeys(await sealingKeys(secret)).make(
       { account: 'main', origin },
       'ES256',
@@ -94,6 +102,11 @@ test('a key that the server took after it had seemed to refuse it is used from t
     select id, 'retired', ${stored}, ${next.thumbprint}, ${await spkiSha256OfJwk(next.publicJwk)}, now()
       from acme.account where name = 'main'`;
   await world.sql`update acme_private.account_state set version = version + 1`;
+  return { ...world, next };
+}
+
+test('a key that the server took after it had seemed to refuse it is used from then on', async () => {
+  const { before, next, ...world } = await worldOfKeptKey();
   await world.sql`select acme.verify_account('main')`;
   const after = await once(
     world,
@@ -108,4 +121,26 @@ test('a key that the server took after it had seemed to refuse it is used from t
     { state: 'current', is_gone: false },
   ]);
   await world.reach(await world.insert({ names: [freshName()] }), 'issued');
+});
+
+test('an account whose key somebody replaced is not said to be closed: that one has it still', async () => {
+  const { before, ...world } = await worldOfReplacedKey();
+  await world.sql`select acme.deactivate_account('main')`;
+  const row = await once(
+    world,
+    ({ state }) => state === 'needs_person',
+    'the account says that it is open',
+  );
+  expect(row).toMatchObject({ reason_code: 'account_key_unknown', url: before.url });
+  expect(row.reason).toContain('not closed at the server');
+});
+
+test('an account is closed by a key that the server took late', async () => {
+  const { before, next, ...world } = await worldOfKeptKey();
+  await world.sql`select acme.deactivate_account('main')`;
+  await once(world, ({ state }) => state === 'deactivated', 'it is closed');
+  const { directoryUrl, caPem } = world;
+  const server = new Server({ directoryUrl, caBundle: caPem });
+  await expect(getAccount({ server, url: before.url, key: next })).rejects.toThrow('unauthorized');
+  await server.close();
 });

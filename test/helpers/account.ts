@@ -12,6 +12,7 @@ export interface AccountStatus {
   url: string;
   thumbprint: string;
   terms_url: string | null;
+  agreed_terms_url: string | null;
   verified_at: Date;
   has_pending_change: boolean;
 }
