@@ -5,8 +5,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/global-setup.ts'],
     pool: 'forks',
-    // Real parts run beside each file: more workers than this only wait for each other.
-    maxWorkers: 2,
+    // More than there are cores where these are CI's two: much of a test waits for a CA or for somebody's death.
+    maxWorkers: 3,
     // What hangs is found; a machine that is busy with other things is no reason to fail.
     testTimeout: 180_000,
     hookTimeout: 120_000,
