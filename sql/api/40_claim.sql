@@ -195,9 +195,10 @@ begin
         perform acme_private.park(p_id);
       end if;
     when 'account' then
-      -- While somebody holds it, what is asked for waits.
+      -- While somebody holds it, what is asked for waits; while its server is paused, too.
       if exists (select from acme_private.account_state a
-                  where a.account_id = p_id and a.lease_token is not null and a.lease_until >= v_now)
+                   join acme.server v on v.id = a.server_id
+                  where a.account_id = p_id and (v.paused_at is not null or a.lease_token is not null and a.lease_until >= v_now))
          or not acme_private.heed_account(p_worker, p_id) then
         return null;
       end if;

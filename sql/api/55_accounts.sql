@@ -25,6 +25,18 @@ begin
 end
 $$;
 
+-- Is there something that a worker would do for it, now or when it is due?
+create or replace function acme_private.has_account_work(p_account bigint) returns boolean
+language plpgsql stable
+as $$
+begin
+  return acme_private.account_work(p_account) is not null
+      or exists (select from acme_private.account_state s
+                   join acme.account c on c.id = s.account_id
+                  where s.account_id = p_account and s.state not in ('deactivated', 'revoked') and c.version > s.seen_version);
+end
+$$;
+
 -- Acts on what was asked for by the account's row. Orders under way come to their end first: the answers to
 -- their challenges hold the present key. True: there is nothing to wait for.
 create or replace function acme_private.heed_account(p_worker bigint, p_account bigint) returns boolean
@@ -244,10 +256,7 @@ create or replace function acme_private.account_goes_on(p_account bigint) return
 language plpgsql volatile
 as $$
 begin
-  if acme_private.account_work(p_account) is not null
-     or exists (select from acme_private.account_state s
-                  join acme.account c on c.id = s.account_id
-                 where s.account_id = p_account and c.version > s.seen_version) then
+  if acme_private.has_account_work(p_account) then
     perform acme_private.enqueue('account', p_account);
   end if;
   perform acme_private.dispatch_at(acme_private.clock(), 'now');

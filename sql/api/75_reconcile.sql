@@ -157,6 +157,7 @@ begin
     union all
     select 'account', a.account_id from acme_private.account_state a
       join acme.account c on c.id = a.account_id
+      join acme.server v on v.id = a.server_id and v.paused_at is null
      where a.lease_token is null
        and (c.version > a.seen_version and a.state not in ('deactivated', 'revoked')
             or acme_private.account_work(a.account_id) is not null and coalesce(a.next_attempt_at, a.updated_at) < v_late)
