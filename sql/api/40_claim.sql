@@ -264,13 +264,21 @@ begin
 end
 $$;
 
+-- Is anything published by hand? Nearly always nothing is, which an empty index tells.
+create or replace function acme_private.is_anything_manual() returns boolean
+language plpgsql stable
+as $$
+begin
+  return exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'));
+end
+$$;
+
 -- Orders of this authorization that wait for nothing but people hold no place among those in flight.
 create or replace function acme_private.park(p_authorization bigint) returns void
 language plpgsql volatile
 as $$
 begin
-  -- Nearly always nothing is published by hand, which an empty index tells.
-  if not exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'))
+  if not acme_private.is_anything_manual()
      and not exists (select from acme_private."order" o
                       where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null and o.is_parked) then
     return;

@@ -21,6 +21,18 @@ declare
   v_claims jsonb := '[]';
 begin
   perform acme_private.begin_work(false);
+  if v_state = 'authorizing' and acme_private.is_anything_manual() then
+    -- Other orders may be parked with what this one shares with them (park), and orders are locked before authorizations.
+    perform from acme_private."order" x
+     where x.id = p_order or x.finished_at is null and x.id = any (array(
+       select oa.order_id
+         from acme_private.authorization a
+         join acme_private.order_authorization oa on oa.authorization_id = a.id
+        where a.account_id = (select y.account_id from acme_private."order" y where y.id = p_order)
+          and a.url = any (array(select jsonb_array_elements_text(p_facts -> 'authorizations')))))
+     order by x.id
+       for update;
+  end if;
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
     return v_claims;
@@ -76,6 +88,8 @@ begin
        where id = v_id and state = 'pending' and (lease_token is null or lease_until < v_now);
       if found then
         v_claims := v_claims || acme_private.authorization_claim(v_id);
+      elsif exists (select from acme_private.authorization a where a.id = v_id and a.state = 'deactivating') then
+        perform acme_private.enqueue('authorization', v_id);
       end if;
     else
       perform acme_private.enqueue('authorization', v_id);
@@ -245,6 +259,10 @@ begin
   end loop;
   -- What is left of the others may be a person's.
   perform acme_private.park(p_authorization);
+  -- To be given up since. Without a key, which is a lock: those of orders may be taken.
+  if exists (select from acme.deactivation_request q where q.authorization_id = p_authorization) then
+    perform acme_private.wake_rows('prove', 'authorization', array[p_authorization]);
+  end if;
   return v_claims;
 end
 $$;

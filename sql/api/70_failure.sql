@@ -14,12 +14,22 @@ begin
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
              next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem
        where id = p_id;
+      -- Not wanted any more since: to end it no server is asked.
+      if exists (select from acme_private."order" o
+                   join acme.csr c on c.id = o.csr_id
+                  where o.id = p_id and o.state = 'creating' and (o.is_unwanted or c.cancel_request is not null)) then
+        p_due := acme_private.clock();
+      end if;
     when 'authorization' then
       update acme_private.authorization
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
              next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem,
              updated_at = acme_private.clock()
        where id = p_id;
+      -- To be given up since.
+      if exists (select from acme.deactivation_request q where q.authorization_id = p_id) then
+        p_due := acme_private.clock();
+      end if;
     when 'certificate' then
       update acme_private.certificate
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
@@ -55,14 +65,18 @@ create or replace function acme_private.close_scope(
 ) returns void
 language plpgsql volatile
 as $$
+declare
+  v_until timestamptz;
 begin
   insert into acme_private.closure as c (server_id, account_id, until, reason, problem)
   values (p_server, p_account, p_until, p_text || to_char(p_until, ' YYYY-MM-DD HH24:MI:SS TZ.'), p_problem)
   on conflict (server_id, account_id) do update
-    set until = greatest(c.until, excluded.until), reason = excluded.reason, problem = excluded.problem;
+    set until = greatest(c.until, excluded.until), problem = excluded.problem,
+        reason = case when c.until > excluded.until then c.reason else excluded.reason end
+  returning c.until into v_until;
   perform acme_private.note('limited', null, null, null, p_account, null, p_worker,
     jsonb_build_object('server_id', p_server, 'until', p_until, 'problem', p_problem));
-  perform acme_private.dispatch_at(p_until, 'reopen:' || p_server);
+  perform acme_private.dispatch_at(v_until, concat_ws(':', 'reopen', p_server, p_account));
 end
 $$;
 
@@ -286,6 +300,14 @@ begin
   if not found then
     return v_claims;
   end if;
+  if p_kind = 'authorization' and v_ends_order and exists (
+    select from acme_private."order" y
+     where y.id = any (acme_private.orders_of(p_id)) and y.finished_at is null and y.id <> all (v_orders))
+  then
+    -- An order came to need it since its orders were locked: once more, with that one.
+    perform acme_private.put_off('authorization', p_id, v_now, v_attempts, v_code, v_text, v_problem);
+    return v_claims;
+  end if;
 
   -- It spoke for the account as that is no more (its key was rolled over, it was registered anew): what the
   -- server said of it says nothing. The next claim reads the account again.
@@ -351,6 +373,9 @@ begin
       update acme_private.account_state
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0
        where account_id = p_id;
+      -- An order may have found it out before: what that woke met this lease.
+      perform acme_private.enqueue('account', p_id, (
+        select a.next_attempt_at from acme_private.account_state a where a.account_id = p_id));
       return v_claims;
     elsif v_class in ('person', 'account_held') then
       v_due := 'infinity';
@@ -397,6 +422,9 @@ begin
     if v_authorization.is_preauthorization then
       perform acme_private.preauthorization_failed(p_worker, v_authorization, v_class);
     end if;
+    -- Of one that went further the server says what becomes of it.
+    v_orders := array(select y.id from acme_private."order" y
+                       where y.id = any (v_orders) and y.state = 'authorizing' and y.lease_token is null);
   end if;
   return acme_private.end_orders(p_worker, v_orders, v_class, v_code, v_text, v_problem,
                                  case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end, p_take);
