@@ -1,5 +1,6 @@
 import { relative } from 'node:path';
 import type { JWK } from 'jose';
+import { printable } from '../acme/index.ts';
 import { acmeSh } from './clients/acme-sh.ts';
 import { caddy } from './clients/caddy.ts';
 import { certbot } from './clients/certbot.ts';
@@ -46,7 +47,7 @@ export async function readForeignAccount(path: string): Promise<ForeignAccount> 
   if (account !== undefined && more.length === 0) return account;
   if (account !== undefined) {
     const list = meant.map(
-      ({ client, paths }) => `${client}: ${relative('', paths[0] ?? '') || '.'}`,
+      ({ client, paths }) => `${client}: ${printable(relative('', paths[0] ?? '') || '.', 500)}`,
     );
     throw accountFileError(
       `${path} holds ${meant.length} accounts; name the key file of one of them:\n  ${list.slice(0, 20).join('\n  ')}`,

@@ -2,6 +2,7 @@ import { createPrivateKey } from 'node:crypto';
 import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { JWK } from 'jose';
+import { printable } from '../acme/index.ts';
 import { accountFileError } from './error.ts';
 import { type JsonObject, jsonObject } from './json.ts';
 
@@ -60,7 +61,7 @@ async function walk(
     budget.files -= 1;
     if (budget.files < 0) {
       throw accountFileError(
-        `${path} and what is above hold over ${MAX_FILES} files; name the folder of the account itself.`,
+        `${printable(path, 500)} and what is above hold over ${MAX_FILES} files; name the folder of the account itself.`,
       );
     }
     const found = contentOf(each, await readFile(each, 'utf8'));

@@ -46,6 +46,30 @@ describe('files in the forms that clients document', () => {
     });
   });
 
+  test('a text that could forge what a terminal shows counts as not kept', async () => {
+    const id = 'accounts/ca.example.org/acme/dir/0123456789abcdef';
+    const root = await folderOf({
+      [`${id}/private_key.json`]: jwk,
+      [`${id}/regr.json`]: {
+        body: { contact: ['mailto:\u001b[2J@example.org', ...contact] },
+        uri: 'https://ca.example.org/\u001b]0;owned\u0007',
+      },
+    });
+    expect(await readForeignAccount(root)).toMatchObject({
+      client: 'certbot',
+      accountUrl: undefined,
+      contact,
+    });
+    const eab = await folderOf({
+      'ca/ca.example.org/dir/account.key': sec1,
+      'ca/ca.example.org/dir/ca.conf':
+        "ACCOUNT_URL='https://ca.example.org/acct/7'\nCA_EAB_KEY_ID='k\u001b[31m'\nCA_EMAIL='a\u009b@b'",
+    });
+    const read = await readForeignAccount(eab);
+    expect(read).toMatchObject({ client: 'acme.sh', contact: [] });
+    expect(read).not.toHaveProperty('eabKid');
+  });
+
   test('lego 4: the key lies in a folder below; the path of the directory is not kept', async () => {
     const id = 'accounts/ca.example.org_14000/ops@example.org';
     const root = await folderOf({

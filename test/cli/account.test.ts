@@ -158,4 +158,13 @@ test('the sealing key changes while a worker runs; what no key opens is named, a
   expect(lost.code).toBe(1);
   expect(lost.stderr).toContain('of main was sealed with the secret key');
   expect(lost.stderr).not.toContain(next);
+  // What a header says that no key of ours has proved is not repeated.
+  const header = { alg: 'dir', enc: 'A256GCM', kid: 'x', purpose: '\u001b[31mred' };
+  const forged = `${Buffer.from(JSON.stringify(header)).toString('base64url')}....`;
+  await world.sql`update acme_private.account_key set jwe = ${forged} where jwe is not null`;
+  const said = await cli(['account', 'reseal'], owner);
+  expect(said.code).toBe(1);
+  expect(said.stderr).toMatch(
+    /^The account-key of main was sealed with the secret key x, [\n -~]+$/,
+  );
 });

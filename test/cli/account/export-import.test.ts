@@ -78,6 +78,8 @@ test('an account that was registered here goes on in another database, under ano
   expect(linesOf(read.stdout)).toEqual([
     `Read an export of pgacme from ${account.exportedAt}, ${before.url}`,
     `Server ca, ${from.pebble.directoryUrl}: inserted`,
+    'Its HTTPS is trusted by the CA bundle that came with the file.',
+    'Its URLs may also name these hosts, which came with the file: ca2.example.org',
     `The key is the live one of ${before.url}, which is valid.`,
     ...account.records.map((record) => `In DNS, to stay while this account issues: ${record}`),
     'Account main is there, and csrs can use it.',
