@@ -25,6 +25,8 @@ begin
                    then 'cancel' else m.step end,
       -- fresh: this worker has just moved it here, so there is no need to look at the server first
       'fresh', p_fresh and o.state in ('creating', 'ready'),
+      -- has_waited: the server has been at work on it for more than a burst of polls
+      'has_waited', o.waiting_since is not null,
       'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
       'preferred_chain', c.preferred_chain, 'not_after', acme_private.clock() + c.validity,
@@ -93,7 +95,7 @@ begin
       'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
       'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', case a.state when 'new' then 'preauthorize' when 'deactivating' then 'deactivate' else 'prove' end,
       'account_id', a.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
-      'url', a.url, 'identifier', a.identifier,
+      'url', a.url, 'identifier', a.identifier, 'has_waited', a.waiting_since is not null,
       -- which challenge types its orders' solvers can publish, by the name when it is known
       'solver', coalesce((select c.solver from acme_private."order" o
                             join acme.csr c on c.id = o.csr_id

@@ -47,6 +47,7 @@ begin
       -- still be pending there, although we gave it up.
       on conflict (account_id, url) do update
         set tenant = excluded.tenant, reason_code = null, reason = null, next_attempt_at = null, attempts = 0,
+            waiting_since = null,
             -- One that is to be given up is; the order is made anew then.
             state = case "authorization".state when 'deactivating' then 'deactivating' else 'pending' end
       -- xmax: 0 in a row that was just inserted
@@ -277,7 +278,6 @@ create or replace function acme_private.order_finalized(
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_due timestamptz := acme_private.clock() + make_interval(secs => coalesce(p_retry_after_ms, 3000) / 1000.0);
   o acme_private."order";
 begin
   perform acme_private.begin_work(true);
@@ -286,11 +286,9 @@ begin
     return '[]';
   end if;
   if p_certificate_url is null then
-    update acme_private."order"
-       set state = 'finalizing', lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0,
-           next_attempt_at = v_due, reason_code = 'waiting_for_server', reason = 'The server is issuing the certificate.'
-     where id = p_order;
-    perform acme_private.enqueue('order', p_order, v_due);
+    update acme_private."order" set state = 'finalizing' where id = p_order;
+    perform acme_private.wait_for_server('order', p_order, make_interval(secs => p_retry_after_ms / 1000.0),
+                                         'The server is issuing the certificate.');
     return '[]';
   end if;
   update acme_private."order"

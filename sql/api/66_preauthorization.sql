@@ -237,7 +237,7 @@ begin
   -- Looked at again, whatever it was then.
   update acme_private.authorization x
      set is_preauthorization = true, tenant = a.tenant, solver = a.solver, reason_code = null, reason = null, next_attempt_at = null,
-         attempts = 0, state = case x.state when 'deactivating' then 'deactivating' else 'pending' end
+         attempts = 0, waiting_since = null, state = case x.state when 'deactivating' then 'deactivating' else 'pending' end
    where x.id = p_other
   returning * into v_other;
   update acme_private.authorization x

@@ -58,6 +58,38 @@ begin
 end
 $$;
 
+-- The server is still at work on what it was given, and is looked at again: after 3 s, later after a tenth of the time
+-- that it has taken, up to 5 minutes, since a validation may be tried for days (RFC 8555 §8.2). Never sooner than it
+-- asked to be (p_after; null: it asked nothing, 0: nor is anything to be waited for, since this worker stops).
+create or replace function acme_private.wait_for_server(p_kind text, p_id bigint, p_after interval, p_text text) returns void
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_first timestamptz := case when p_after = interval '0' then null else v_now end;
+  v_since timestamptz;
+  v_text text := p_text;
+begin
+  if p_kind = 'order' then
+    update acme_private."order" set waiting_since = coalesce(waiting_since, v_first)
+     where id = p_id
+    returning waiting_since into v_since;
+  else
+    update acme_private.authorization set waiting_since = coalesce(waiting_since, v_first)
+     where id = p_id
+    returning waiting_since into v_since;
+  end if;
+  if v_since < v_now then
+    v_text := format('%s It has been at it since %s, and is asked less and less often.', p_text,
+                     to_char(v_since, 'YYYY-MM-DD HH24:MI:SS TZ'));
+  end if;
+  perform acme_private.put_off(p_kind, p_id,
+    v_now + greatest(coalesce(p_after, interval '3 seconds'),
+                     least((v_now - coalesce(v_since, v_now)) / 10, interval '5 minutes')),
+    0, 'waiting_for_server', v_text, null);
+end
+$$;
+
 -- No new orders of this scope until then. The reason is ours: every tenant of the account reads it, and
 -- the server's own words may name the domain of one of them.
 create or replace function acme_private.close_scope(
@@ -327,7 +359,11 @@ begin
   end if;
 
   if v_class = 'waiting' then
-    perform acme_private.put_off(p_kind, p_id, v_now + coalesce(v_after, interval '3 seconds'), 0, coalesce(v_code, 'waiting_for_server'), v_text, null);
+    if p_kind = 'account' then
+      perform acme_private.put_off(p_kind, p_id, v_now + v_after, 0, v_code, v_text, null);
+    else
+      perform acme_private.wait_for_server(p_kind, p_id, v_after, v_text);
+    end if;
     return v_claims;
   elsif v_class = 'trouble' then
     perform acme_private.put_off(p_kind, p_id, v_now + least(coalesce(v_after, acme_private.backoff(v_attempts)), interval '1 day'),
