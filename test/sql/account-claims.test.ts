@@ -124,3 +124,61 @@ test('an account that is deleted leaves an event, with what it was at the server
     },
   ]);
 });
+
+test('of accounts whose wake-up was lost, those that wait longest are woken, 1,000 a minute, until all had their turn', async () => {
+  const { sql } = shop;
+  // The later it was made, the longer it waits.
+  await sql`
+    insert into acme.account (name, server) select 'domain-' || n || '.example', 'ca' from generate_series(1, 1200) n`;
+  await sql`
+    update acme_private.account_state
+       set updated_at = now() - interval '1 hour' - account_id * interval '1 second'
+     where state = 'new'`;
+  const turns: { woken: number; are_longest: boolean }[] = [];
+  for (let turn = 1; turn <= 3; turn++) {
+    await shop.clearJobs();
+    await sql`select acme_private.reconcile()`;
+    const [row] = await sql<[{ woken: number; are_longest: boolean }]>`
+      with woken as (
+        select (j.payload ->> 'id')::bigint as id
+          from acme_worker._private_jobs j
+         where j.payload ->> 'kind' = 'account'
+      )
+      select count(*)::int as woken,
+             coalesce(bool_and(w.id > (select max(s.account_id) from acme_private.account_state s
+                                        where s.attempts = 0 and s.state = 'new' and s.account_id not in (select id from woken))),
+                      true) as are_longest
+        from woken w`;
+    turns.push(row);
+    // Each is taken, and put off.
+    await sql`
+      update acme_private.account_state s
+         set attempts = 1, next_attempt_at = now() + interval '1 hour', updated_at = now()
+        from acme_worker._private_jobs j
+       where j.payload ->> 'kind' = 'account' and s.account_id = (j.payload ->> 'id')::bigint`;
+  }
+  expect(turns).toEqual([
+    { woken: 1000, are_longest: true },
+    { woken: 200, are_longest: true },
+    { woken: 0, are_longest: true },
+  ]);
+});
+
+test('an account that a person did something for is not behind those that wait', async () => {
+  const { sql } = shop;
+  await sql`
+    insert into acme.account (name, server) select 'domain-' || n || '.example', 'ca' from generate_series(1, 1000) n`;
+  await sql`update acme_private.account_state set updated_at = now() - interval '1 hour' where state = 'new'`;
+  const [person] = await sql<[{ id: string }]>`
+    update acme_private.account_state
+       set state = 'registering', next_attempt_at = 'infinity', reason_code = 'user_action_required',
+           updated_at = now() - interval '1 day'
+     where account_id = (select id from acme.account where name = 'main')
+    returning account_id as id`;
+  await sql`select acme.agree_terms('main')`;
+  await shop.clearJobs();
+  await sql`select acme_private.reconcile()`;
+  const woken = (await shop.jobs()).filter(({ payload }) => payload.kind === 'account');
+  expect(woken).toHaveLength(1000);
+  expect(woken.map(({ payload }) => String(payload.id))).toContain(person.id);
+});
