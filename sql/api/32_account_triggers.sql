@@ -185,7 +185,8 @@ as $$
 begin
   new.version := old.version + 1;
   if (old.terms_agreed, old.contact, old.eab_kid, old.terms_request, old.verify_request)
-       is distinct from (new.terms_agreed, new.contact, new.eab_kid, new.terms_request, new.verify_request) then
+       is distinct from (new.terms_agreed, new.contact, new.eab_kid, new.terms_request, new.verify_request)
+     or new.eab_hmac is not null then
     new.details_version := new.version;
   end if;
   if new.terms_request is distinct from old.terms_request or new.terms_agreed and not old.terms_agreed then

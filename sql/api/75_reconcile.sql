@@ -161,6 +161,7 @@ begin
     -- (With one for each registered domain there may be tens of thousands: up to 1,000 a minute, the longest wait first.)
     (select 'account', a.account_id from acme_private.account_state a
        join acme.account c on c.id = a.account_id
+       join acme.server v on v.id = a.server_id and v.paused_at is null
       where a.lease_token is null
         and (c.version > a.seen_version and a.state not in ('deactivated', 'revoked')
              or coalesce(a.next_attempt_at, a.updated_at) < v_late and acme_private.account_work(a.account_id) is not null)

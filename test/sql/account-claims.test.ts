@@ -50,6 +50,28 @@ test('what a worker took before its time because of a person is due when that wo
   expect(await claim()).toMatchObject({ step: 'register' });
 });
 
+test('a binding that is set for a valid account is seen, and nothing is left to come back to', async () => {
+  const jwe = (header: object) =>
+    `${Buffer.from(JSON.stringify(header)).toString('base64url')}..${'a'.repeat(16)}.aa.${'a'.repeat(22)}`;
+  const sealed = jwe({
+    alg: 'dir',
+    enc: 'A256GCM',
+    purpose: 'eab-hmac',
+    row: 'main',
+    origin: 'https://ca.example.org',
+  });
+  await shop.sql`update acme.account set eab_kid = 'kid' where name = 'main'`;
+  await shop.sql`
+    update acme_private.account_state s set seen_version = a.version, told_version = a.version
+      from acme.account a where a.id = s.account_id`;
+  const [{ version }] = await shop.sql<[{ version: string }]>`
+    update acme.account set eab_hmac = ${sealed} where name = 'main' returning version`;
+  expect(await claim()).toMatchObject({ step: 'update' });
+  expect(await shop.sql`select seen_version as version from acme_private.account_state`).toEqual([
+    { version },
+  ]);
+});
+
 test('nothing is begun with the accounts of a paused server; all of it goes on when it is resumed', async () => {
   await shop.sql`insert into acme.account (name, server) values ('second', 'ca')`;
   await shop.sql`select acme.roll_over_key('main')`;
