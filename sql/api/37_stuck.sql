@@ -214,7 +214,7 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
   select 'account', t.account_id, null, null, n.since, n.reason_code, n.reason
     from acme_private.account_state t
    cross join lateral acme_private.neglect('account', t.account_id) n
-   where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.reread_since is not null)
+   where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.state = 'valid' and t.reread_since is not null)
      and (select w.is_watcher from watcher w)
   union all
   select 'csr', s.csr_id, s.csr_id, s.tenant, s.renew_at, 'renewal_not_begun' as reason_code,
