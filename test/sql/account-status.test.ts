@@ -30,7 +30,7 @@ test('an account that a restored database does not order with waits for a person
   });
   await shop.sql`update acme_private.account_state set state = 'rolling_over', reread_since = null`;
   expect(await stateOf()).toBe('needs_person');
-  expect((await shop.status(id)).reason).toBe(
+  expect((await shop.status(id))['reason']).toBe(
     'The account main waits for a person: Import a newer export.',
   );
   // Until it is looked at it does not.
@@ -38,7 +38,9 @@ test('an account that a restored database does not order with waits for a person
     update acme_private.account_state
        set state = 'valid', reread_since = now(), next_attempt_at = null, reason_code = 'database_restored', reason = 'It is asked.'`;
   expect(await stateOf()).toBe('valid');
-  expect((await shop.status(id)).reason).toBe('The account main is looked at first: It is asked.');
+  expect((await shop.status(id))['reason']).toBe(
+    'The account main is looked at first: It is asked.',
+  );
 });
 
 test('one that orders goes on as valid, whatever a person is to do', async () => {
@@ -46,7 +48,7 @@ test('one that orders goes on as valid, whatever a person is to do', async () =>
   await putInState(shop.sql, id, 'queued');
   await waitForPerson('contact_refused', null);
   expect(await stateOf()).toBe('valid');
-  expect((await shop.status(id)).reason_code).toBe('waiting_for_room');
+  expect((await shop.status(id))['reason_code']).toBe('waiting_for_room');
 });
 
 test('a csr that no worker has looked at shows the account that it names', async () => {
