@@ -666,7 +666,7 @@ grant execute on function acme.wait(bigint,interval) to acme_app;
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since, agreed_terms_url) on acme_private.account_state to acme_admin;
-grant select (account_id, server_id, state, url, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, next_attempt_at, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since, agreed_terms_url) on acme_private.account_state to acme_reader;
 
 grant insert (account_id, tenant, state, identifier, is_preauthorization, solver), select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at, is_preauthorization) on acme_private."authorization" to acme_app;

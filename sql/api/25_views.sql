@@ -101,7 +101,8 @@ select s.csr_id as id,
        k.not_after,
        s.renew_at,
        s.renewal_reason,
-       acc.name as account,
+       -- what was received and is not looked at yet has the one that it names
+       coalesce(acc.name, c.account) as account,
        srv.name as server,
        s.profile,
        o.url as order_url,
@@ -177,8 +178,9 @@ select s.csr_id as id,
              when 'waiting_for_worker' then 'No worker has looked at it yet. If this lasts, look at acme.worker_status: is one running?'
              when 'server_paused' then format('The server %s is paused: %s', srv.name, srv.pause_reason)
              when 'account_paused' then format('The account %s is paused: %s', acc.name, acc.pause_reason)
-             when 'account_not_ready' then format('The account %s is %s%s', acc.name,
-               case when ast.state = 'valid' then 'looked at first' else ast.state end,
+             when 'account_not_ready' then format('The account %s %s%s', acc.name,
+               case when ast.next_attempt_at = 'infinity' then 'waits for a person'
+                    when ast.state = 'valid' then 'is looked at first' else 'is ' || ast.state end,
                coalesce(case ast.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
                                              else ': ' || ast.reason end, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
              when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)
@@ -196,8 +198,8 @@ comment on view acme.csr_status is
 create or replace view acme.account_status with (security_invoker = true) as
 select a.id, a.name, a.server,
        case when p.code is not null then 'paused'
-            -- (one that is valid goes on meanwhile)
-            when s.next_attempt_at = 'infinity' and s.state <> 'valid' then 'needs_person'
+            -- (one that is valid goes on meanwhile, but for what is looked at first after a restore: is_open)
+            when s.next_attempt_at = 'infinity' and (s.state <> 'valid' or s.reread_since is not null) then 'needs_person'
             else s.state end as state,
        coalesce(p.code, s.reason_code) as reason_code,
        case p.code when 'account_paused' then a.pause_reason when 'server_paused' then v.pause_reason else s.reason end as reason,

@@ -164,6 +164,69 @@ $$;
 create or replace trigger _100_no_key before insert or update of pem on acme.csr
   for each row when (strpos(new.pem, 'PRIVATE KEY') > 0) execute function acme_private.tg_csr__no_key();
 
+-- What a constraint would refuse is said in a sentence first, which does not repeat the row. Rows that are right
+-- cost no call: what was found to be there is not looked for again in the transaction (the foreign keys are what
+-- holds). With the caller's rights, which see the names of accounts and solvers.
+create or replace function acme_private.tg_csr__names() returns trigger
+language plpgsql volatile
+as $$
+begin
+  if new.account is not null and not exists (select from acme.account a where a.name = new.account) then
+    raise exception using errcode = 'foreign_key_violation', constraint = 'csr_account_fkey',
+      message = format('There is no account %s.', left(new.account, 300)),
+      hint = 'Insert it into acme.account first, or name none: then the default account orders.';
+  end if;
+  if new.solver is not null and not exists (select from acme.solver s where s.name = new.solver) then
+    raise exception using errcode = 'foreign_key_violation', constraint = 'csr_solver_fkey',
+      message = format('There is no solver %s.', left(new.solver, 300)),
+      hint = 'Insert it into acme.solver first, or name none: then the most specific one serves each name.';
+  end if;
+  perform set_config('acme_private.known_names', coalesce(new.account, '') || ' ' || coalesce(new.solver, ''), true);
+  return new;
+end
+$$;
+create or replace trigger _120_names before insert or update of account, solver on acme.csr
+  for each row when ((new.account is not null or new.solver is not null)
+                     and coalesce(new.account, '') || ' ' || coalesce(new.solver, '')
+                         is distinct from current_setting('acme_private.known_names', true))
+  execute function acme_private.tg_csr__names();
+
+create or replace function acme_private.tg_csr__check() returns trigger
+language plpgsql immutable
+as $$
+declare
+  v_constraint text;
+  v_text text;
+begin
+  select x.name, x.sentence into v_constraint, v_text
+    from (values
+      ('csr_ref_is_short', length(new.ref) not between 1 and 500,
+       format('A ref has 1 to 500 characters, and this one %s.', length(new.ref))),
+      ('csr_profile_is_short', length(new.profile) not between 1 and 100,
+       format('The name of a profile has 1 to 100 characters, and this one %s.', length(new.profile))),
+      ('csr_preferred_chain_is_short', length(new.preferred_chain) not between 1 and 300,
+       format('A preferred_chain has 1 to 300 characters, and this one %s.', length(new.preferred_chain))),
+      ('csr_renewal_is_known', new.renewal not in ('reuse', 'off'),
+       format('renewal is %L; it must be reuse or off.', left(new.renewal, 100))),
+      ('csr_labels_is_object', jsonb_typeof(new.labels) <> 'object',
+       'labels must be a JSON object, such as {"team": "shop"}.'),
+      ('csr_validity_is_positive', new.validity <= interval '0', 'validity must be longer than nothing.'),
+      ('csr_validity_ends_after_start', new.validity <= new.validity_start,
+       'validity must be longer than validity_start.')
+    ) x (name, is_broken, sentence)
+   where x.is_broken
+   limit 1;
+  raise exception using errcode = 'check_violation', constraint = v_constraint, message = v_text;
+end
+$$;
+create or replace trigger _130_check
+  before insert or update of ref, profile, preferred_chain, renewal, labels, validity, validity_start on acme.csr
+  for each row when (length(new.ref) not between 1 and 500 or length(new.profile) not between 1 and 100
+                     or length(new.preferred_chain) not between 1 and 300 or new.renewal not in ('reuse', 'off')
+                     or jsonb_typeof(new.labels) <> 'object' or new.validity <= interval '0'
+                     or new.validity <= new.validity_start)
+  execute function acme_private.tg_csr__check();
+
 -- version counts the changes that workers heed; a request remembers the version that made it.
 create or replace function acme_private.tg_csr__version() returns trigger
 language plpgsql volatile
@@ -205,6 +268,40 @@ $$;
 create or replace trigger _500_update after update on acme.csr
   referencing old table as old_rows new table as new_rows
   for each statement execute function acme_private.tg_csr__update();
+
+-- The names that people give: one that the constraint would refuse. Arguments: what it is, and how long it may be.
+create or replace function acme_private.tg_check_name() returns trigger
+language plpgsql immutable
+as $$
+begin
+  raise exception using errcode = 'check_violation', constraint = tg_table_name || '_name_is_plain',
+    message = case when new.name is null then format('There is no name for %s', tg_argv[0])
+                   else format('%s cannot be the name of %s', to_json(left(new.name, 100)), tg_argv[0]) end
+              || format(': give one of lower-case letters, digits, dots, dashes and underscores, at most %s, that begins with a letter or a digit.',
+                        tg_argv[1]);
+end
+$$;
+create or replace trigger _090_name before insert or update of name on acme.server
+  for each row when (new.name is null or new.name !~ '^[a-z0-9][a-z0-9._-]{0,62}$')
+  execute function acme_private.tg_check_name('a server', '63');
+create or replace trigger _090_name before insert or update of name on acme.solver
+  for each row when (new.name is null or new.name !~ '^[a-z0-9][a-z0-9._-]{0,62}$')
+  execute function acme_private.tg_check_name('a solver', '63');
+create or replace trigger _090_name before insert or update of name on acme.account
+  for each row when (new.name is null or new.name !~ '^[a-z0-9][a-z0-9._-]{0,252}$')
+  execute function acme_private.tg_check_name('an account', '253');
+
+create or replace function acme_private.tg_server__policy() returns trigger
+language plpgsql immutable
+as $$
+begin
+  raise exception using errcode = 'check_violation', constraint = 'server_account_policy_is_known',
+    message = format('account_policy is %L; it must be single or per_registered_domain.', left(new.account_policy, 100));
+end
+$$;
+create or replace trigger _090_policy before insert or update of account_policy on acme.server
+  for each row when (new.account_policy not in ('single', 'per_registered_domain'))
+  execute function acme_private.tg_server__policy();
 
 create or replace function acme_private.tg_server__update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -33,7 +33,11 @@ as $$
   select case
            when p_contact is null or p_contact !~ '^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$' then
              'A contact is a URL such as mailto:ops@example.org.'
+           when p_contact ~* '^(javascript|data):' then 'It names no address: no CA can reach anybody by it.'
+           when length(p_contact) > 500 and p_contact !~* '^mailto:' then 'A contact has at most 500 characters.'
            when p_contact !~* '^mailto:' then null
+           -- RFC 5321 §4.5.3.1.3: 256 with the brackets around it
+           when length(p_contact) > 254 + length('mailto:') then 'An address has at most 254 characters.'
            when p_contact ~ '[?]' then 'A mailto contact has no header fields: leave out what follows the question mark.'
            when p_contact ~ ',' then 'A mailto contact has one address: give each its own element of the array.'
            when p_contact !~* '^mailto:[^@]+@[^@.]+([.][^@.]+)*$' then
@@ -48,6 +52,10 @@ declare
   v_problem text;
   v_header jsonb;
 begin
+  if array_ndims(new.contact) > 1 then
+    raise exception using errcode = 'invalid_parameter_value',
+      message = format('The contact of account %s cannot be used. It is one list of URLs, such as {mailto:a@example.org,mailto:b@example.org}.', new.name);
+  end if;
   select format('The contact %s of account %s cannot be used. %s', quote_nullable(left(c, 200)), new.name, acme_private.contact_problem(c))
     into v_problem
     from unnest(new.contact) c
@@ -55,6 +63,11 @@ begin
    limit 1;
   if v_problem is not null then
     raise exception using errcode = 'invalid_parameter_value', message = v_problem;
+  end if;
+  if length(new.eab_kid) not between 1 and 500 then
+    raise exception using errcode = 'check_violation', constraint = 'account_eab_kid_is_short',
+      message = format('The eab_kid of account %s has %s characters; a key identifier has 1 to 500. The CA gives it together with the key.',
+                       new.name, length(new.eab_kid));
   end if;
   -- An insert that meets its own name is refused, or becomes an update (on conflict), which comes here again.
   if new.eab_hmac is null or tg_op = 'INSERT' and exists (select from acme.account a where a.name = new.name) then
@@ -65,7 +78,8 @@ begin
   if v_header is null then
     raise exception 'The eab_hmac of account % is not sealed.', new.name
       using errcode = 'invalid_parameter_value',
-            hint = format('pgacme seal --for account:%s prints what belongs here. A key that was given in plain text may be in a log by now: have the CA replace it.', new.name);
+            hint = format('pgacme seal --for account:%s --server %s prints what belongs here. A key that was given in plain text may be in a log by now: have the CA replace it.',
+                          new.name, new.server);
   elsif v_header ->> 'purpose' is distinct from 'eab-hmac' or v_header ->> 'row' is distinct from new.name
         or v_header ->> 'origin' is distinct from (
           select substring(s.directory_url from '^https://[^/?#]+') from acme.server s where s.name = new.server) then

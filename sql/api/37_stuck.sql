@@ -215,7 +215,7 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
     from acme_private.account_state t
     join acme.server v on v.id = t.server_id and v.paused_at is null
    cross join lateral acme_private.neglect('account', t.account_id) n
-   where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.reread_since is not null)
+   where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.state = 'valid' and t.reread_since is not null)
      and (select w.is_watcher from watcher w)
   union all
   select 'csr', s.csr_id, s.csr_id, s.tenant, s.renew_at, 'renewal_not_begun' as reason_code,

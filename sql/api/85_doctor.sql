@@ -21,7 +21,13 @@ begin
     'accounts', (
       select coalesce(jsonb_agg(jsonb_build_object(
                'id', a.id, 'name', a.name, 'server', a.server, 'state', a.state, 'reason_code', a.reason_code,
-               'reason', a.reason) order by a.id), '[]')
+               'reason', a.reason,
+               -- (what ended is over; where it is not closed nobody asks)
+               'is_needed', a.state not in ('deactivated', 'revoked') or a.is_default is true
+                 or exists (select from acme.account_domain d where d.account = a.name)
+                 or a.id in (select s.account_id from acme_private.csr_state s where s.is_live)
+                 or exists (select from acme.csr c join acme_private.csr_state s on s.csr_id = c.id
+                             where c.account = a.name and s.state = 'received')) order by a.id), '[]')
         from acme.account_status a),
     -- Those that ended are told only as long as it may be news.
     'workers', (

@@ -121,7 +121,7 @@ grant update (state) on acme_private.record to acme_app;
 grant select on acme_private.record to acme_responder, acme_worker;
 grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app, acme_reader;
 -- (the URL stands in the DNS of whoever restricts their names to it)
-grant select (account_id, server_id, state, url, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, next_attempt_at, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
               last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version, reread_since, agreed_terms_url)
   on acme_private.account_state to acme_reader, acme_admin;

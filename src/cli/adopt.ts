@@ -1,7 +1,9 @@
 import { printable } from '../acme/text.ts';
 import type { Lineage } from '../certificate-files/index.ts';
+import type { Sql } from '../db/connect.ts';
+import { PgacmeError } from '../errors.ts';
 import { readCliConfig } from './cli-config.ts';
-import type { Command } from './command.ts';
+import type { Command, ExitCode, Invocation } from './command.ts';
 
 /** `pgacme adopt`. */
 export const adoptCommand: Command = {
@@ -37,45 +39,55 @@ Examples:
   },
   args: ['DIR'],
   role: 'acme_admin',
-  async run({ flags, options, args, env, output }) {
-    const [dir = ''] = args;
-    const { databaseUrl } = readCliConfig(env);
-    const { readLineages } = await import('../certificate-files/index.ts');
-    const found = await readLineages(dir, options.get('csrs'));
-    const now = new Date();
-    const expired = found.filter(({ notAfter }) => notAfter <= now && !flags.has('expired'));
-    const wanted = found.filter((each) => !expired.includes(each));
-    const ready = wanted.flatMap(({ name, csrPem, chainPem }) =>
-      csrPem === undefined ? [] : [{ ref: name, csrPem, chainPem }],
-    );
-    const bare = wanted.filter(({ csrPem }) => csrPem === undefined);
-    output.line(
-      `Found: ${found.length}. With their CSR: ${ready.length}. Without: ${bare.length}. Expired, left out: ${expired.length}.`,
-    );
-    for (const line of serversOf(wanted)) output.line(line);
-    for (const each of bare) output.error(howToMakeCsr(each));
-    if (flags.has('dry-run')) return bare.length === 0 ? 0 : 1;
+  async run(call) {
+    const { databaseUrl } = readCliConfig(call.env);
     const { connect } = await import('../db/connect.ts');
-    const { adoptAll } = await import('../db/adopt.ts');
+    // (It connects with its first query: a dry run that names no account needs no database.)
     const sql = connect({ databaseUrl, name: 'pgacme adopt', max: 1 });
     try {
-      const { inserted, known, refused } = await adoptAll(sql, ready, {
-        account: options.get('account'),
-        tenant: options.get('tenant'),
-      });
-      output.line(`Inserted: ${inserted}. There before: ${known}. Refused: ${refused.length}.`);
-      for (const sentence of refused) output.error(printable(sentence, 1000));
-      if (inserted > 0) {
-        output.line(
-          'Workers check them: select state, count(*) from acme.csr_status group by state',
-        );
-      }
-      return bare.length + refused.length === 0 ? 0 : 1;
+      return await adopt(sql, call);
     } finally {
       await sql.end({ timeout: 5 });
     }
   },
 };
+
+async function adopt(sql: Sql, { flags, options, args, output }: Invocation): Promise<ExitCode> {
+  const [dir = ''] = args;
+  const { adoptAll, hasAccount } = await import('../db/adopt.ts');
+  const account = options.get('account');
+  if (account !== undefined && !(await hasAccount(sql, account))) {
+    throw new PgacmeError(
+      'ERR_ACCOUNT_NAME',
+      `There is no account ${account}. Insert it into acme.account first, or leave --account out.`,
+    );
+  }
+  const { readLineages } = await import('../certificate-files/index.ts');
+  const found = await readLineages(dir, options.get('csrs'));
+  const now = new Date();
+  const expired = found.filter(({ notAfter }) => notAfter <= now && !flags.has('expired'));
+  const wanted = found.filter((each) => !expired.includes(each));
+  const ready = wanted.flatMap(({ name, csrPem, chainPem }) =>
+    csrPem === undefined ? [] : [{ ref: name, csrPem, chainPem }],
+  );
+  const bare = wanted.filter(({ csrPem }) => csrPem === undefined);
+  output.line(
+    `Found: ${found.length}. With their CSR: ${ready.length}. Without: ${bare.length}. Expired, left out: ${expired.length}.`,
+  );
+  for (const line of serversOf(wanted)) output.line(line);
+  for (const each of bare) output.error(howToMakeCsr(each));
+  if (flags.has('dry-run')) return bare.length === 0 ? 0 : 1;
+  const { inserted, known, refused } = await adoptAll(sql, ready, {
+    account,
+    tenant: options.get('tenant'),
+  });
+  output.line(`Inserted: ${inserted}. There before: ${known}. Refused: ${refused.length}.`);
+  for (const sentence of refused) output.error(printable(sentence, 1000));
+  if (inserted > 0) {
+    output.line('Workers check them: select state, count(*) from acme.csr_status group by state');
+  }
+  return bare.length + refused.length === 0 ? 0 : 1;
+}
 
 function serversOf(lineages: readonly Lineage[]): string[] {
   const counts = new Map<string, number>();

@@ -19,6 +19,15 @@ export interface Adopted {
 /** Rows in one INSERT. One that cannot be inserted has all of them done one by one. */
 const BATCH = 500;
 
+/** Whether there is an account of this name. */
+export async function hasAccount(sql: Sql, name: string): Promise<boolean> {
+  const rows = await sql`
+    select
+      from acme.account
+     where name = ${name}`;
+  return rows.length > 0;
+}
+
 /** Inserts csrs with their certificates, one statement a batch, on behalf of a tenant if one is named. */
 export async function adoptAll(
   sql: Sql,

@@ -2,7 +2,7 @@ import { AcmeProblem, AcmeTrouble, printable } from '../acme/index.ts';
 import type { Claim, Failure } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
 import { validityCure } from './order-request.ts';
-import { sentence } from './sentence.ts';
+import { KEY_REPLACED, sentence } from './sentence.ts';
 
 /**
  * Reads an error of the remote as an outcome of the step (docs/design.md, when things fail).
@@ -100,7 +100,7 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
       return {
         class: 'person',
         code: 'account_refused',
-        text: `${text} ${claim.kind === 'account' ? 'It was deactivated there, its key is no longer the live one, or what binds it was not right.' : 'The server does not let this account order; see acme.account_status.'}`,
+        text: `${text} ${unauthorized(claim)}`,
         ...base,
       };
   }
@@ -109,6 +109,16 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   }
   if (isOnWhatIsThere(claim) && error.status === 404) return gone(claim, text, error.document);
   return { class: 'refused', code: 'server_refused', text, ...base };
+}
+
+function unauthorized(claim: Claim): string {
+  if (claim.kind !== 'account') {
+    return 'The server does not let this account order; see acme.account_status.';
+  }
+  if (claim.url === null) {
+    return 'The server does not let it register: ask the CA. acme.verify_account tries again.';
+  }
+  return `${KEY_REPLACED.charAt(0).toUpperCase()}${KEY_REPLACED.slice(1)}`;
 }
 
 /** Of a revocation; that an account may not revoke is seen to by the step itself. */

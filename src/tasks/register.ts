@@ -1,9 +1,11 @@
-import { newAccount, updateAccount } from '../acme/index.ts';
-import type { AccountClaim, Claim } from '../db/steps.ts';
+import { AcmeProblem, newAccount, updateAccount } from '../acme/index.ts';
+import type { AccountClaim, Claim, Failure } from '../db/steps.ts';
+import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { factsOfDirectory } from './features.ts';
 import { remote } from './remote.ts';
 import { seenInAccount } from './seen.ts';
+import { sentence } from './sentence.ts';
 
 /**
  * Registers an account (RFC 8555 §7.3). Its key is made, sealed and stored before it is used; with a
@@ -39,9 +41,22 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
     ...details,
     ...(externalAccountBinding === undefined ? {} : { externalAccountBinding }),
   };
-  const { url, created, account } = await remote('account.register', () =>
-    newAccount(live.server, key, request, call),
+  const registered = await remote('account.register', () =>
+    newAccount(live.server, key, request, call).catch((error: unknown) => {
+      if (
+        externalAccountBinding !== undefined &&
+        live.record.url === null &&
+        isUnauthorized(error)
+      ) {
+        return error;
+      }
+      throw error;
+    }),
   );
+  if (registered instanceof AcmeProblem) {
+    return steps.stepFailed(claim, refusedBinding(registered, live), hold.take);
+  }
+  const { url, created, account } = registered;
   let resource = account;
   if (!created && account.status === 'valid') {
     resource = await remote('account.tell', () =>
@@ -94,4 +109,18 @@ async function whatIsMissing(
     );
   }
   return undefined;
+}
+
+function isUnauthorized(error: unknown): error is AcmeProblem {
+  return error instanceof AcmeProblem && error.type === 'unauthorized';
+}
+
+/** RFC 8555 §7.3.4: the key identifier or the HMAC is not what the CA has. */
+function refusedBinding({ type, detail, document }: AcmeProblem, { record }: LiveAccount): Failure {
+  return {
+    class: 'person',
+    code: 'account_refused',
+    text: `${sentence(`The server answered ${type}: ${detail}`)} What binds it to an account of the CA's was not right: update eab_kid and eab_hmac (pgacme seal --for account:${record.name} --server ${record.server.name} prints the latter).`,
+    problem: document,
+  };
 }

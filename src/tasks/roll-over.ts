@@ -5,6 +5,7 @@ import {
   type Call,
   changeKey,
   getAccount,
+  printable,
   updateAccount,
 } from '../acme/index.ts';
 import type { AccountClaim, Claim } from '../db/steps.ts';
@@ -12,7 +13,7 @@ import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
 import { yes } from './seen.ts';
-import { sentence } from './sentence.ts';
+import { KEY_REPLACED, sentence } from './sentence.ts';
 
 /**
  * Gives an account a new key (RFC 8555 §7.3.5). The new key is stored, and on the disk of every standby,
@@ -84,8 +85,8 @@ export async function rollOver(claim: AccountClaim, hold: Hold): Promise<Claim[]
       claim,
       {
         class: 'person',
-        code: 'account_refused',
-        text: `The server takes neither the old nor the new key of this account${refusal === undefined ? '' : ` (${refusal.type}: ${refusal.detail})`}. If it was deactivated there, insert another account.`,
+        code: 'account_key_unknown',
+        text: `The server takes neither the old nor the new key of this account${refusal === undefined ? '' : ` (${printable(`${refusal.type}: ${refusal.detail}`, 500)})`}: ${KEY_REPLACED}`,
         problem: refusal?.document,
       },
       take,

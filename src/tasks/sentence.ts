@@ -8,3 +8,7 @@ export function sentence(text: string, max = 600): string {
   const said = printable(text, max).replace(/[\s.]+$/u, '');
   return /[!?…]$/u.test(said) ? said : `${said}.`;
 }
+
+/** Of an account that the server does not open with its key: what it means, and what to do. */
+export const KEY_REPLACED =
+  'the key was replaced elsewhere, or the account was closed there. Import a newer export of it under another name (pgacme account import), or insert another account; then acme.replace_account(old, new). acme.verify_account looks again.';

@@ -11,6 +11,7 @@ import type { Signer } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
 import { seenInAccount } from './seen.ts';
+import { KEY_REPLACED } from './sentence.ts';
 
 /**
  * Tells the server what changed of an account: contacts, and that a person agreed to the terms, if one did
@@ -79,7 +80,7 @@ async function unknown(claim: AccountClaim, account: Signer, hold: Hold): Promis
     : {
         class: 'person',
         code: 'account_key_unknown',
-        text: `The server knows no account with this key, and has the account ${account.url} still: the key was replaced elsewhere, or the account was closed there. Import a newer export of it under another name (pgacme account import), or insert another account; then acme.replace_account(old, new). acme.verify_account looks again.`,
+        text: `The server knows no account with this key, and has the account ${account.url} still: ${KEY_REPLACED}`,
       };
   return hold.steps.stepFailed(claim, failure, hold.take);
 }

@@ -155,3 +155,19 @@ test(
     expect(await database.sql`select count(*)::int from acme."order"`).toEqual([{ count: 0 }]);
   },
 );
+
+test('an account that there is not is told before anything else, also by --dry-run', async () => {
+  const { database, run } = await targetDatabase();
+  const [a] = await foreignCertificates(['a.example.org']);
+  const dir = await folderOf({ 'a.crt': a?.chainPem ?? '', 'a.csr': a?.csrPem ?? '' });
+  for (const more of [[], ['--dry-run']]) {
+    expect(await run(dir, '--account', 'nosuch', ...more)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        'There is no account nosuch. Insert it into acme.account first, or leave --account out.\n',
+    });
+  }
+  expect(await run(dir, '--account', 'main', '--dry-run')).toMatchObject({ code: 0, stderr: '' });
+  expect(await database.sql`select count(*)::int from acme.csr`).toEqual([{ count: 0 }]);
+});

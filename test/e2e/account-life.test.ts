@@ -251,6 +251,28 @@ test('a binding with the wrong key is refused by the server, with what to do, an
     'the refusal is told',
   );
   expect(refused.reason).not.toContain(wrong);
+  expect(refused.reason).toContain(
+    "What binds it to an account of the CA's was not right: update eab_kid and eab_hmac (pgacme seal --for account:main --server ca prints the latter).",
+  );
   await set(MAC);
   await valid(world);
+});
+
+test('what the server does not let an account do is told with what is known of it', async () => {
+  const { ca, ...world } = await faultyWorld();
+  const problem = { type: 'unauthorized', status: 403, detail: 'not you' };
+  ca.on('newAccount', { problem });
+  await world.worker();
+  const refused = await once(world, (row) => row.reason_code === 'account_refused', 'it is told');
+  expect(refused.reason).toBe(
+    'The server answered unauthorized: not you. The server does not let it register: ask the CA. acme.verify_account tries again.',
+  );
+  await world.sql`select acme.verify_account('main')`;
+  await valid(world);
+  ca.on('account', { problem });
+  await world.sql`update acme.account set contact = '{mailto:new@example.org}'`;
+  const closed = await once(world, (row) => row.reason_code === 'account_refused', 'it is told');
+  expect(closed.reason).toBe(
+    'The server answered unauthorized: not you. The key was replaced elsewhere, or the account was closed there. Import a newer export of it under another name (pgacme account import), or insert another account; then acme.replace_account(old, new). acme.verify_account looks again.',
+  );
 });

@@ -57,6 +57,17 @@ test('a key that was replaced elsewhere is told, and makes no second account', a
   await world.reach(await world.insert({ names: [freshName()] }), 'issued');
 });
 
+test('a roll-over whose account has another key by now says what to do', async () => {
+  const world = await worldOfReplacedKey();
+  await world.sql`select acme.roll_over_key('main')`;
+  const row = await once(world, ({ state }) => state === 'needs_person', 'the account says so');
+  expect(row.reason_code).toBe('account_key_unknown');
+  expect(row.reason).toMatch(/^The server takes neither the old nor the new key of this account/);
+  expect(row.reason).toContain(
+    'the key was replaced elsewhere, or the account was closed there. Import a newer export of it under another name (pgacme account import), or insert another account; then acme.replace_account(old, new).',
+  );
+});
+
 test('an account that the server lost is registered again when it is verified', async () => {
   const { ca, ...world } = await faultyWorld();
   await world.worker();

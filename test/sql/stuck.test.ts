@@ -386,6 +386,16 @@ test('what is to be published or removed by hand for over a day', async () => {
   ]);
 });
 
+test('an account that was closed before the restored database had looked at it is not', async () => {
+  const late = { updated_at: ago(5), reread_since: ago(9) };
+  await set('account_state', 'account_id = 1', late);
+  expect(await look()).toMatchObject([{ kind: 'account', reason_code: 'not_taken', minutes: 5 }]);
+  for (const state of ['deactivated', 'revoked']) {
+    await set('account_state', 'account_id = 1', { ...late, state: `'${state}'` });
+    expect(await look(), state).toEqual([]);
+  }
+});
+
 test('nothing is stuck in a database that is held as a copy', async () => {
   const id = await inState('issued');
   await set('csr_state', `csr_id = ${id}`, { renew_at: ago(10) });

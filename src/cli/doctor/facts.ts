@@ -24,6 +24,8 @@ export interface Facts {
     state: string;
     reason_code: string | null;
     reason: string | null;
+    /** Of a closed one: whether a csr, a domain or the part of the default account still wants it. */
+    is_needed: boolean;
   }[];
   workers: {
     id: number;

@@ -1,5 +1,6 @@
 import type { AccountRecord } from '../../db/step-types.ts';
 import { open, sealedFor, sealingKeys } from '../../seal.ts';
+import { isClosed } from './accounts.ts';
 import { type Check, type Finding, ok, problem } from './finding.ts';
 
 /** The sealing key, and whether it opens the key of each account. */
@@ -20,7 +21,7 @@ export const secretCheck: Check = {
     if (sql === undefined || facts === undefined) return [ok(`It has 32 bytes (id ${ids}).`)];
     const found: Finding[] = [];
     let opened = 0;
-    for (const { id } of facts.accounts) {
+    for (const { id } of facts.accounts.filter((account) => !isClosed(account))) {
       const [row] = await sql<{ record: AccountRecord | null }[]>`
         select acme_private.account_for_worker(${id}) as record`;
       const record = row?.record;
