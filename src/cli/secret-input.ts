@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { PgacmeError } from '../errors.ts';
+import { bytesOf } from './file-bytes.ts';
 
 /**
  * A secret from a file, or from stdin where there is no file: never from the command line, which other
@@ -32,7 +32,7 @@ function utf8(bytes: Uint8Array): string | undefined {
 
 async function readSecretFile(file: string): Promise<Uint8Array> {
   try {
-    return await readFile(file);
+    return await bytesOf(file);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
     throw new PgacmeError('ERR_CONFIG', `The file ${file} cannot be read (${code}).`);
