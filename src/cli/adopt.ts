@@ -1,5 +1,6 @@
+import { printable } from '../acme/text.ts';
 import type { Lineage } from '../certificate-files/index.ts';
-import { readCliConfig } from './cli-config.ts';
+import { readDatabaseConfig } from './cli-config.ts';
 import type { Command } from './command.ts';
 
 /** `pgacme adopt`. */
@@ -16,7 +17,8 @@ A CSR is found by its key and names, wherever it lies in DIR. For a certificate 
 it says how to make one; --csrs is the folder with these. Certificates that have expired are left out
 unless --expired says otherwise: they are renewed at once.
 
-What is there already is left as it is, so it can be run again. The login is a member of acme_admin.
+What is there already is left as it is, so it can be run again. What cannot be read is named and passed by.
+The login is a member of acme_admin.
 
 Examples:
   pgacme adopt /etc/letsencrypt --dry-run
@@ -38,9 +40,9 @@ Examples:
   role: 'acme_admin',
   async run({ flags, options, args, env, output }) {
     const [dir = ''] = args;
-    const { databaseUrl } = readCliConfig(env);
+    const { databaseUrl } = readDatabaseConfig(env);
     const { readLineages } = await import('../certificate-files/index.ts');
-    const found = await readLineages(dir, options.get('csrs'));
+    const { lineages: found, unread } = await readLineages(dir, options.get('csrs'));
     const now = new Date();
     const expired = found.filter(({ notAfter }) => notAfter <= now && !flags.has('expired'));
     const wanted = found.filter((each) => !expired.includes(each));
@@ -53,7 +55,9 @@ Examples:
     );
     for (const line of serversOf(wanted)) output.line(line);
     for (const each of bare) output.error(howToMakeCsr(each));
-    if (flags.has('dry-run')) return bare.length === 0 ? 0 : 1;
+    for (const each of unread) output.error(`Not read: ${printable(each, 500)}`);
+    const left = bare.length + unread.length;
+    if (flags.has('dry-run')) return left === 0 ? 0 : 1;
     const { connect } = await import('../db/connect.ts');
     const { adoptAll } = await import('../db/adopt.ts');
     const sql = connect({ databaseUrl, name: 'pgacme adopt', max: 1 });
@@ -69,7 +73,7 @@ Examples:
           'Workers check them: select state, count(*) from acme.csr_status group by state',
         );
       }
-      return bare.length + refused.length === 0 ? 0 : 1;
+      return left + refused.length === 0 ? 0 : 1;
     } finally {
       await sql.end({ timeout: 5 });
     }

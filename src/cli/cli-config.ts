@@ -16,6 +16,11 @@ export function readCliConfig(env: NodeJS.ProcessEnv): CliConfig {
   return check(env, []);
 }
 
+/** {@link readCliConfig} for a command that seals and opens nothing: it does not look at the key. */
+export function readDatabaseConfig(env: NodeJS.ProcessEnv): Omit<CliConfig, 'secretKey'> {
+  return check({ ...env, PGACME_SECRET_KEY: undefined, PGACME_SECRET_KEY_FILE: undefined }, []);
+}
+
 /** {@link readCliConfig} for a worker, which cannot do without the key that seals. */
 export function readWorkerConfig(env: NodeJS.ProcessEnv): CliConfig & { secretKey: string } {
   const problems: string[] = [];

@@ -1,4 +1,4 @@
-import { readCliConfig } from './cli-config.ts';
+import { readDatabaseConfig } from './cli-config.ts';
 import { type Command, UsageError } from './command.ts';
 import { usageLine } from './usage.ts';
 
@@ -53,7 +53,7 @@ Examples:
     const keyFile = options.get('key-file') ?? '';
     // Whatever can be found out without the database is, first.
     if (file !== undefined) await readCertificateKey(keyFile, await leafOf(file));
-    const { databaseUrl } = readCliConfig(env);
+    const { databaseUrl } = readDatabaseConfig(env);
     const { connect } = await import('../db/connect.ts');
     const sql = connect({ databaseUrl, name: 'pgacme revoke', max: 1 });
     try {

@@ -3,6 +3,7 @@ import { chmod, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readForeignAccount } from '../../src/account-file/index.ts';
+import { asAnyUser } from '../helpers/as-any-user.ts';
 import { ecKey, folderOf } from './helpers/files.ts';
 
 /** What reading says; it must fail, with a sentence of its own. */
@@ -363,14 +364,3 @@ test('what cannot be read is passed by, and named where nothing is found', async
   });
   await chmod(join(root, 'c'), 0o700);
 });
-
-/** As a user who may not read everything, which root may. */
-async function asAnyUser(call: () => Promise<void>): Promise<void> {
-  const isRoot = process.geteuid?.() === 0;
-  if (isRoot) process.seteuid?.(65_534);
-  try {
-    await call();
-  } finally {
-    if (isRoot) process.seteuid?.(0);
-  }
-}
