@@ -9,6 +9,7 @@ import { dehydrated } from './clients/dehydrated.ts';
 import { lego } from './clients/lego.ts';
 import { accountFileError } from './error.ts';
 import { lacksOf } from './incomplete.ts';
+import { textOf } from './json.ts';
 import { type Folder, scan } from './scan.ts';
 
 /** An account as another client keeps it. */
@@ -112,7 +113,7 @@ async function withUsableKey(account: ForeignAccount): Promise<ForeignAccount> {
   const { privateJwk: jwk, paths } = account;
   const path = printable(paths[0] ?? '', 500);
   await importAccountKey(jwk).catch((cause: unknown) => {
-    const type = jwk.crv ?? jwk.kty;
+    const type = textOf(jwk.crv) ?? textOf(jwk.kty) ?? 'unknown';
     if (!['P-256', 'P-384', 'RSA'].includes(type)) {
       throw otherKey(path, printable(type, 20), cause);
     }
