@@ -42,10 +42,12 @@ Examples:
     if ((file === undefined) === (id === undefined)) {
       throw misuse('needs either --certificate FILE or --id N');
     }
-    const { readRevocationReason, reasonCode } = await import('../x509/index.ts');
+    const { readRevocationReason, reasonCode, revocationReasons } = await import('../x509/index.ts');
     const reason = readRevocationReason(options.get('reason') ?? 'unspecified');
     if (reason === undefined) {
-      throw misuse(`does not know the reason ${JSON.stringify(options.get('reason'))}`);
+      throw misuse(
+        `does not know the reason ${JSON.stringify(options.get('reason'))}; it is one of ${Object.keys(revocationReasons).join(', ')}`,
+      );
     }
     const { readCertificateKey } = await import('./revoke/key-file.ts');
     const { certificateById, certificateFromFile, leafOf, serverFor } =

@@ -38,6 +38,13 @@ Examples:
         usageLine(accountCreateCommand),
       );
     }
+    const length = [...(kid ?? '')].length;
+    if (length > 500) {
+      throw new UsageError(
+        `--eab-kid has ${length} characters, and takes at most 500: it is the identifier of the key, not the key.`,
+        usageLine(accountCreateCommand),
+      );
+    }
     const { databaseUrl } = readDatabaseConfig(env);
     const server = options.get('server') ?? '';
     const { connect } = await import('../../db/connect.ts');

@@ -7,6 +7,7 @@ import {
   type Server,
 } from '../../acme/index.ts';
 import { PgacmeError } from '../../errors.ts';
+import { asSentence } from '../sentence.ts';
 
 /** What the server has for a key. */
 export interface LiveAccount {
@@ -89,7 +90,7 @@ function whyRefused(server: Server, problem: AcmeProblem): string {
 function refused(message: string, cause?: unknown): PgacmeError {
   return new PgacmeError(
     'ERR_ACCOUNT_FILE',
-    `${message} Nothing was imported.`,
+    `${asSentence(message)} Nothing was imported.`,
     cause === undefined ? undefined : { cause },
   );
 }

@@ -74,7 +74,13 @@ test('a deactivated account, one at another URL and one of another server are ea
   );
   const gone = await exportOf(to, account);
   await deactivateAccount(account);
-  await refused(to, [gone, ...pass], /deactivated/);
+  const closed = await refused(to, [gone, ...pass], /deactivated/);
+  expect(closed).toMatch(/[^.]\. Nothing was imported\.\n$/);
+  await refused(
+    to,
+    [gone, ...pass, '--server', 'Ü x'],
+    '"Ü x" cannot be the name of a server: give one of lower-case letters, digits, dots, dashes and underscores, of at most 63 characters, with --server.',
+  );
 });
 
 test('what is there already is not imported again: the name, the key, a key that was replaced', async () => {
