@@ -218,7 +218,7 @@ comment on column acme.server.allowed_hosts is 'Hosts (host or host:port) beside
 comment on column acme.server.key_types is 'Key types of CSRs that this server takes.';
 comment on column acme.server.max_names is 'How many names one certificate may have here.';
 comment on column acme.server.max_orders_in_flight is 'How many orders may be under way at once, over all workers.';
-comment on column acme.server.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
+comment on column acme.server.paused_at is 'Since when it gets no new orders, and nothing is begun with its accounts; null: it is open. Set by acme.pause.';
 comment on column acme.server.pause_reason is 'Why it is paused: shown to all who wait.';
 comment on column acme.server.version is 'Counts the changes of this row.';
 comment on column acme.server.created_at is 'When it was inserted.';
@@ -608,7 +608,7 @@ comment on function acme.http01_response(text) is 'The body to answer for /.well
 grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
 
 create function acme.pause(scope text, name text, reason text) returns void volatile security invoker;
-comment on function acme.pause(text,text,text) is 'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. The reason is shown to all who wait.';
+comment on function acme.pause(text,text,text) is 'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. Of a server, nothing is begun with its accounts either. The reason is shown to all who wait.';
 grant execute on function acme.pause(text,text,text) to acme_admin;
 
 create function acme.preauthorize(name text, account text DEFAULT NULL::text, solver text DEFAULT NULL::text) returns bigint volatile security invoker;

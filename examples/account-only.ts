@@ -7,7 +7,7 @@
  * ACME_DIRECTORY names another CA than Let's Encrypt's staging; ACME_CA_BUNDLE a PEM file with the CA of
  * its HTTPS, where that is a private one.
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import {
   changeKey,
   contactProblem,
@@ -40,9 +40,9 @@ if (externalAccountRequired) throw new Error('This CA wants an externalAccountBi
 
 // The key is stored before the CA hears of it: an account without its key is lost.
 const save = (url: string, privateJwk: object) =>
-  writeFile('account.json', JSON.stringify({ url, privateJwk }), { mode: 0o600 });
+  writeFile('account.json', JSON.stringify({ url, privateJwk }));
 const key = await generateAccountKey();
-await save('', key.privateJwk);
+await create('account.json', { url: '', privateJwk: key.privateJwk });
 const { url, created } = await newAccount(server, key, { termsOfServiceAgreed: true });
 await save(url, key.privateJwk);
 const account = { server, url, key };
@@ -53,9 +53,21 @@ console.log(`Contact: ${kept.join(', ') || 'not kept by this CA'}`);
 
 // A new key. Both are kept until the new one has worked: an answer may be lost on its way.
 const newKey = await generateAccountKey();
-await writeFile('account-new-key.json', JSON.stringify(newKey.privateJwk), { mode: 0o600 });
+await create('account-new-key.json', newKey.privateJwk);
 await changeKey(account, newKey);
 const { status } = await getAccount({ ...account, key: newKey });
 await save(url, newKey.privateJwk);
+await rm('account-new-key.json');
 console.log(`With its new key the account is ${status}.`);
 await server.close();
+
+/** Makes a file that its owner alone may read, and never writes over one of an earlier run. */
+async function create(file: string, content: object): Promise<void> {
+  const options = { mode: 0o600, flag: 'wx' };
+  await writeFile(file, JSON.stringify(content), options).catch((error: unknown) => {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    throw new Error(
+      `${file} is there already, and may hold the only key of an account. Keep it under another name, or work in another folder.`,
+    );
+  });
+}

@@ -60,8 +60,9 @@ try {
   const { url: orderUrl, value: order } = await newOrder(account, { identifiers });
   console.log(`Ordered: ${orderUrl}`);
   for (const each of order.authorizations) await prove(each);
-  const ready = await reach(orderUrl, 'ready');
-  await finalizeOrder(account, ready, csr);
+  // A server may hand an order back that is further than a new one, also from before a crash.
+  const next = await reach(orderUrl, 'ready', 'processing', 'valid');
+  if (next.status === 'ready') await finalizeOrder(account, next, csr);
   const { certificate = '' } = await reach(orderUrl, 'valid');
   const { chainPem } = await downloadCertificate(account, certificate);
   await writeFile('chain.pem', chainPem);
@@ -81,13 +82,13 @@ async function prove(authorizationUrl: string): Promise<void> {
   await answerChallenge(account, challenge.url);
 }
 
-/** Looks at the order as often as the CA wants, until it has a status. */
-async function reach(orderUrl: string, wanted: Order['status']): Promise<Order> {
+/** Looks at the order as often as the CA wants, but not more than once a second, until it has a status. */
+async function reach(orderUrl: string, ...wanted: Order['status'][]): Promise<Order> {
   for (;;) {
-    const { value, retryAfterMs = 1000 } = await getOrder(account, orderUrl);
-    if (value.status === wanted) return value;
+    const { value, retryAfterMs = 0 } = await getOrder(account, orderUrl);
+    if (wanted.includes(value.status)) return value;
     if (value.status === 'invalid') throw new Error(await whyInvalid(value));
-    await sleep(retryAfterMs);
+    await sleep(Math.max(retryAfterMs, 1000));
   }
 }
 

@@ -17,6 +17,14 @@ export interface Binding {
   origin: string;
 }
 
+/** What stands in the header of a sealed value, as it stands there. */
+export interface SealedFor {
+  kid: string | undefined;
+  purpose?: unknown;
+  row?: unknown;
+  origin?: unknown;
+}
+
 /** A key that seals: 32 bytes. */
 export interface SealingKey {
   /** Tells which key sealed a value, without telling the key: the start of its SHA-256. */
@@ -106,11 +114,13 @@ export async function open(keys: SealingKeys, binding: Binding, jwe: string): Pr
   }
 }
 
-/** What a sealed value says of itself, which is proved only once it is opened. */
-export function sealedFor(jwe: string): Partial<Binding> & { kid?: string } {
+/** What a sealed value says of itself, which is proved only once it is opened; `kid` can be shown. */
+export function sealedFor(jwe: string): SealedFor {
   try {
-    return decodeProtectedHeader(jwe);
+    const { kid, purpose, row, origin } = decodeProtectedHeader(jwe);
+    const id = typeof kid === 'string' && /^[\w-]{1,32}$/.test(kid) ? kid : undefined;
+    return { kid: id, purpose, row, origin };
   } catch {
-    return {};
+    return { kid: undefined };
   }
 }

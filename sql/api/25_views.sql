@@ -195,20 +195,31 @@ comment on view acme.csr_status is
 
 create or replace view acme.account_status with (security_invoker = true) as
 select a.id, a.name, a.server,
-       case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then 'paused'
+       case when p.code is not null then 'paused'
             -- (one that is valid goes on meanwhile)
             when s.next_attempt_at = 'infinity' and s.state <> 'valid' then 'needs_person'
             else s.state end as state,
-       case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then 'account_paused' else s.reason_code end as reason_code,
-       case when a.paused_at is not null and s.state not in ('deactivated', 'revoked') then a.pause_reason else s.reason end as reason,
+       coalesce(p.code, s.reason_code) as reason_code,
+       case p.code when 'account_paused' then a.pause_reason when 'server_paused' then v.pause_reason else s.reason end as reason,
        nullif(s.next_attempt_at, 'infinity') as next_attempt_at, s.attempts, s.last_problem, s.url, a.contact, a.terms_agreed, s.terms_url,
        a.is_default, s.registered_at, s.updated_at, s.thumbprint, a.eab_kid, s.verified_at,
        -- (of a closed one nobody can be told)
-       s.state not in ('deactivated', 'revoked')
-         and (a.details_version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false)) as has_pending_change,
-       s.agreed_terms_url
+       not p.is_closed and p.is_untold as has_pending_change, s.agreed_terms_url
   from acme.account a
-  join acme_private.account_state s on s.account_id = a.id;
+  join acme_private.account_state s on s.account_id = a.id
+  join acme.server v on v.id = s.server_id
+ cross join lateral (
+    select s.state in ('deactivated', 'revoked') as is_closed,
+           a.details_version > s.told_version or coalesce(a.roll_over_request > s.rolled_version, false) as is_untold
+ ) f
+ cross join lateral (
+    select f.*,
+           case when f.is_closed then null
+                when a.paused_at is not null then 'account_paused'
+                -- Nothing is begun with it meanwhile.
+                when v.paused_at is not null and (s.state <> 'valid' or f.is_untold or s.reread_since is not null) then 'server_paused'
+           end as code
+ ) p;
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
 
 create or replace view acme.challenge_todo with (security_invoker = true) as
@@ -259,7 +270,7 @@ comment on column acme.server.max_names is 'How many names one certificate may h
 comment on column acme.server.max_orders_in_flight is 'How many orders may be under way at once, over all workers.';
 comment on column acme.server.account_policy is
   'Which account serves a csr that names none, if the default account is of this server: single: that one; per_registered_domain: the one that acme.account_domain has for its domain, made if there is none.';
-comment on column acme.server.paused_at is 'Since when it gets no new orders; null: it is open. Set by acme.pause.';
+comment on column acme.server.paused_at is 'Since when it gets no new orders, and nothing is begun with its accounts; null: it is open. Set by acme.pause.';
 comment on column acme.server.pause_reason is 'Why it is paused: shown to all who wait.';
 comment on column acme.server.version is 'Counts the changes of this row.';
 comment on column acme.server.created_at is 'When it was inserted.';

@@ -227,6 +227,12 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform acme_private.wake_dispatch();
+  -- What was asked of its accounts meanwhile.
+  if old.paused_at is not null and new.paused_at is null then
+    perform acme_private.wake_rows('register', 'account', array(
+      select s.account_id from acme_private.account_state s
+       where s.server_id = new.id and s.lease_token is null and acme_private.has_account_work(s.account_id)));
+  end if;
   return null;
 end
 $$;

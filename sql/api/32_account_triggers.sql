@@ -167,6 +167,11 @@ begin
       using errcode = 'foreign_key_violation',
             hint = 'acme.pause(''account'', name, reason) ends its use; csrs that were ordered with it keep it.';
   end if;
+  -- Its key is gone with it.
+  perform acme_private.note('account_deleted', null, p_account => old.id, p_detail => jsonb_strip_nulls(jsonb_build_object(
+    'name', old.name, 'server', old.server, 'state', s.state, 'url', s.url, 'thumbprint', s.thumbprint, 'by', session_user)))
+     from acme_private.account_state s
+    where s.account_id = old.id;
   return old;
 end
 $$;

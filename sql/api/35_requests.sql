@@ -210,7 +210,7 @@ begin
 end
 $$;
 comment on function acme.pause(text, text, text) is
-  'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. The reason is shown to all who wait.';
+  'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. Of a server, nothing is begun with its accounts either. The reason is shown to all who wait.';
 
 create or replace function acme.resume(scope text, name text) returns void
 language plpgsql volatile

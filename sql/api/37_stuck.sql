@@ -213,6 +213,7 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
   union all
   select 'account', t.account_id, null, null, n.since, n.reason_code, n.reason
     from acme_private.account_state t
+    join acme.server v on v.id = t.server_id and v.paused_at is null
    cross join lateral acme_private.neglect('account', t.account_id) n
    where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.reread_since is not null)
      and (select w.is_watcher from watcher w)

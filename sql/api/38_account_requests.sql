@@ -23,11 +23,12 @@ begin
       update acme.account a set roll_over_request = a.version + 1 where a.name = p_name;
     when 'deactivate' then
       update acme.account a set deactivate_request = a.version + 1 where a.name = p_name;
+      -- (What a csr asks for counts before what a worker has made of it.)
       update acme.csr c
          set cancel_request = c.version + 1, cancel_reason = format('Its account %s was deactivated.', p_name)
-       where c.cancel_request is null
-         and c.id in (select s.id from acme.csr_status s
-                       where s.account = p_name and s.state not in ('cancelled', 'rejected'));
+        from acme.csr_status s
+       where s.id = c.id and c.cancel_request is null and coalesce(c.account, s.account) = p_name
+         and s.state not in ('cancelled', 'rejected');
   end case;
 end
 $$;
@@ -97,9 +98,9 @@ begin
   update acme.account_domain d set account = new where d.account = old;
   update acme.csr c
      set account = new
-   where c.cancel_request is null
-     and c.id in (select s.id from acme.csr_status s
-                   where s.account = old and s.state not in ('cancelled', 'rejected'));
+    from acme.csr_status s
+   where s.id = c.id and c.cancel_request is null and coalesce(c.account, s.account) = old
+     and s.state not in ('cancelled', 'rejected');
   get diagnostics v_moved = row_count;
   return v_moved;
 end

@@ -25,6 +25,8 @@ begin
                    then 'cancel' else m.step end,
       -- fresh: this worker has just moved it here, so there is no need to look at the server first
       'fresh', p_fresh and o.state in ('creating', 'ready'),
+      -- has_waited: the server has been at work on it for more than a burst of polls
+      'has_waited', o.waiting_since is not null,
       'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
       'preferred_chain', c.preferred_chain, 'not_after', acme_private.clock() + c.validity,
@@ -93,7 +95,7 @@ begin
       'kind', 'authorization', 'id', a.id, 'lease', a.lease_token,
       'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', case a.state when 'new' then 'preauthorize' when 'deactivating' then 'deactivate' else 'prove' end,
       'account_id', a.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
-      'url', a.url, 'identifier', a.identifier,
+      'url', a.url, 'identifier', a.identifier, 'has_waited', a.waiting_since is not null,
       -- which challenge types its orders' solvers can publish, by the name when it is known
       'solver', coalesce((select c.solver from acme_private."order" o
                             join acme.csr c on c.id = o.csr_id
@@ -195,9 +197,10 @@ begin
         perform acme_private.park(p_id);
       end if;
     when 'account' then
-      -- While somebody holds it, what is asked for waits.
+      -- While somebody holds it, what is asked for waits; while its server is paused, too.
       if exists (select from acme_private.account_state a
-                  where a.account_id = p_id and a.lease_token is not null and a.lease_until >= v_now)
+                   join acme.server v on v.id = a.server_id
+                  where a.account_id = p_id and (v.paused_at is not null or a.lease_token is not null and a.lease_until >= v_now))
          or not acme_private.heed_account(p_worker, p_id) then
         return null;
       end if;
@@ -263,13 +266,21 @@ begin
 end
 $$;
 
+-- Is anything published by hand? Nearly always nothing is, which an empty index tells.
+create or replace function acme_private.is_anything_manual() returns boolean
+language plpgsql stable
+as $$
+begin
+  return exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'));
+end
+$$;
+
 -- Orders of this authorization that wait for nothing but people hold no place among those in flight.
 create or replace function acme_private.park(p_authorization bigint) returns void
 language plpgsql volatile
 as $$
 begin
-  -- Nearly always nothing is published by hand, which an empty index tells.
-  if not exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'))
+  if not acme_private.is_anything_manual()
      and not exists (select from acme_private."order" o
                       where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null and o.is_parked) then
     return;

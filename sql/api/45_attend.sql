@@ -199,6 +199,9 @@ begin
     return v_claims;
   elsif s.state = 'received' then
     perform acme_private.wake_dispatch();
+  elsif s.state = 'retrying' then
+    -- Woken before its time, maybe by the very job that was to wake it then.
+    perform acme_private.enqueue('csr', p_csr, s.next_attempt_at);
   end if;
   return '[]';
 end

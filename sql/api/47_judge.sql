@@ -182,6 +182,8 @@ begin
       insert into acme_private.identifier_claim (name, registered_domain, tenant)
       select regexp_replace(n.name, '^\*\.', ''), n.domain, s.tenant
         from unnest(v_names, v_domains) n (name, domain)
+       -- What an application is about to free (acme.release_domain) is not waited for: everybody would wait with it.
+       where not exists (select from acme_private.identifier_claim h where h.name = regexp_replace(n.name, '^\*\.', ''))
       on conflict do nothing;
       if v_is_of_domain then
         select * into v_account from acme_private.account_of_domain(p_worker, s.csr_id, s.account_id, v_domains[1]);

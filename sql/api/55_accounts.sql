@@ -25,6 +25,18 @@ begin
 end
 $$;
 
+-- Is there something that a worker would do for it, now or when it is due?
+create or replace function acme_private.has_account_work(p_account bigint) returns boolean
+language plpgsql stable
+as $$
+begin
+  return acme_private.account_work(p_account) is not null
+      or exists (select from acme_private.account_state s
+                   join acme.account c on c.id = s.account_id
+                  where s.account_id = p_account and s.state not in ('deactivated', 'revoked') and c.version > s.seen_version);
+end
+$$;
+
 -- Acts on what was asked for by the account's row. Orders under way come to their end first: the answers to
 -- their challenges hold the present key. True: there is nothing to wait for.
 create or replace function acme_private.heed_account(p_worker bigint, p_account bigint) returns boolean
@@ -42,6 +54,10 @@ begin
   perform acme_private.end_parked(p_worker, p_account);
   perform acme_private.end_preauthorizations(p_worker, p_account);
   select * into s from acme_private.account_state where account_id = p_account for no key update;
+  if s.lease_token is not null and s.lease_until >= v_now then
+    -- Somebody has taken it at this very moment.
+    return false;
+  end if;
   select * into c from acme.account where id = p_account;
   if c.deactivate_request is not null and s.state in ('new', 'registering', 'valid', 'rolling_over') then
     update acme_private.account_state
@@ -221,8 +237,23 @@ create or replace function acme_private.account_registered(
 ) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_orders bigint[];
 begin
   perform acme_private.begin_work(false);
+  -- What waits for it. (Orders are locked before their account.)
+  with waiting as (
+    select o.id from acme_private."order" o
+     where o.account_id = p_account and o.is_live and o.lease_token is null and o.reason_code = 'account_not_ready'
+     order by o.id
+       for update
+  ), woken as (
+    update acme_private."order" o set next_attempt_at = null
+      from waiting
+     where o.id = waiting.id
+    returning o.id
+  )
+  select coalesce(array_agg(w.id), '{}') into v_orders from woken w;
   update acme_private.account_state
      -- (Nothing is registered before a person agreed to the terms, where there are any.)
      set url = p_url, terms_url = p_terms_url, agreed_terms_url = p_terms_url, told_version = seen_version,
@@ -233,6 +264,9 @@ begin
     perform acme_private.note('account_registered', null, null, null, p_account, null, p_worker,
                               jsonb_strip_nulls(jsonb_build_object('url', p_url, 'status', p_status, 'agreed_terms_url', p_terms_url)));
     perform acme_private.account_goes_on(p_account);
+    if v_orders <> '{}' then
+      perform acme_private.wake_rows('finalize', 'order', v_orders);
+    end if;
   end if;
 end
 $$;
@@ -244,10 +278,7 @@ create or replace function acme_private.account_goes_on(p_account bigint) return
 language plpgsql volatile
 as $$
 begin
-  if acme_private.account_work(p_account) is not null
-     or exists (select from acme_private.account_state s
-                  join acme.account c on c.id = s.account_id
-                 where s.account_id = p_account and c.version > s.seen_version) then
+  if acme_private.has_account_work(p_account) then
     perform acme_private.enqueue('account', p_account);
   end if;
   perform acme_private.dispatch_at(acme_private.clock(), 'now');

@@ -13,6 +13,7 @@ begin
   update acme_private.account_state set version = version + 1
    where account_id = p_account and lease_token = p_lease and state = 'rolling_over';
   if not found then
+    perform acme_private.release('account', p_account, p_lease);
     return false;
   end if;
   insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256)
@@ -120,6 +121,9 @@ begin
   if found then
     perform acme_private.change_key(p_worker, p_account, p_lease,
       (select k.id from acme_private.account_key k where k.account_id = p_account and k.state = 'pending'));
+  else
+    -- An order found out that the server has lost it.
+    perform acme_private.release('account', p_account, p_lease);
   end if;
 end
 $$;
@@ -139,6 +143,7 @@ begin
   update acme_private.account_state set rolled_version = seen_version
    where account_id = p_account and lease_token = p_lease and state = 'rolling_over';
   if not found then
+    perform acme_private.release('account', p_account, p_lease);
     return;
   end if;
   perform acme_private.settle_account(p_account, p_lease, 'valid', p_outcome ->> 'code', p_outcome ->> 'text',

@@ -21,6 +21,18 @@ declare
   v_claims jsonb := '[]';
 begin
   perform acme_private.begin_work(false);
+  if v_state = 'authorizing' and acme_private.is_anything_manual() then
+    -- Other orders may be parked with what this one shares with them (park), and orders are locked before authorizations.
+    perform from acme_private."order" x
+     where x.id = p_order or x.finished_at is null and x.id = any (array(
+       select oa.order_id
+         from acme_private.authorization a
+         join acme_private.order_authorization oa on oa.authorization_id = a.id
+        where a.account_id = (select y.account_id from acme_private."order" y where y.id = p_order)
+          and a.url = any (array(select jsonb_array_elements_text(p_facts -> 'authorizations')))))
+     order by x.id
+       for update;
+  end if;
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
     return v_claims;
@@ -35,6 +47,7 @@ begin
       -- still be pending there, although we gave it up.
       on conflict (account_id, url) do update
         set tenant = excluded.tenant, reason_code = null, reason = null, next_attempt_at = null, attempts = 0,
+            waiting_since = null,
             -- One that is to be given up is; the order is made anew then.
             state = case "authorization".state when 'deactivating' then 'deactivating' else 'pending' end
       -- xmax: 0 in a row that was just inserted
@@ -76,6 +89,8 @@ begin
        where id = v_id and state = 'pending' and (lease_token is null or lease_until < v_now);
       if found then
         v_claims := v_claims || acme_private.authorization_claim(v_id);
+      elsif exists (select from acme_private.authorization a where a.id = v_id and a.state = 'deactivating') then
+        perform acme_private.enqueue('authorization', v_id);
       end if;
     else
       perform acme_private.enqueue('authorization', v_id);
@@ -245,6 +260,10 @@ begin
   end loop;
   -- What is left of the others may be a person's.
   perform acme_private.park(p_authorization);
+  -- To be given up since. Without a key, which is a lock: those of orders may be taken.
+  if exists (select from acme.deactivation_request q where q.authorization_id = p_authorization) then
+    perform acme_private.wake_rows('prove', 'authorization', array[p_authorization]);
+  end if;
   return v_claims;
 end
 $$;
@@ -259,7 +278,6 @@ create or replace function acme_private.order_finalized(
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_due timestamptz := acme_private.clock() + make_interval(secs => coalesce(p_retry_after_ms, 3000) / 1000.0);
   o acme_private."order";
 begin
   perform acme_private.begin_work(true);
@@ -268,11 +286,9 @@ begin
     return '[]';
   end if;
   if p_certificate_url is null then
-    update acme_private."order"
-       set state = 'finalizing', lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0,
-           next_attempt_at = v_due, reason_code = 'waiting_for_server', reason = 'The server is issuing the certificate.'
-     where id = p_order;
-    perform acme_private.enqueue('order', p_order, v_due);
+    update acme_private."order" set state = 'finalizing' where id = p_order;
+    perform acme_private.wait_for_server('order', p_order, make_interval(secs => p_retry_after_ms / 1000.0),
+                                         'The server is issuing the certificate.');
     return '[]';
   end if;
   update acme_private."order"

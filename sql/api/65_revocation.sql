@@ -178,7 +178,7 @@ begin
     -- Asked for once more: tried now, for the reason that was given last.
     update acme_private.certificate c
        set revocation_reason = p_reason, next_attempt_at = null, attempts = 0
-     where c.id = p_certificate and c.state = 'revoking' and c.lease_token is null;
+     where c.id = p_certificate and c.state = 'revoking' and (c.lease_token is null or c.lease_until < v_now);
   end if;
 end
 $$;
@@ -196,6 +196,11 @@ begin
   end if;
   perform acme_private.lock_for_revocation(p_certificate, exists (
     select from acme.revocation_request q where q.id = any (v_ids) and q.reason = 'keyCompromise'));
+  perform from acme_private.certificate c where c.id = p_certificate for no key update;
+  if exists (select from acme_private.certificate c where c.id = p_certificate and c.lease_until >= acme_private.clock()) then
+    -- Somebody has taken it at this very moment, and comes back to the requests.
+    return;
+  end if;
   -- One that comes between the look and this is woken for by itself, and locks what it needs.
   for r in
     delete from acme.revocation_request q

@@ -30,7 +30,12 @@ begin
      where csr_id = k.csr_id;
     perform acme_private.note('renewal_due', k.tenant, k.csr_id, null, s.account_id, p_certificate, p_worker,
                               jsonb_build_object('reason', 'its certificate was revoked'));
-    perform acme_private.dispatch_at(v_now, 'now');
+    if p_worker is null then
+      -- Maybe in an administrator's transaction, which may last.
+      perform acme_private.wake_dispatch();
+    else
+      perform acme_private.dispatch_at(v_now, 'now');
+    end if;
   end if;
 end
 $$;
@@ -135,12 +140,14 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_reason text := acme_private.revocation_reason(p_reason);
+  v_quiet text := coalesce(current_setting('acme_private.quiet', true), '');
 begin
   if not exists (select from acme_private.certificate c where c.id = p_certificate) then
     raise exception 'There is no certificate %.', p_certificate
       using errcode = 'no_data_found', hint = 'See acme.certificate.';
   end if;
-  perform acme_private.begin_work(false);
+  -- No more than this of begin_work: the transaction is its caller's.
+  perform set_config('acme_private.quiet', 'on', true);
   -- What was asked for is done with; that a key is compromised is not forgotten with it.
   if exists (select from acme.revocation_request q where q.certificate_id = p_certificate and q.reason = 'keyCompromise') then
     v_reason := 'keyCompromise';
@@ -154,6 +161,7 @@ begin
   if exists (select from acme_private.certificate c where c.id = p_certificate and c.state = 'revoking') then
     perform acme_private.end_revocation(null, p_certificate, null, '{"elsewhere": true}');
   end if;
+  perform set_config('acme_private.quiet', v_quiet, true);
 end
 $$;
 comment on function acme_private.certificate_was_revoked(bigint, text) is

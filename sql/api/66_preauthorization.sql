@@ -237,7 +237,7 @@ begin
   -- Looked at again, whatever it was then.
   update acme_private.authorization x
      set is_preauthorization = true, tenant = a.tenant, solver = a.solver, reason_code = null, reason = null, next_attempt_at = null,
-         attempts = 0, state = case x.state when 'deactivating' then 'deactivating' else 'pending' end
+         attempts = 0, waiting_since = null, state = case x.state when 'deactivating' then 'deactivating' else 'pending' end
    where x.id = p_other
   returning * into v_other;
   update acme_private.authorization x
@@ -272,8 +272,10 @@ begin
   if acme_private.is_held_by_another(a.identifier, p_domain, a.tenant) then
     return jsonb_build_object('refused', jsonb_build_object('code', 'name_held', 'text', acme_private.held_text(a.identifier)));
   end if;
+  -- (One that an application is about to free is not waited for: judge().)
   insert into acme_private.identifier_claim (name, registered_domain, tenant)
-  values (a.identifier, p_domain, a.tenant)
+  select a.identifier, p_domain, a.tenant
+   where not exists (select from acme_private.identifier_claim h where h.name = a.identifier)
   on conflict do nothing;
   return '{}';
 end

@@ -98,6 +98,15 @@ declare
 begin
   perform acme_private.begin_work(false);
   perform acme_private.lock_with_csrs(v_orders);
+  perform from acme_private.authorization x where x.id = p_authorization and x.lease_token = p_lease for update;
+  if found and exists (
+    select from acme_private."order" o
+     where o.id = any (acme_private.orders_of(p_authorization)) and o.finished_at is null and o.id <> all (v_orders))
+  then
+    -- An order came to need it since they were locked: once more, with that one.
+    perform acme_private.put_off('authorization', p_authorization, acme_private.clock(), 0, null, null, null);
+    return '[]';
+  end if;
   update acme_private.authorization x
      set state = p_state, lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0,
          next_attempt_at = null, reason_code = null, reason = null, last_problem = null, updated_at = acme_private.clock()

@@ -14,12 +14,22 @@ begin
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
              next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem
        where id = p_id;
+      -- Not wanted any more since: to end it no server is asked.
+      if exists (select from acme_private."order" o
+                   join acme.csr c on c.id = o.csr_id
+                  where o.id = p_id and o.state = 'creating' and (o.is_unwanted or c.cancel_request is not null)) then
+        p_due := acme_private.clock();
+      end if;
     when 'authorization' then
       update acme_private.authorization
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
              next_attempt_at = p_due, reason_code = p_code, reason = p_text, last_problem = p_problem,
              updated_at = acme_private.clock()
        where id = p_id;
+      -- To be given up since.
+      if exists (select from acme.deactivation_request q where q.authorization_id = p_id) then
+        p_due := acme_private.clock();
+      end if;
     when 'certificate' then
       update acme_private.certificate
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = p_attempts,
@@ -48,6 +58,38 @@ begin
 end
 $$;
 
+-- The server is still at work on what it was given, and is looked at again: after 3 s, later after a tenth of the time
+-- that it has taken, up to 5 minutes, since a validation may be tried for days (RFC 8555 §8.2). Never sooner than it
+-- asked to be (p_after; null: it asked nothing, 0: nor is anything to be waited for, since this worker stops).
+create or replace function acme_private.wait_for_server(p_kind text, p_id bigint, p_after interval, p_text text) returns void
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_first timestamptz := case when p_after = interval '0' then null else v_now end;
+  v_since timestamptz;
+  v_text text := p_text;
+begin
+  if p_kind = 'order' then
+    update acme_private."order" set waiting_since = coalesce(waiting_since, v_first)
+     where id = p_id
+    returning waiting_since into v_since;
+  else
+    update acme_private.authorization set waiting_since = coalesce(waiting_since, v_first)
+     where id = p_id
+    returning waiting_since into v_since;
+  end if;
+  if v_since < v_now then
+    v_text := format('%s It has been at it since %s, and is asked less and less often.', p_text,
+                     to_char(v_since, 'YYYY-MM-DD HH24:MI:SS TZ'));
+  end if;
+  perform acme_private.put_off(p_kind, p_id,
+    v_now + greatest(coalesce(p_after, interval '3 seconds'),
+                     least((v_now - coalesce(v_since, v_now)) / 10, interval '5 minutes')),
+    0, 'waiting_for_server', v_text, null);
+end
+$$;
+
 -- No new orders of this scope until then. The reason is ours: every tenant of the account reads it, and
 -- the server's own words may name the domain of one of them.
 create or replace function acme_private.close_scope(
@@ -55,14 +97,18 @@ create or replace function acme_private.close_scope(
 ) returns void
 language plpgsql volatile
 as $$
+declare
+  v_until timestamptz;
 begin
   insert into acme_private.closure as c (server_id, account_id, until, reason, problem)
   values (p_server, p_account, p_until, p_text || to_char(p_until, ' YYYY-MM-DD HH24:MI:SS TZ.'), p_problem)
   on conflict (server_id, account_id) do update
-    set until = greatest(c.until, excluded.until), reason = excluded.reason, problem = excluded.problem;
+    set until = greatest(c.until, excluded.until), problem = excluded.problem,
+        reason = case when c.until > excluded.until then c.reason else excluded.reason end
+  returning c.until into v_until;
   perform acme_private.note('limited', null, null, null, p_account, null, p_worker,
     jsonb_build_object('server_id', p_server, 'until', p_until, 'problem', p_problem));
-  perform acme_private.dispatch_at(p_until, 'reopen:' || p_server);
+  perform acme_private.dispatch_at(v_until, concat_ws(':', 'reopen', p_server, p_account));
 end
 $$;
 
@@ -286,6 +332,14 @@ begin
   if not found then
     return v_claims;
   end if;
+  if p_kind = 'authorization' and v_ends_order and exists (
+    select from acme_private."order" y
+     where y.id = any (acme_private.orders_of(p_id)) and y.finished_at is null and y.id <> all (v_orders))
+  then
+    -- An order came to need it since its orders were locked: once more, with that one.
+    perform acme_private.put_off('authorization', p_id, v_now, v_attempts, v_code, v_text, v_problem);
+    return v_claims;
+  end if;
 
   -- It spoke for the account as that is no more (its key was rolled over, it was registered anew): what the
   -- server said of it says nothing. The next claim reads the account again.
@@ -305,7 +359,11 @@ begin
   end if;
 
   if v_class = 'waiting' then
-    perform acme_private.put_off(p_kind, p_id, v_now + coalesce(v_after, interval '3 seconds'), 0, coalesce(v_code, 'waiting_for_server'), v_text, null);
+    if p_kind = 'account' then
+      perform acme_private.put_off(p_kind, p_id, v_now + v_after, 0, v_code, v_text, null);
+    else
+      perform acme_private.wait_for_server(p_kind, p_id, v_after, v_text);
+    end if;
     return v_claims;
   elsif v_class = 'trouble' then
     perform acme_private.put_off(p_kind, p_id, v_now + least(coalesce(v_after, acme_private.backoff(v_attempts)), interval '1 day'),
@@ -351,6 +409,9 @@ begin
       update acme_private.account_state
          set lease_token = null, lease_until = null, lease_worker = null, claims = 0
        where account_id = p_id;
+      -- An order may have found it out before: what that woke met this lease.
+      perform acme_private.enqueue('account', p_id, (
+        select a.next_attempt_at from acme_private.account_state a where a.account_id = p_id));
       return v_claims;
     elsif v_class in ('person', 'account_held') then
       v_due := 'infinity';
@@ -397,6 +458,9 @@ begin
     if v_authorization.is_preauthorization then
       perform acme_private.preauthorization_failed(p_worker, v_authorization, v_class);
     end if;
+    -- Of one that went further the server says what becomes of it.
+    v_orders := array(select y.id from acme_private."order" y
+                       where y.id = any (v_orders) and y.state = 'authorizing' and y.lease_token is null);
   end if;
   return acme_private.end_orders(p_worker, v_orders, v_class, v_code, v_text, v_problem,
                                  case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end, p_take);

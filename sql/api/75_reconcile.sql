@@ -8,8 +8,8 @@ declare
   v_now timestamptz := acme_private.clock();
   -- Jobs that were just added have this long to be found before they count as lost.
   v_late timestamptz := acme_private.clock() - interval '10 seconds';
+  v_open bigint[];
   v_ready bigint[] := '{}';
-  v_ended boolean := false;
   v_csrs bigint[];
   r record;
 begin
@@ -26,21 +26,29 @@ begin
 
   -- Orders whose authorizations are all decided and that nobody took further, and those that the server
   -- has let expire meanwhile.
-  for r in
-    select o.id, o.csr_id, o.server_id,
-           o.expires_at >= v_now is not false and not exists (
-             select from acme_private.order_authorization oa
-               join acme_private.authorization a on a.id = oa.authorization_id
-              where oa.order_id = o.id and a.state <> 'valid') as is_proved
-      from acme_private."order" o
+  v_open := array(
+    select o.id from acme_private."order" o
      where o.is_live and o.lease_token is null and o.state = 'authorizing'
        and (o.expires_at < v_now or not exists (
          select from acme_private.order_authorization oa
            join acme_private.authorization a on a.id = oa.authorization_id
-          where oa.order_id = o.id and a.state = 'pending'))
+          where oa.order_id = o.id and a.state = 'pending')));
+  perform acme_private.lock_with_csrs(v_open);
+  for r in
+    select o.id,
+           o.expires_at >= v_now is not false and not exists (
+             select from acme_private.order_authorization oa
+               join acme_private.authorization a on a.id = oa.authorization_id
+              where oa.order_id = o.id and a.state <> 'valid') as is_proved,
+           o.expires_at < v_now is true or not exists (
+             select from acme_private.order_authorization oa
+               join acme_private.authorization a on a.id = oa.authorization_id
+              where oa.order_id = o.id and a.state = 'pending') as is_decided
+      from acme_private."order" o
+     where o.id = any (v_open) and o.is_live and o.lease_token is null and o.state = 'authorizing'
      order by o.csr_id
   loop
-    perform from acme_private.csr_state where csr_id = r.csr_id for no key update;
+    continue when not r.is_decided;
     if r.is_proved then
       update acme_private."order" set state = 'ready', is_parked = false
        where id = r.id and state = 'authorizing' and lease_token is null;
@@ -48,16 +56,9 @@ begin
     else
       perform acme_private.end_order(null, o, 'gone', 'order_gone', 'The order ended at the server before its names were proved.', null, null)
          from acme_private."order" o
-        where o.id = r.id and o.is_live and o.lease_token is null
-          for update;
-      v_ended := true;
+        where o.id = r.id;
     end if;
   end loop;
-  -- After the last csr was locked: the key of a job is a lock too, and workers take it after theirs.
-  perform acme_private.enqueue('order', i) from unnest(v_ready) i order by i;
-  if v_ended then
-    perform acme_private.dispatch_at(v_now, 'now');
-  end if;
 
   -- Authorizations that no order came to need, or that were still to be given up: servers forget them, and so do we.
   with ended as (
@@ -150,16 +151,21 @@ begin
        and (o.state <> 'authorizing' and coalesce(o.next_attempt_at, o.created_at) < v_late
             or o.state in ('creating', 'authorizing', 'ready') and (o.is_unwanted or c.cancel_request is not null))
     union all
+    select 'order', i from unnest(v_ready) i
+    union all
     select 'authorization', a.id from acme_private.authorization a
      where a.state in ('new', 'pending', 'deactivating') and a.lease_token is null
        and coalesce(a.next_attempt_at, a.updated_at) < v_late
        and (a.state = 'deactivating' or not acme_private.waits_for_publication(a.id) and acme_private.is_needed(a.id))
     union all
-    select 'account', a.account_id from acme_private.account_state a
-      join acme.account c on c.id = a.account_id
-     where a.lease_token is null
-       and (c.version > a.seen_version and a.state not in ('deactivated', 'revoked')
-            or acme_private.account_work(a.account_id) is not null and coalesce(a.next_attempt_at, a.updated_at) < v_late)
+    -- (With one for each registered domain there may be tens of thousands: up to 1,000 a minute, the longest wait first.)
+    (select 'account', a.account_id from acme_private.account_state a
+       join acme.account c on c.id = a.account_id
+      where a.lease_token is null
+        and (c.version > a.seen_version and a.state not in ('deactivated', 'revoked')
+             or coalesce(a.next_attempt_at, a.updated_at) < v_late and acme_private.account_work(a.account_id) is not null)
+      order by case when c.version > a.seen_version then a.updated_at else coalesce(a.next_attempt_at, a.updated_at) end
+      limit 1000)
     union all
     select 'certificate', k.id from acme_private.certificate k
      where k.state = 'revoking' and k.lease_token is null and coalesce(k.next_attempt_at, k.revoking_since) < v_late

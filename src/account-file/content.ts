@@ -2,6 +2,9 @@ import type { JWK } from 'jose';
 import { accountFileError } from './error.ts';
 import { httpsUrl, type JsonObject, jsonObject, objectOf, textOf, textsOf } from './json.ts';
 
+/** What an export holds is nested three deep; a depth without end would be an attack. */
+const MAX_DEPTH = 8;
+
 /** An account with everything that its next owner, or a restored backup, needs. */
 export interface AccountFile {
   server: {
@@ -71,9 +74,34 @@ export function contentOf(format: string, version: number, account: AccountFile)
   };
 }
 
+/**
+ * Throws ERR_ACCOUNT_FILE where a text could forge what a terminal shows of the account. It is neither read nor
+ * written, so that no backup turns out to be one that does not open.
+ */
+export function requirePlain(content: JsonObject): void {
+  if (!isPlainBelow(content, 0)) {
+    throw accountFileError(
+      'A text of the account has control or invisible characters: a contact, a DNS record, the key id of its external account, a host, a URL or a name. Correct it where the account is exported.',
+    );
+  }
+}
+
+/** A CA bundle has lines of its own. */
+function isPlainBelow(value: unknown, depth: number): boolean {
+  if (typeof value === 'string') return value === '' || textOf(value) !== undefined;
+  if (typeof value !== 'object' || value === null) return true;
+  return (
+    depth < MAX_DEPTH &&
+    Object.entries(value).every(
+      ([name, each]) => name === 'ca_bundle' || isPlainBelow(each, depth + 1),
+    )
+  );
+}
+
 /** Reads what was sealed; throws ERR_ACCOUNT_FILE for what {@link contentOf} did not write. */
 export function accountOf(content: string): AccountFile {
   const object = jsonObject(content);
+  if (object !== undefined) requirePlain(object);
   const server = objectOf(object?.['server']);
   const account = objectOf(object?.['account']);
   const jwk = objectOf(object?.['private_jwk']);
@@ -96,13 +124,13 @@ export function accountOf(content: string): AccountFile {
       'What is sealed in the file is not an account of pgacme. Export the account anew.',
     );
   }
-  const caBundle = textOf(server?.['ca_bundle']);
+  const caBundle = server?.['ca_bundle'];
   const eabKid = textOf(account?.['eab_kid']);
   return {
     server: {
       name: serverName,
       directoryUrl,
-      ...(caBundle === undefined ? {} : { caBundle }),
+      ...(typeof caBundle === 'string' && caBundle !== '' ? { caBundle } : {}),
       // Older exports have none.
       allowedHosts: textsOf(server?.['allowed_hosts']),
     },

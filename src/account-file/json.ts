@@ -1,5 +1,9 @@
+import { isPlain } from '../acme/text.ts';
+
 /** Guards for JSON that others wrote: what is not of the kind asked for is undefined. */
 export type JsonObject = Record<string, unknown>;
+
+const MAX_TEXT = 10_000;
 
 export function objectOf(value: unknown): JsonObject | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -16,12 +20,15 @@ export function jsonObject(text: string): JsonObject | undefined {
   }
 }
 
+/** A text of one line that is what it looks like on a terminal: nothing else may come out of a file. */
 export function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined;
+  return typeof value === 'string' && isPlain(value, MAX_TEXT) ? value : undefined;
 }
 
+/** The texts of a list; what else is in it is left out. */
 export function textsOf(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
+  const list: unknown[] = Array.isArray(value) ? value : [];
+  return list.map(textOf).filter((text) => text !== undefined);
 }
 
 /** A URL that an account or a directory can have. */

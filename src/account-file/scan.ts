@@ -101,7 +101,9 @@ export function legoKeys(account: Record<string, unknown>): string[] {
 }
 
 async function read(folder: string, names: readonly string[], not: string): Promise<Found[]> {
-  const paths = [...new Set(names)].map((name) => join(folder, name)).filter((path) => path !== not);
+  const paths = [...new Set(names)]
+    .map((name) => join(folder, name))
+    .filter((path) => path !== not);
   const found = await Promise.all(paths.map((path) => readOne(path).catch(() => undefined)));
   return found.filter((each) => each !== undefined);
 }

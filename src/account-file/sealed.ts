@@ -2,7 +2,14 @@ import { createDecipheriv, pbkdf2 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { compactDecrypt, CompactEncrypt, decodeProtectedHeader, errors } from 'jose';
 import { importAccountKey } from '../acme/index.ts';
-import { type AccountFile, accountOf, contentOf, type Label, labelOf } from './content.ts';
+import {
+  type AccountFile,
+  accountOf,
+  contentOf,
+  type Label,
+  labelOf,
+  requirePlain,
+} from './content.ts';
 import { accountFileError } from './error.ts';
 import { type JsonObject, jsonObject } from './json.ts';
 
@@ -22,13 +29,15 @@ const MIN_PASSPHRASE = 12;
  * Writes an account into one text (JSON) that only its passphrase opens: a JWE (RFC 7516) whose key is
  * made of the passphrase (PBES2, RFC 7518 §4.8), and beside it, in clear, what the file is of.
  *
- * @throws PgacmeError ERR_ACCOUNT_FILE for a short passphrase, or a thumbprint that is not the key's.
+ * @throws PgacmeError ERR_ACCOUNT_FILE for a short passphrase, a thumbprint that is not the key's, or a text
+ * with control characters.
  */
 export async function sealAccountFile(account: AccountFile, passphrase: string): Promise<string> {
   requirePassphrase(passphrase);
   await requireKey(account);
-  const content = JSON.stringify(contentOf(FORMAT, VERSION, account));
-  const sealed = await new CompactEncrypt(new TextEncoder().encode(content))
+  const content = contentOf(FORMAT, VERSION, account);
+  requirePlain(content);
+  const sealed = await new CompactEncrypt(new TextEncoder().encode(JSON.stringify(content)))
     .setProtectedHeader({ alg: ALG, enc: ENC })
     .setKeyManagementParameters({ p2c: ROUNDS })
     .encrypt(new TextEncoder().encode(passphrase));
@@ -132,6 +141,7 @@ function isOurs(sealed: string): boolean {
       enc === ENC &&
       typeof p2s === 'string' &&
       typeof p2c === 'number' &&
+      Number.isInteger(p2c) &&
       p2c >= MIN_ROUNDS &&
       p2c <= MAX_ROUNDS
     );
@@ -162,10 +172,8 @@ function changedMember(file: JsonObject, sealed: Label): string | undefined {
 /** The key must be one that can sign, and the one that the label names. */
 async function requireKey({ privateJwk, thumbprint }: AccountFile): Promise<void> {
   const key = await importAccountKey(privateJwk).catch((cause: unknown) => {
-    throw accountFileError(
-      'The account key in the file is not a private P-256, P-384 or RSA key.',
-      cause,
-    );
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw accountFileError(`The account in the file cannot be used: ${why}`, cause);
   });
   if (key.thumbprint !== thumbprint) {
     throw accountFileError('The account key in the file is not the key whose thumbprint it names.');

@@ -7,12 +7,11 @@ import { AcmeTrouble } from './problem.ts';
 import { printable } from './text.ts';
 
 const MAX_ORDERS = 10_000;
-const MAX_PAGES = 300;
 
 /**
  * The URLs of the account's orders (RFC 8555 §7.1.2.1), at most `max` (default 10,000): reads the account,
- * then one page after the other. Few CAs have the list: ERR_ACME_UNSUPPORTED where the account has no
- * `orders`. CAs may leave out orders that are invalid.
+ * then one page after the other, up to one that names no order that was not named before. Few CAs have the
+ * list: ERR_ACME_UNSUPPORTED where the account has no `orders`. CAs may leave out orders that are invalid.
  */
 export async function listOrders(
   account: Account,
@@ -31,12 +30,13 @@ export async function listOrders(
   const seen = new Set<string>();
   let page: string | undefined = orders;
   while (page !== undefined && found.size < max) {
-    if (seen.has(page) || seen.size === MAX_PAGES) {
-      throw badAnswer(orders, 'with a list of orders that does not end');
-    }
+    if (seen.has(page)) throw badAnswer(orders, 'with a list of orders that does not end');
     seen.add(page);
+    const before = found.size;
     const answer = await server.fetch(account, page, call);
     for (const url of urlList(page, jsonOf(answer), 'orders')) found.add(url);
+    // Each page brings one order or more, so that `max` bounds the pages as well.
+    if (found.size === before) break;
     page = linkTargets(answer.headers, 'next', page)[0];
   }
   return [...found].slice(0, max);

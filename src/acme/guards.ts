@@ -59,15 +59,27 @@ export function optionalText(object: JsonObject, member: string, max = 2000): st
   return typeof value === 'string' && isPlain(value, max) ? value : undefined;
 }
 
-/**
- * An optional RFC 3339 time, as UTC with milliseconds; anything else counts as absent, also a date that
- * is none: JavaScript reads 30 February as a day in March, PostgreSQL refuses it.
- */
+// RFC 3339 §5.6: day, hour and minute, second, fraction, offset.
+const TIME =
+  /^([1-9]\d{3}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
+
+/** An optional RFC 3339 time, as UTC with milliseconds; anything else counts as absent, also a day that is none. */
 export function optionalTime(object: JsonObject, member: string): string | undefined {
-  const value = optionalText(object, member, 64);
-  if (value === undefined || !/^[1-9]\d{3}-\d\d-\d\d[Tt ]/.test(value)) return undefined;
-  const time = Date.parse(value);
+  const found = TIME.exec(optionalText(object, member, 64) ?? '');
+  if (found === null) return undefined;
+  const [, day = '', minute = '', second = '', fraction = '', offset = ''] = found;
+  if (!isDay(day)) return undefined;
+  // A leap second is the first second of the next minute, as PostgreSQL reads it.
+  const isLeap = second === '60';
+  const text = `${day}T${minute}:${isLeap ? '59' : second}${fraction}${offset.toUpperCase()}`;
+  const time = Date.parse(text) + (isLeap ? 1000 : 0);
   return time > 0 && time < Date.UTC(9999, 0) ? new Date(time).toISOString() : undefined;
+}
+
+/** Whether the calendar has a day: JavaScript reads 30 February as one in March, PostgreSQL refuses it. */
+function isDay(day: string): boolean {
+  const time = Date.parse(`${day}T00:00:00Z`);
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(day);
 }
 
 /** An identifier object (RFC 8555 §7.1.3, §7.1.4). */

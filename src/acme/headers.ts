@@ -34,7 +34,8 @@ export function httpDate(value: string | undefined): number | undefined {
 
 // One link: <reference> and its parameters, up to a comma that is not inside quotes.
 const LINK = /\s*<([^>]*)>((?:[^",]|"(?:[^"\\]|\\.)*")*)(?:,|$)/y;
-const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;"]+))/i;
+// A parameter and its value; or quotes that belong to none, which are passed over whole.
+const PARAMETER = /;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))|"(?:[^"\\]|\\.)*"/g;
 
 /**
  * The targets of the Link header fields (RFC 8288) that have this relation, as absolute URLs, in
@@ -47,14 +48,22 @@ export function linkTargets(headers: Headers, rel: string, base: string): string
   for (const value of typeof field === 'string' ? [field] : field) {
     LINK.lastIndex = 0;
     for (let link = LINK.exec(value); link !== null; link = LINK.exec(value)) {
-      const found = REL.exec(link[2] ?? '');
-      const rels = (found?.[1] ?? found?.[2] ?? '').toLowerCase().split(/\s+/);
-      const target = rels.includes(rel) ? absolute(link[1] ?? '', base) : undefined;
+      const target = relationsOf(link[2] ?? '').includes(rel)
+        ? absolute(link[1] ?? '', base)
+        : undefined;
       if (target !== undefined) targets.add(target);
       if (LINK.lastIndex >= value.length) break;
     }
   }
   return [...targets];
+}
+
+/** The relations that the parameters of a link name: those of the first `rel` (RFC 8288 §3.3). */
+function relationsOf(parameters: string): string[] {
+  for (const [, name, quoted, plain] of parameters.matchAll(PARAMETER)) {
+    if (name?.toLowerCase() === 'rel') return (quoted ?? plain ?? '').toLowerCase().split(/\s+/);
+  }
+  return [];
 }
 
 /**

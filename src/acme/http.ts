@@ -8,6 +8,8 @@ import { printable } from './text.ts';
 
 const MAX_BODY = 1_048_576;
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** Node takes a longer timer for one of a millisecond. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Common options of every remote call: the bounds of its HTTP requests (RFC 8555 §6.1). */
 export interface Call {
@@ -93,7 +95,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     const left = deadline === undefined ? Infinity : deadline - performance.now();
     if (left <= 0) return this.#late();
     this.#endsAtDeadline = left <= timeoutMs;
-    this.#timeoutMs = Math.max(1, Math.ceil(Math.min(timeoutMs, left)));
+    this.#timeoutMs = Math.max(1, Math.ceil(Math.min(timeoutMs, left, MAX_TIMER_MS)));
     this.#timer = setTimeout(timeOut, this.#timeoutMs, this);
     signal?.addEventListener('abort', this, { once: true });
     this.#bounded = send.method !== 'HEAD';

@@ -18,6 +18,8 @@ const HASHES: Readonly<Record<KeyAlgorithm, string>> = {
   RS256: 'sha256',
 };
 
+const MIN_RSA_BITS = 2048;
+
 /**
  * An account key (RFC 8555 §6.2), ready to sign. `importAccountKey` makes one of a JWK; a key that lives elsewhere (a
  * KMS, an HSM) is an object of this shape whose `sign` asks there.
@@ -45,17 +47,25 @@ export async function generateAccountKey(
 /** Imports a private JWK (RFC 7517 §4, RFC 7518 §6); throws AcmeError ERR_ACME_KEY for one that cannot sign for us. */
 export async function importAccountKey(privateJwk: JWK): Promise<AccountKey> {
   const alg = algorithmOf(privateJwk);
-  const publicJwk = publicMembers(privateJwk);
+  const privateKey = keyOf(privateJwk);
   try {
-    // Only the members of the key itself: `use`, `key_ops` or `alg` of another life do not matter.
-    const { d, p, q, dp, dq, qi } = privateJwk;
-    const members = { ...publicJwk, d, ...(alg === 'RS256' ? { p, q, dp, dq, qi } : {}) };
-    const sign = signer(alg, keyOf(createPrivateKey, members as JWK));
-    if (!isPair(alg, sign, keyOf(createPublicKey, publicJwk))) throw badKey();
+    const sign = signer(alg, privateKey);
+    const publicKey = createPublicKey(privateKey);
+    if (!isPair(alg, sign, publicKey)) throw badKey();
+    const publicJwk = publicKey.export({ format: 'jwk' });
     return { alg, sign, publicJwk, thumbprint: await thumbprintOf(publicJwk) };
   } catch (error) {
     throw error instanceof AcmeError ? error : badKey(error);
   }
+}
+
+/**
+ * The members of a private key alone, each in its one spelling (RFC 7518 §6.2, §6.3): what is stored of a JWK that
+ * others wrote. Throws as {@link importAccountKey} does.
+ */
+export function privateMembers(privateJwk: JWK): JWK {
+  algorithmOf(privateJwk);
+  return keyOf(privateJwk).export({ format: 'jwk' });
 }
 
 /**
@@ -75,11 +85,30 @@ function isPair(
   return verify(HASHES[alg], bytes, { key, dsaEncoding: 'ieee-p1363' }, sign(bytes));
 }
 
-function keyOf(
-  create: (input: { key: JsonWebKey; format: 'jwk' }) => KeyObject,
-  jwk: JWK,
-): KeyObject {
-  return create({ key: jwk, format: 'jwk' });
+/**
+ * The key of a JWK. Base64 of other kinds, and zeros too many or too few, are read, too; what is shown of the key is
+ * therefore taken from it, not from the JWK: its thumbprint is the CA's. `use`, `key_ops` or `alg` of another life do
+ * not matter.
+ */
+function keyOf({ kty, crv, x, y, n, e, d, p, q, dp, dq, qi }: JWK): KeyObject {
+  const members = kty === 'RSA' ? { kty, n, e, d, p, q, dp, dq, qi } : { kty, crv, x, y, d };
+  const key = readKey(members);
+  const { modulusLength } = key.asymmetricKeyDetails ?? {};
+  if (modulusLength !== undefined && modulusLength < MIN_RSA_BITS) {
+    throw new AcmeError(
+      'ERR_ACME_KEY',
+      `The account key is an RSA key of ${modulusLength} bits, and signatures of ACME take ${MIN_RSA_BITS} or more (RFC 7518 §3.3); give a longer one, or a P-256 key.`,
+    );
+  }
+  return key;
+}
+
+function readKey(jwk: object): KeyObject {
+  try {
+    return createPrivateKey({ key: jwk as JsonWebKey, format: 'jwk' });
+  } catch (error) {
+    throw badKey(error);
+  }
 }
 
 /** The thumbprint of a public key: RFC 7638, SHA-256, base64url. */
@@ -117,10 +146,6 @@ function algorithmOf({ kty, crv, d }: JWK): KeyAlgorithm {
     if (kty === 'EC' && crv === 'P-384') return 'ES384';
   }
   throw badKey();
-}
-
-function publicMembers({ kty, crv, x, y, n, e }: JWK): JWK {
-  return (kty === 'RSA' ? { kty, n, e } : { kty, crv, x, y }) as JWK;
 }
 
 function badKey(cause?: unknown): AcmeError {

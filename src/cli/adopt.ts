@@ -67,7 +67,7 @@ Examples:
         tenant: options.get('tenant'),
       });
       output.line(`Inserted: ${inserted}. There before: ${known}. Refused: ${refused.length}.`);
-      for (const sentence of refused) output.error(sentence);
+      for (const sentence of refused) output.error(printable(sentence, 1000));
       if (inserted > 0) {
         output.line(
           'Workers check them: select state, count(*) from acme.csr_status group by state',
@@ -85,11 +85,17 @@ function serversOf(lineages: readonly Lineage[]): string[] {
   for (const { server } of lineages) {
     if (server !== undefined) counts.set(server, (counts.get(server) ?? 0) + 1);
   }
-  return [...counts].map(([server, count]) => `Ordered at ${server}: ${count}`);
+  return [...counts].map(([server, count]) => `Ordered at ${printable(server, 500)}: ${count}`);
 }
 
 function howToMakeCsr({ name, names, path }: Lineage): string {
-  const alt = names.map((each) => `DNS:${each}`).join();
-  return `${name} (${path}): no CSR with its key and names. Make one with its key, and give the folder with --csrs:
-  openssl req -new -key KEY -subj / -addext subjectAltName=${alt} -out ${name}.csr`;
+  const alt = word(`subjectAltName=${names.map((each) => `DNS:${each}`).join()}`, 30_000);
+  return `${printable(`${name} (${path})`, 1000)}: no CSR with its key and names. Make one with its key, and give the folder with --csrs:
+  openssl req -new -key KEY -subj / -addext ${alt} -out ${word(`${name}.csr`, 500)}`;
+}
+
+/** One word for a shell: the names of files and in certificates are others', and the line is there to be copied. */
+function word(text: string, max: number): string {
+  const shown = printable(text, max);
+  return /^[\w.,:=@+-]+$/.test(shown) ? shown : `'${shown.replaceAll("'", "'\\''")}'`;
 }

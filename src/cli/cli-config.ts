@@ -74,7 +74,8 @@ function storePasswords(
   } else {
     config.databaseUrl = withStoredPassword(databaseUrl, target, env, problems);
   }
-  const listen = listenUrl === undefined ? undefined : targetOf({ ...env, DATABASE_URL: listenUrl });
+  const listen =
+    listenUrl === undefined ? undefined : targetOf({ ...env, DATABASE_URL: listenUrl });
   if (listenUrl !== undefined && listen !== undefined) {
     config.listenUrl = withStoredPassword(listenUrl, listen, env, problems);
   }

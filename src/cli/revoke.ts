@@ -42,7 +42,8 @@ Examples:
     if ((file === undefined) === (id === undefined)) {
       throw misuse('needs either --certificate FILE or --id N');
     }
-    const { readRevocationReason, reasonCode, revocationReasons } = await import('../x509/index.ts');
+    const { readRevocationReason, reasonCode, revocationReasons } =
+      await import('../x509/index.ts');
     const reason = readRevocationReason(options.get('reason') ?? 'unspecified');
     if (reason === undefined) {
       throw misuse(

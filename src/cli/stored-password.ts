@@ -15,7 +15,8 @@ export function withStoredPassword(
   problems: string[],
 ): string {
   const { rest, file } = withoutPassfile(url);
-  const [, scheme = '', login = '', after = ''] = /^([^:]+:\/\/)(?:([^@/?#]*)@)?(.*)$/s.exec(rest) ?? [];
+  const [, scheme = '', login = '', after = ''] =
+    /^([^:]+:\/\/)(?:([^@/?#]*)@)?(.*)$/s.exec(rest) ?? [];
   const [user, password = ''] = login.split(':');
   if (password !== '') return rest;
   const stored = storedPassword(file, target, env, problems);

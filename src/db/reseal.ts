@@ -51,7 +51,7 @@ export async function reseal(options: {
        where x.jwe is not null
        order by a.name, x.source, x.id`;
     for (const { source, id, account, jwe, origin } of rows) {
-      const { kid, purpose } = sealedFor(jwe);
+      const { kid } = sealedFor(jwe);
       // What lives elsewhere (a KMS) is no JWE.
       if (kid === undefined) continue;
       if (kid === keys[0].id) {
@@ -59,10 +59,10 @@ export async function reseal(options: {
         continue;
       }
       const binding = {
-        purpose: purpose ?? 'account-key',
+        purpose: source === 'account_key' ? 'account-key' : 'eab-hmac',
         row: account,
         origin: new URL(origin).origin,
-      };
+      } as const;
       try {
         const anew = await seal(keys, binding, await open(keys, binding, jwe));
         const changed =

@@ -21,6 +21,8 @@ export interface OrderClaim extends Lease {
   step: 'create' | 'finalize' | 'download' | 'cancel' | null;
   /** This worker has just moved it here: no need to look at the server first. */
   fresh: boolean;
+  /** The server has been at work on it for longer than a burst of polls. */
+  has_waited: boolean;
   csr_id: number;
   pem: string;
   identifiers: string[];
@@ -46,6 +48,8 @@ export interface AuthorizationClaim extends Lease {
   url: string;
   /** What is to be proved; null: the server has not said it yet. */
   identifier: string | null;
+  /** The server has been at work on it for longer than a burst of polls. */
+  has_waited: boolean;
   solver: string | null;
   challenge: ChosenChallenge | null;
 }

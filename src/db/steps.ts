@@ -53,7 +53,11 @@ export class Steps {
   }
 
   /** Gives the lease back without a result. */
-  async release({ kind, id, lease }: Claim): Promise<void> {
+  async release({
+    kind,
+    id,
+    lease,
+  }: Pick<Claim, 'id' | 'lease'> & { kind: Claim['kind'] | 'csr' }): Promise<void> {
     await commit('release', this.#sql`select acme_private.release(${kind}, ${id}, ${lease})`);
   }
 

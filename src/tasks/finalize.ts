@@ -37,6 +37,7 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
   }
   const polled = await poll(answer, look, (order) => order.status !== 'processing', {
     ...hold,
+    hasWaited: claim.has_waited,
     pace: account.live.pace.issuance,
   });
   const order = polled.value;
@@ -45,12 +46,7 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
       // Without a commit: killed here, the next look at the order finds it valid.
       return download({ ...claim, certificate_url: order.certificate ?? null }, hold);
     case 'processing':
-      return steps.orderFinalized(
-        claim,
-        undefined,
-        hold.stopping.aborted ? 0 : polled.retryAfterMs,
-        take,
-      );
+      return steps.orderFinalized(claim, undefined, polled.retryAfterMs, take);
     case 'invalid':
       return steps.stepFailed(
         claim,

@@ -41,10 +41,13 @@ export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Clai
       }
       return seen;
     };
+    const isDecided = ({ status }: Authorization) => status !== 'pending';
     const polled = await answer(account, authorization, chosen, hold)
       .then(() =>
-        poll({ value: authorization }, lookAgain, (value) => value.status !== 'pending', {
+        // What the server asked before it had the answer does not count.
+        poll(claim.has_waited ? first : { value: authorization }, lookAgain, isDecided, {
           ...hold,
+          hasWaited: claim.has_waited,
           pace: account.live.pace.validation,
         }),
       )
@@ -56,7 +59,7 @@ export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Clai
           class: 'waiting',
           code: 'waiting_for_server',
           text: `The server is validating ${authorization.identifier.value}.`,
-          retry_after_ms: hold.stopping.aborted ? 0 : polled.retryAfterMs,
+          retry_after_ms: polled.retryAfterMs,
         },
         take,
       );

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Claim, JobPayload } from '../db/steps.ts';
 import { cancel } from './cancel.ts';
 import type { Context, Hold } from './context.ts';
@@ -20,6 +21,8 @@ import { update } from './update.ts';
 const SIDE_BY_SIDE = 16;
 /** A job goes on with the next csr in line for this long, then lets other jobs have the worker. */
 const JOB_MS = 5000;
+/** The longest pause between tries to give a lease back: all of them take about as long as it lasts. */
+const GIVE_BACK_MS = 32_000;
 /** Nothing is sent in the last seconds of a lease. */
 const LEASE_MARGIN_MS = 5000;
 
@@ -48,8 +51,16 @@ export async function runDispatch(context: Context): Promise<void> {
   const { steps, stopping } = context;
   let turn = await steps.dispatch(null, [], stopping.aborted ? 0 : 1);
   while (turn.received.rows.length > 0) {
-    const verdicts = await Promise.all(turn.received.rows.map(judge));
-    turn = await steps.dispatch(turn.received.lease, verdicts, stopping.aborted ? 0 : 1);
+    const { lease, rows } = turn.received;
+    try {
+      const verdicts = await Promise.all(rows.map(judge));
+      turn = await steps.dispatch(lease, verdicts, stopping.aborted ? 0 : 1);
+    } catch (error) {
+      for (const { csr_id: id } of rows) {
+        if (!(await giveBack({ kind: 'csr', id, lease }, run))) break;
+      }
+      throw error;
+    }
   }
   await followAll(turn.claims, run);
 }
@@ -97,8 +108,8 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
     if (run.lost.aborted) throw error;
     const failure = failureOf(error, claim);
     if (failure === undefined) {
-      // A bug or our own database: give the lease back first, or the retry would meet it and drop the work.
-      await run.steps.release(claim).catch(() => undefined);
+      // A bug or our own database.
+      await giveBack(claim, run);
       throw error;
     }
     run.log.info(
@@ -111,7 +122,31 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
       },
       'step did not succeed',
     );
-    return run.steps.stepFailed(claim, failure, hold.takeOther);
+    try {
+      return await run.steps.stepFailed(claim, failure, hold.takeOther);
+    } catch (again) {
+      await giveBack(claim, run);
+      throw again;
+    }
+  }
+}
+
+/**
+ * Gives a lease back before an error passes on, or the retry would meet it and drop the work. While our database
+ * is away that is tried again; false: nobody could, and it ends by itself.
+ */
+async function giveBack(
+  claim: Parameters<Context['steps']['release']>[0],
+  { steps, stopping }: Context,
+): Promise<boolean> {
+  for (let pause = 500; ; pause *= 2) {
+    try {
+      await steps.release(claim);
+      return true;
+    } catch {
+      if (stopping.aborted || pause > GIVE_BACK_MS) return false;
+    }
+    await delay(pause, undefined, { signal: stopping }).catch(() => undefined);
   }
 }
 

@@ -49,6 +49,30 @@ describe('files in the forms that clients document', () => {
     });
   });
 
+  test('a text that could forge what a terminal shows counts as not kept', async () => {
+    const id = 'accounts/ca.example.org/acme/dir/0123456789abcdef';
+    const root = await folderOf({
+      [`${id}/private_key.json`]: jwk,
+      [`${id}/regr.json`]: {
+        body: { contact: ['mailto:\u001b[2J@example.org', ...contact] },
+        uri: 'https://ca.example.org/\u001b]0;owned\u0007',
+      },
+    });
+    expect(await readForeignAccount(root)).toMatchObject({
+      client: 'certbot',
+      accountUrl: undefined,
+      contact,
+    });
+    const eab = await folderOf({
+      'ca/ca.example.org/dir/account.key': sec1,
+      'ca/ca.example.org/dir/ca.conf':
+        "ACCOUNT_URL='https://ca.example.org/acct/7'\nCA_EAB_KEY_ID='k\u001b[31m'\nCA_EMAIL='a\u009b@b'",
+    });
+    const read = await readForeignAccount(eab);
+    expect(read).toMatchObject({ client: 'acme.sh', contact: [] });
+    expect(read).not.toHaveProperty('eabKid');
+  });
+
   test('lego 4: the key lies in a folder below; the path of the directory is not kept', async () => {
     const id = 'accounts/ca.example.org_14000/ops@example.org';
     const root = await folderOf({
@@ -273,14 +297,21 @@ test('links to files are followed, as Kubernetes mounts them; one account is one
 
 test('a key of a type that no account can have says which are taken', async () => {
   const pem = (type: 'ed25519' | 'ec' | 'rsa', options: object) =>
-    (generateKeyPairSync as (type: string, options: object) => ReturnType<typeof generateKeyPairSync>)(
-      type,
-      options,
-    ).privateKey.export({ format: 'pem', type: 'pkcs8' });
+    (
+      generateKeyPairSync as (
+        type: string,
+        options: object,
+      ) => ReturnType<typeof generateKeyPairSync>
+    )(type, options).privateKey.export({ format: 'pem', type: 'pkcs8' });
   const root = await folderOf({
     'ed.key': String(pem('ed25519', {})),
     'p521.key': String(pem('ec', { namedCurve: 'P-521' })),
-    'dsa.key': String(generateKeyPairSync('dsa', { modulusLength: 1024 }).privateKey.export({ format: 'pem', type: 'pkcs8' })),
+    'dsa.key': String(
+      generateKeyPairSync('dsa', { modulusLength: 1024 }).privateKey.export({
+        format: 'pem',
+        type: 'pkcs8',
+      }),
+    ),
     'ed.json': { kty: 'OKP', crv: 'Ed25519', d: 'AAAA', x: 'AAAA' },
     'broken.key': '-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n',
   });
@@ -332,7 +363,9 @@ test('of a client that is recognised it is said what is missing or damaged', asy
     'a/regr.json': regr,
     'b/account.key': sec1.slice(0, 60),
   });
-  expect(both).toMatch(/  certbot: a\/private_key.json is not there.*\n  acme.sh: b\/account.key is damaged/);
+  expect(both).toMatch(
+    /  certbot: a\/private_key.json is not there.*\n  acme.sh: b\/account.key is damaged/,
+  );
 });
 
 test('what cannot be read is passed by, and named where nothing is found', async () => {

@@ -1,4 +1,4 @@
-import { compactDecrypt, CompactEncrypt } from 'jose';
+import { CompactEncrypt } from 'jose';
 import { expect, test } from 'vitest';
 import {
   type AccountFile,
@@ -7,6 +7,7 @@ import {
   sealAccountFile,
 } from '../../src/account-file/index.ts';
 import { generateAccountKey } from '../../src/acme/index.ts';
+import { type Content, sealedAnew } from './helpers/sealed-anew.ts';
 
 const passphrase = 'correct horse battery';
 
@@ -84,20 +85,11 @@ test('without optional parts it is the same', async () => {
 test('an export from before allowed_hosts was in it is opened as well', async () => {
   const given = await account();
   const text = await sealAccountFile(given, passphrase);
-  const sealed = String((JSON.parse(text) as Record<string, unknown>)['sealed']);
-  const options = { keyManagementAlgorithms: ['PBES2-HS512+A256KW'], maxPBES2Count: 1e6 };
-  const key = new TextEncoder().encode(passphrase);
-  const { plaintext, protectedHeader } = await compactDecrypt(sealed, key, options);
-  const content = JSON.parse(new TextDecoder().decode(plaintext)) as {
-    server: { allowed_hosts?: string[] };
-  };
-  expect(content.server.allowed_hosts).toEqual(['ca2.example.org:8443']);
-  delete content.server.allowed_hosts;
-  const older = await new CompactEncrypt(new TextEncoder().encode(JSON.stringify(content)))
-    .setProtectedHeader({ alg: protectedHeader.alg, enc: protectedHeader.enc })
-    .setKeyManagementParameters({ p2c: 210_000 })
-    .encrypt(key);
-  const opened = await openAccountFile(edit(text, { sealed: older }), passphrase);
+  const older = await sealedAnew(text, passphrase, ({ server }) => {
+    expect(server['allowed_hosts']).toEqual(['ca2.example.org:8443']);
+    delete server['allowed_hosts'];
+  });
+  const opened = await openAccountFile(older, passphrase);
   expect(opened).toEqual({ ...given, server: { ...given.server, allowedHosts: [] } });
 });
 
@@ -189,10 +181,41 @@ test('a file that asks for more work than ours, or less, is refused before it is
     expect(await refusal(openAccountFile(edit(text, { sealed }), passphrase))).toMatch(/damaged/);
   }
   const [, ...rest] = String((JSON.parse(text) as Record<string, unknown>)['sealed']).split('.');
-  const header = { alg: 'PBES2-HS512+A256KW', enc: 'A256GCM', p2s: 'AAAA', p2c: 1e12 };
-  const sealed = [Buffer.from(JSON.stringify(header)).toString('base64url'), ...rest].join('.');
-  expect(await refusal(openAccountFile(edit(text, { sealed }), passphrase))).toMatch(/damaged/);
+  for (const p2c of [1e12, 210_000.5]) {
+    const header = { alg: 'PBES2-HS512+A256KW', enc: 'A256GCM', p2s: 'AAAA', p2c };
+    const sealed = [Buffer.from(JSON.stringify(header)).toString('base64url'), ...rest].join('.');
+    expect(await refusal(openAccountFile(edit(text, { sealed }), passphrase))).toMatch(/damaged/);
+  }
 });
+
+test('a text that could forge what a terminal shows is neither taken nor sealed', async () => {
+  const given = await account();
+  const text = await sealAccountFile(given, passphrase);
+  const forged = 'https://ca.example.org/\u001b]0;owned\u0007';
+  const changes: ((content: Content) => void)[] = [
+    (content) => (content.exported_at = '2026-01-01\u001b[2J'),
+    (content) => (content.account_url = forged),
+    (content) => (content.directory_url = content.server['directory_url'] = forged),
+    ({ server }) => (server['name'] = 'internal\u202e'),
+    ({ server }) => (server['allowed_hosts'] = ['ca.example.org', 'x\u009b2J']),
+    ({ account }) => (account['name'] = 'main\n'),
+    ({ account }) => (account['contact'] = ['mailto:\u001b[1A@example.org']),
+    ({ account }) => (account['eab_kid'] = '\u200b'),
+    (content) => (content.records = ['CAA \u001b[31mx']),
+  ];
+  for (const change of changes) {
+    const said = await refusal(
+      openAccountFile(await sealedAnew(text, passphrase, change), passphrase),
+    );
+    expect(said, String(change)).toMatch(/control or invisible characters/);
+    expect(said).toMatch(/^[ -~]+$/);
+  }
+  expect(
+    await refusal(
+      sealAccountFile({ ...given, contact: ['mailto:\u001b[1A@example.org'] }, passphrase),
+    ),
+  ).toMatch(/control or invisible characters/);
+}, 120_000);
 
 test('a key that is not the one named, or none that signs, is neither sealed nor taken', async () => {
   const given = await account();

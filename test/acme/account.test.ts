@@ -59,20 +59,46 @@ describe('a key change', () => {
 });
 
 describe('the list of orders', () => {
-  test('that leads back to itself, or never ends, is a bad answer', async () => {
+  /** A server whose account has a list, with what `page` says at each further place that is asked for. */
+  async function paging(page: (asked: number, url: string) => ReturnType<typeof json>) {
     const ca = await rawCa();
     const account = await ca.account();
     ca.on['/account/1'] = json({ status: 'valid', orders: `${ca.url}/orders` });
-    ca.on['/orders'] = json({ orders: [`${ca.url}/o/1`] }, 200, { link: '</orders>;rel="next"' });
-    const bad = /answered with a list of orders that does not end/;
-    await expect(listOrders(account)).rejects.toThrow(bad);
-    // Whatever is asked for leads to one more.
-    let page = 0;
-    const next = () => json({ orders: [] }, 200, { link: `</orders/${++page}>;rel="next"` });
-    delete ca.on['/orders'];
-    Object.setPrototypeOf(ca.on, new Proxy({}, { get: next }));
-    await expect(listOrders(account)).rejects.toThrow(bad);
-    expect(page).toBe(300);
+    let asked = 0;
+    Object.setPrototypeOf(ca.on, new Proxy({}, { get: () => page(++asked, ca.url) }));
+    return { account, asked: () => asked };
+  }
+
+  test('of many pages is read to its end, and no further than is asked for', async () => {
+    const { account, asked } = await paging((page, url) =>
+      json({ orders: [`${url}/o/${page}`] }, 200, {
+        ...(page % 350 === 0 ? {} : { link: `</orders/${page}>;rel="next"` }),
+      }),
+    );
+    const listed = await listOrders(account);
+    expect(listed).toHaveLength(350);
+    expect(listed.at(-1)).toMatch(/\/o\/350$/);
+    expect(await listOrders(account, { max: 7 })).toHaveLength(7);
+    expect(asked()).toBe(357);
+  });
+
+  test('that leads back to itself is a bad answer', async () => {
+    const { account } = await paging((page, url) =>
+      json({ orders: [`${url}/o/${page}`] }, 200, { link: '</orders>;rel="next"' }),
+    );
+    await expect(listOrders(account)).rejects.toThrow(
+      /answered with a list of orders that does not end/,
+    );
+  });
+
+  test('that goes on and on ends with a page that names no other order', async () => {
+    const { account, asked } = await paging((page, url) =>
+      json({ orders: [`${url}/o/${Math.min(page, 3)}`] }, 200, {
+        link: `</orders/${page}>;rel="next"`,
+      }),
+    );
+    expect(await listOrders(account)).toHaveLength(3);
+    expect(asked()).toBe(4);
   });
 
   test('is missing at most CAs, and that is told', async () => {

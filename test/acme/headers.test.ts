@@ -55,6 +55,21 @@ test('links are found in folded and repeated fields and resolved against the req
   expect(linkTargets({}, 'help', base)).toEqual([]);
 });
 
+test('what stands inside of a quoted parameter is no relation', () => {
+  const base = 'https://ca.example/acme/orders';
+  for (const link of [
+    '<p2>; title="; rel=next"; rel="up"',
+    '<p2>; title="a \\"; rel=next"; rel=up',
+    '<p2>; "; rel=next"; rel=up',
+    '<p2>; title=a"; rel=next"; rel=up',
+    // Of several only the first one counts (RFC 8288 §3.3).
+    '<p2>; rel=up; rel=next',
+  ]) {
+    expect(linkTargets({ link }, 'next', base), link).toEqual([]);
+    expect(linkTargets({ link }, 'up', base), link).toEqual(['https://ca.example/acme/p2']);
+  }
+});
+
 test('an absolute reference stays letter by letter, since signatures cover it', () => {
   const base = 'https://ca.example/x';
   expect(absolute('https://CA.example:443/A%7e', base)).toBe('https://CA.example:443/A%7e');
@@ -65,6 +80,7 @@ test('an absolute reference stays letter by letter, since signatures cover it', 
 test('a hostile Link field costs linear time', () => {
   const started = performance.now();
   expect(linkTargets({ link: `<a>${';"'.repeat(8000)}` }, 'x', 'https://ca.example/')).toEqual([]);
+  expect(linkTargets({ link: `<a>${';a'.repeat(8000)}` }, 'x', 'https://ca.example/')).toEqual([]);
   expect(linkTargets({ link: '<a>;'.repeat(5000) }, 'x', 'https://ca.example/')).toEqual([]);
   expect(performance.now() - started).toBeLessThan(1000);
 });

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
-import { flattenedVerify, importJWK } from 'jose';
+import { createHash, generateKeyPairSync } from 'node:crypto';
+import { flattenedVerify, importJWK, type JWK } from 'jose';
 import { expect, test } from 'vitest';
 import {
   AcmeError,
@@ -8,7 +8,7 @@ import {
   keyAuthorization,
 } from '../../src/acme/index.ts';
 import { signedBody } from '../../src/acme/jws.ts';
-import { thumbprintOf } from '../../src/acme/key.ts';
+import { privateMembers, thumbprintOf } from '../../src/acme/key.ts';
 
 // The key of RFC 7515 appendix A.3.
 const PRIVATE = {
@@ -17,6 +17,15 @@ const PRIVATE = {
   x: 'f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU',
   y: 'x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0',
   d: 'jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI',
+};
+
+// One whose x begins with a zero byte, as one key in 256 has it.
+const WITH_ZERO = {
+  kty: 'EC',
+  crv: 'P-256',
+  x: 'AAk63n5dxCakJSTbSqD5yCmwRI0Elh1ZgcNUyjeZRuw',
+  y: 'him-1xT1GJnQwqjsfbu6F_zkLxkhiBdB7PYBDzo1VKA',
+  d: 'KPRbFxd-XVJ6rlsDHXxb-yd12Lle5S884F5-gbS1E5g',
 };
 
 test('the thumbprint is the one of RFC 7638 §3.1', async () => {
@@ -39,6 +48,54 @@ test('an imported key shows only public members', async () => {
     createHash('sha256').update(JSON.stringify({ crv, kty, x, y })).digest('base64url'),
   );
   expect(JSON.stringify(key)).not.toContain(PRIVATE.d);
+});
+
+test('a key has one thumbprint, however its JWK is written (RFC 7518 §6.2.1.2, §6.3.1.1)', async () => {
+  const bytes = (text = '') => Buffer.from(text, 'base64url');
+  const spellings: ((text?: string) => string)[] = [
+    (text) => bytes(text).toString('base64'),
+    (text) => `${bytes(text).toString('base64url')}==`,
+    (text) => `${text}\n`,
+    (text) => Buffer.concat([Buffer.alloc(2), bytes(text)]).toString('base64url'),
+    // Without the zeros that a coordinate has to begin with; RSA's numbers begin with none.
+    (text) =>
+      Buffer.from(
+        bytes(text)
+          .toString('hex')
+          .replace(/^(00)+/, ''),
+        'hex',
+      ).toString('base64url'),
+  ];
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  const pairs: [JWK, string[]][] = [
+    [WITH_ZERO, ['x', 'y', 'd']],
+    [rsa.export({ format: 'jwk' }), ['n', 'e', 'd', 'p']],
+  ];
+  for (const [jwk, members] of pairs) {
+    const key = await importAccountKey(jwk);
+    for (const [at, spelt] of spellings.entries()) {
+      const changed = Object.entries(jwk).map(([name, value]) => [
+        name,
+        typeof value === 'string' && members.includes(name) ? spelt(value) : value,
+      ]);
+      const other: JWK = { ...(Object.fromEntries(changed) as JWK), use: 'sig' };
+      const read = await importAccountKey(other);
+      expect(read, `spelling ${at}`).toMatchObject({
+        thumbprint: key.thumbprint,
+        publicJwk: key.publicJwk,
+      });
+      expect(privateMembers(other), `spelling ${at}`).toEqual(jwk);
+    }
+  }
+});
+
+test('an RSA key under 2048 bits is refused with what to do (RFC 7518 §3.3)', async () => {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  await expect(importAccountKey(privateKey.export({ format: 'jwk' }))).rejects.toMatchObject({
+    code: 'ERR_ACME_KEY',
+    message:
+      'The account key is an RSA key of 1024 bits, and signatures of ACME take 2048 or more (RFC 7518 §3.3); give a longer one, or a P-256 key.',
+  });
 });
 
 test.each(['ES256', 'ES384', 'RS256'] as const)(

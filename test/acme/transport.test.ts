@@ -244,6 +244,18 @@ test('no answer ends at the time-out, also for one that drips', async () => {
   await trouble(ca.server().directory({ timeoutMs: 50 }), 'ERR_ACME_TIMEOUT');
 });
 
+test('a time-out of any length is one, also where it is longer than a timer can be', async () => {
+  const ca = await rawCa();
+  ca.on['/order/1'] = json(order(ca.url));
+  const account = await ca.account();
+  for (const timeoutMs of [2 ** 31, 1e12, Infinity]) {
+    const { value } = await getOrder(account, `${ca.url}/order/1`, { timeoutMs });
+    expect(value.status).toBe('pending');
+  }
+  const call = { timeoutMs: Infinity, deadline: performance.now() + 2 ** 40 };
+  expect((await getOrder(account, `${ca.url}/order/1`, call)).value.status).toBe('pending');
+});
+
 test('after the deadline nothing is sent; a request under way ends there', async () => {
   const ca = await rawCa();
   const account = await ca.account({ connections: 1 });

@@ -118,7 +118,9 @@ test('what cannot be a binding is a sentence that does not show the key', async 
   );
   expect(long).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('--eab-kid has 501 characters, and takes at most 500') as string,
+    stderr: expect.stringContaining(
+      '--eab-kid has 501 characters, and takes at most 500',
+    ) as string,
   });
   const half = await cli(['account', 'create', 'x', '--server', 'ca', '--eab-kid', 'k'], env);
   expect(half).toMatchObject({ code: 2 });
@@ -167,4 +169,13 @@ test('the sealing key changes while a worker runs; what no key opens is named, a
   expect(lost.code).toBe(1);
   expect(lost.stderr).toContain('of main was sealed with the secret key');
   expect(lost.stderr).not.toContain(next);
+  // What a header says that no key of ours has proved is not repeated.
+  const header = { alg: 'dir', enc: 'A256GCM', kid: 'x', purpose: '\u001b[31mred' };
+  const forged = `${Buffer.from(JSON.stringify(header)).toString('base64url')}....`;
+  await world.sql`update acme_private.account_key set jwe = ${forged} where jwe is not null`;
+  const said = await cli(['account', 'reseal'], owner);
+  expect(said.code).toBe(1);
+  expect(said.stderr).toMatch(
+    /^The account-key of main was sealed with the secret key x, [\n -~]+$/,
+  );
 });

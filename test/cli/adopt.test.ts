@@ -89,6 +89,22 @@ test('a folder is taken in, and what is there, has expired or lacks its CSR is t
   expect(partly.stdout).toContain('With their CSR: 3. Without: 0.');
 });
 
+test('names of files and what lies in them are shown without control characters, and quoted for a shell', async () => {
+  const { run } = await targetDatabase();
+  const [a, b] = await foreignCertificates(['a.example.org', 'b.example.org']);
+  const dir = await folderOf({
+    'a\u001b[2J.crt': a?.chainPem ?? '',
+    "b'; rm x.crt": b?.chainPem ?? '',
+    'b.conf': 'server = https://ca.example.org/\u001b]0;owned\u0007\n',
+  });
+  const { code, stdout, stderr } = await run(dir, '--dry-run');
+  expect(code).toBe(1);
+  expect(stdout + stderr).toMatch(/^[\n -~]+$/);
+  expect(stdout).toContain('Ordered at https://ca.example.org/]0;owned: 2');
+  expect(stderr).toContain(" -out 'a[2J.csr'");
+  expect(stderr).toContain(` -out 'b'\\''; rm x.csr'`);
+});
+
 test(
   "certbot's and lego's own folders are taken in, served at once, and nothing is ordered",
   { timeout: 180_000 },

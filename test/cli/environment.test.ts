@@ -179,7 +179,12 @@ test('a password is found in a password file, by both drivers, as libpq finds it
   login.password = '';
   const url = login.href;
   const passfile = `${url}?passfile=${encodeURIComponent(file)}`;
-  const pg = { PGHOST: '127.0.0.1', PGPORT: port, PGUSER: username, PGDATABASE: login.pathname.slice(1) };
+  const pg = {
+    PGHOST: '127.0.0.1',
+    PGPORT: port,
+    PGUSER: username,
+    PGDATABASE: login.pathname.slice(1),
+  };
   // migrate connects with both drivers.
   for (const [command, env] of [
     ['status', { DATABASE_URL: passfile }],
@@ -207,7 +212,9 @@ test('a password is found in a password file, by both drivers, as libpq finds it
 test('the lines of a password file are read as its format says', () => {
   const is = { host: 'db', port: '5432', database: 'shop', user: 'app' };
   expect(passwordIn('db:5432:shop:app:a\\:b\\\\c', is)).toBe('a:b\\c');
-  expect(passwordIn('#db:5432:shop:app:no\r\ndb:5433:shop:app:no\n*:*:*:*:yes\r\n', is)).toBe('yes');
+  expect(passwordIn('#db:5432:shop:app:no\r\ndb:5433:shop:app:no\n*:*:*:*:yes\r\n', is)).toBe(
+    'yes',
+  );
   expect(passwordIn('d\\b:5432:*:app:one\ndb:5432:*:app:two', is)).toBe('one');
   expect(passwordIn('db:5432:shop:app:', is)).toBeUndefined();
   expect(passwordIn('db:5432:shop', is)).toBeUndefined();

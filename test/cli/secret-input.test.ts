@@ -10,7 +10,10 @@ const SENTENCE =
   'is not text in UTF-8, so that it cannot be told from others like it. Give one line of text; one can be made with: openssl rand -base64 32';
 
 test('a secret that is not UTF-8 is refused, and not read as another one', async () => {
-  const folder = await folderOf({ 'text.txt': ' Größe der Brücke \r\n', 'marked.txt': '\ufeffsecret\n' });
+  const folder = await folderOf({
+    'text.txt': ' Größe der Brücke \r\n',
+    'marked.txt': '\ufeffsecret\n',
+  });
   const bytes = join(folder, 'bytes.txt');
   const utf16 = join(folder, 'utf16.txt');
   await writeFile(bytes, Buffer.from([0xff, 0xfe, 0x80, ...Buffer.from('twelve characters')]));

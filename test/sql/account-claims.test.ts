@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
@@ -48,4 +48,137 @@ test('what a worker took before its time because of a person is due when that wo
   expect(await claim()).toMatchObject({ step: 'register' });
   await shop.sql`update acme_private.account_state set lease_until = now() - interval '1 second'`;
   expect(await claim()).toMatchObject({ step: 'register' });
+});
+
+test('nothing is begun with the accounts of a paused server; all of it goes on when it is resumed', async () => {
+  await shop.sql`insert into acme.account (name, server) values ('second', 'ca')`;
+  await shop.sql`select acme.roll_over_key('main')`;
+  await shop.sql`select acme.pause('server', 'ca', 'this is a copy')`;
+  await shop.clearJobs();
+  const claimAll = () => shop.sql<{ name: string; claim: { step: string } | null }[]>`
+    select name, acme_private.claim(null, 'account', id) as claim from acme.account order by name`;
+  expect((await claimAll()).map(({ claim }) => claim)).toEqual([null, null]);
+  expect(
+    await shop.sql`select name, state, reason_code, reason from acme.account_status order by name`,
+  ).toEqual(
+    ['main', 'second'].map((name) => ({
+      name,
+      state: 'paused',
+      reason_code: 'server_paused',
+      reason: 'this is a copy',
+    })),
+  );
+  await shop.sql`
+    update acme_private.account_state set updated_at = now() - interval '10 minutes', next_attempt_at = null`;
+  await shop.sql`select acme_private.reconcile()`;
+  expect(await shop.jobs()).toEqual([]);
+  expect(await shop.sql`select from acme.stuck where kind = 'account'`).toEqual([]);
+  await shop.sql`select acme.resume('server', 'ca')`;
+  const woken = (await shop.jobs()).filter(({ task }) => task === 'register');
+  expect(woken.map(({ payload }) => payload.kind)).toEqual(['account', 'account']);
+  await claimAll();
+  await later(2);
+  expect((await claimAll()).map(({ claim }) => claim?.step)).toEqual(['roll_over', undefined]);
+});
+
+describe('what csrs ask for that no worker has seen', () => {
+  const second = () => shop.sql`insert into acme.account (name, server) values ('second', 'ca')`;
+
+  test('goes to the account that takes the place of theirs', async () => {
+    await second();
+    const id = await shop.insert({ account: 'main' });
+    expect(await shop.sql`select acme.replace_account('main', 'second') as count`).toEqual([
+      { count: '1' },
+    ]);
+    const accounts = await shop.sql`select account from acme.csr where id = ${id}`;
+    expect(accounts).toEqual([{ account: 'second' }]);
+    // And back, although nothing was done of it yet.
+    expect(await shop.sql`select acme.replace_account('second', 'main') as count`).toEqual([
+      { count: '1' },
+    ]);
+  });
+
+  test('is cancelled with their account', async () => {
+    const id = await shop.insert({ account: 'main' });
+    await shop.sql`select acme.deactivate_account('main')`;
+    const [row] = await shop.sql`select cancel_reason from acme.csr where id = ${id}`;
+    expect(row).toEqual({ cancel_reason: 'Its account main was deactivated.' });
+  });
+});
+
+test('an account that is deleted leaves an event, with what it was at the server', async () => {
+  await shop.sql`
+    update acme_private.account_state set url = 'https://ca.example.org/acct/1', thumbprint = 'of its key'`;
+  await shop.sql`delete from acme.account where name = 'main'`;
+  const rows = await shop.sql`select detail from acme.event where event = 'account_deleted'`;
+  expect(rows).toEqual([
+    {
+      detail: {
+        name: 'main',
+        server: 'ca',
+        state: 'valid',
+        url: 'https://ca.example.org/acct/1',
+        thumbprint: 'of its key',
+        by: expect.any(String) as string,
+      },
+    },
+  ]);
+});
+
+test('of accounts whose wake-up was lost, those that wait longest are woken, 1,000 a minute, until all had their turn', async () => {
+  const { sql } = shop;
+  // The later it was made, the longer it waits.
+  await sql`
+    insert into acme.account (name, server) select 'domain-' || n || '.example', 'ca' from generate_series(1, 1200) n`;
+  await sql`
+    update acme_private.account_state
+       set updated_at = now() - interval '1 hour' - account_id * interval '1 second'
+     where state = 'new'`;
+  const turns: { woken: number; are_longest: boolean }[] = [];
+  for (let turn = 1; turn <= 3; turn++) {
+    await shop.clearJobs();
+    await sql`select acme_private.reconcile()`;
+    const [row] = await sql<[{ woken: number; are_longest: boolean }]>`
+      with woken as (
+        select (j.payload ->> 'id')::bigint as id
+          from acme_worker._private_jobs j
+         where j.payload ->> 'kind' = 'account'
+      )
+      select count(*)::int as woken,
+             coalesce(bool_and(w.id > (select max(s.account_id) from acme_private.account_state s
+                                        where s.attempts = 0 and s.state = 'new' and s.account_id not in (select id from woken))),
+                      true) as are_longest
+        from woken w`;
+    turns.push(row);
+    // Each is taken, and put off.
+    await sql`
+      update acme_private.account_state s
+         set attempts = 1, next_attempt_at = now() + interval '1 hour', updated_at = now()
+        from acme_worker._private_jobs j
+       where j.payload ->> 'kind' = 'account' and s.account_id = (j.payload ->> 'id')::bigint`;
+  }
+  expect(turns).toEqual([
+    { woken: 1000, are_longest: true },
+    { woken: 200, are_longest: true },
+    { woken: 0, are_longest: true },
+  ]);
+});
+
+test('an account that a person did something for is not behind those that wait', async () => {
+  const { sql } = shop;
+  await sql`
+    insert into acme.account (name, server) select 'domain-' || n || '.example', 'ca' from generate_series(1, 1000) n`;
+  await sql`update acme_private.account_state set updated_at = now() - interval '1 hour' where state = 'new'`;
+  const [person] = await sql<[{ id: string }]>`
+    update acme_private.account_state
+       set state = 'registering', next_attempt_at = 'infinity', reason_code = 'user_action_required',
+           updated_at = now() - interval '1 day'
+     where account_id = (select id from acme.account where name = 'main')
+    returning account_id as id`;
+  await sql`select acme.agree_terms('main')`;
+  await shop.clearJobs();
+  await sql`select acme_private.reconcile()`;
+  const woken = (await shop.jobs()).filter(({ payload }) => payload.kind === 'account');
+  expect(woken).toHaveLength(1000);
+  expect(woken.map(({ payload }) => String(payload.id))).toContain(person.id);
 });

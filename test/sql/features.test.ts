@@ -238,3 +238,15 @@ test('servers with an account whose directory was not read for a day are to be l
   await sql`update acme_private.installation set database_name = 'original'`;
   expect(await names()).toEqual([]);
 });
+
+test.each(['letsencrypt', 'letsencrypt-staging'])(
+  'of %s wildcards are documented by each proof in DNS that it has, and by no other',
+  async (server) => {
+    const proofs = ['dns-01', 'dns-account-01', 'dns-persist-01'];
+    const offered = [];
+    for (const proof of proofs) {
+      if ((await feature(proof, server))?.support === 'yes') offered.push(proof);
+    }
+    expect((await feature('wildcard', server))?.value).toBe(`by ${offered.join(' or ')}`);
+  },
+);

@@ -1,3 +1,4 @@
+import type { ServerRow } from '../../db/account-files.ts';
 import { readWorkerConfig } from '../cli-config.ts';
 import type { Command } from '../command.ts';
 
@@ -11,7 +12,8 @@ names the server.
 
 The server is asked first: whether the key is the live one, and of which account. Only then the
 account is inserted, valid at once, with its key sealed by PGACME_SECRET_KEY; else nothing is, and a
-sentence says why. A server that has no row in acme.server gets one. The login is a member of acme_owner.
+sentence says why. A server that has no row in acme.server gets one, with the CA bundle and the allowed
+hosts of the file, which is said. The login is a member of acme_owner.
 
 Examples:
   pgacme account import main.json --passphrase-file passphrase.txt
@@ -32,10 +34,13 @@ Examples:
     const [file = ''] = args;
     const { databaseUrl, secretKey } = readWorkerConfig(env);
     const { accountVault } = await import('../../db/account-files.ts');
+    const { printable } = await import('../../acme/index.ts');
     const { readIncoming } = await import('./incoming.ts');
     const { takeIn } = await import('./take-in.ts');
     const incoming = await readIncoming(file, options.get('passphrase-file'));
-    output.line(`Read ${incoming.what}${incoming.url === undefined ? '' : `, ${incoming.url}`}`);
+    // What others wrote, the server's URL of the account included, is theirs to word, but not to act on a terminal.
+    const say = (text: string) => output.line(printable(text, 5000));
+    say(`Read ${incoming.what}${incoming.url === undefined ? '' : `, ${incoming.url}`}`);
     const vault = await accountVault(databaseUrl, 'pgacme account import');
     try {
       const { row, isNewServer } = await takeIn(vault, incoming, {
@@ -43,12 +48,13 @@ Examples:
         name: options.get('name'),
         server: options.get('server'),
       });
-      output.line(
+      say(
         `Server ${row.server.name}, ${row.server.directory_url}${isNewServer ? ': inserted' : ''}`,
       );
-      output.line(`The key is the live one of ${row.url}, which is valid.`);
+      if (isNewServer) for (const sentence of trustOf(row.server)) say(sentence);
+      say(`The key is the live one of ${row.url}, which is valid.`);
       for (const record of incoming.records) {
-        output.line(`In DNS, to stay while this account issues: ${record}`);
+        say(`In DNS, to stay while this account issues: ${record}`);
       }
       output.line(`Account ${row.name} is there, and csrs can use it.`);
     } finally {
@@ -57,3 +63,17 @@ Examples:
     return 0;
   },
 };
+
+/** What a server that is made from a file is trusted with beyond its directory URL. */
+function trustOf({ ca_bundle, allowed_hosts }: ServerRow): string[] {
+  return [
+    ...(ca_bundle === null
+      ? []
+      : ['Its HTTPS is trusted by the CA bundle that came with the file.']),
+    ...(allowed_hosts.length === 0
+      ? []
+      : [
+          `Its URLs may also name these hosts, which came with the file: ${allowed_hosts.join(' ')}`,
+        ]),
+  ];
+}

@@ -4,6 +4,7 @@ import {
   AcmeProblem,
   getAccount,
   newAccount,
+  printable,
   type Server,
 } from '../../acme/index.ts';
 import { PgacmeError } from '../../errors.ts';
@@ -90,7 +91,7 @@ function whyRefused(server: Server, problem: AcmeProblem): string {
 function refused(message: string, cause?: unknown): PgacmeError {
   return new PgacmeError(
     'ERR_ACCOUNT_FILE',
-    `${asSentence(message)} Nothing was imported.`,
+    printable(`${asSentence(message)} Nothing was imported.`, 5000),
     cause === undefined ? undefined : { cause },
   );
 }

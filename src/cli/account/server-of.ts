@@ -1,3 +1,4 @@
+import { printable } from '../../acme/index.ts';
 import type { ImportFacts, ServerRow } from '../../db/account-files.ts';
 import { PgacmeError } from '../../errors.ts';
 
@@ -66,5 +67,5 @@ export function nameFor(directoryUrl: string): string {
 }
 
 function fault(message: string): PgacmeError {
-  return new PgacmeError('ERR_ACCOUNT_FILE', message);
+  return new PgacmeError('ERR_ACCOUNT_FILE', printable(message, 5000));
 }

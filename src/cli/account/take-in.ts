@@ -1,5 +1,6 @@
 import { keyBinding } from '../../account-keys.ts';
 import { AcmeTrouble, importAccountKey, Server } from '../../acme/index.ts';
+import { privateMembers } from '../../acme/key.ts';
 import type { AccountVault, ImportedRow } from '../../db/account-files.ts';
 import { PgacmeError } from '../../errors.ts';
 import { seal, sealingKeys } from '../../seal.ts';
@@ -66,7 +67,7 @@ export async function takeIn(
       terms_url: termsUrl ?? null,
       eab_kid: incoming.eabKid ?? null,
       key_algorithm: key.alg,
-      jwe: await seal(keys, keyBinding(owner), incoming.privateJwk),
+      jwe: await seal(keys, keyBinding(owner), privateMembers(incoming.privateJwk)),
       thumbprint: key.thumbprint,
       spki_sha256: (await spkiSha256OfJwk(key.publicJwk)).toString('hex'),
       client: incoming.client,

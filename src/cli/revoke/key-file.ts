@@ -22,7 +22,7 @@ export async function readCertificateKey(file: string, leaf: Leaf): Promise<Acco
     // Without a cause: what goes wrong with a key is nobody's to read.
     throw new PgacmeError(
       'ERR_KEY_FILE',
-      `The key in ${file} cannot sign for ACME: it must be RSA, or EC on P-256 or P-384.`,
+      `The key in ${file} cannot sign for ACME: it must be RSA of 2048 bits or more, or EC on P-256 or P-384.`,
     );
   }
 }

@@ -80,6 +80,8 @@ test('an account that was registered here goes on in another database, under ano
   expect(linesOf(read.stdout)).toEqual([
     `Read an export of pgacme from ${account.exportedAt}, ${before.url}`,
     `Server ca, ${from.pebble.directoryUrl}: inserted`,
+    'Its HTTPS is trusted by the CA bundle that came with the file.',
+    'Its URLs may also name these hosts, which came with the file: ca2.example.org',
     `The key is the live one of ${before.url}, which is valid.`,
     ...account.records.map((record) => `In DNS, to stay while this account issues: ${record}`),
     'Account main is there, and csrs can use it.',
@@ -198,9 +200,18 @@ test('a key that is dead is written as an archive, and said to be dead', async (
       await tx`update acme_private.account_state set state = ${state}, reason_code = ${reason}`;
     });
     const out = join(to.folder, `${state}.json`);
-    const { code, stdout, stderr } = await to.run('account', 'export', 'main', '--out', out, ...pass);
+    const { code, stdout, stderr } = await to.run(
+      'account',
+      'export',
+      'main',
+      '--out',
+      out,
+      ...pass,
+    );
     expect({ code, stdout }, state).toEqual({ code: 0, stdout: `Account main is in ${out}.\n` });
-    expect(stderr).toBe(`${sentence} The file is an archive, and pgacme account import refuses it.\n`);
+    expect(stderr).toBe(
+      `${sentence} The file is an archive, and pgacme account import refuses it.\n`,
+    );
     expect(await openAccountFile(await readFile(out, 'utf8'), passphrase)).toMatchObject({
       name: 'main',
     });

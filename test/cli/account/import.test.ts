@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { keyBinding } from '../../../src/account-keys.ts';
 import {
   changeKey,
   deactivateAccount,
@@ -8,10 +9,13 @@ import {
   type KeyAlgorithm,
 } from '../../../src/acme/index.ts';
 import { run } from '../../../src/local/run.ts';
+import { open, sealingKeys } from '../../../src/seal.ts';
 import { client, type ClientName } from '../../account-file/helpers/clients.ts';
+import { ecKey, folderOf } from '../../account-file/helpers/files.ts';
+import { sealedAnew } from '../../account-file/helpers/sealed-anew.ts';
 import { freshName } from '../../helpers/world.ts';
 import { CLI, cliEnv, linesOf } from '../cli.ts';
-import { exportOf, registered, type Target, target } from './transfer.ts';
+import { exportOf, passphrase, registered, type Target, target } from './transfer.ts';
 
 /** Imports, and expects a sentence and that nothing came into the database. */
 async function refused(to: Target, args: string[], sentence: RegExp | string): Promise<string> {
@@ -122,7 +126,7 @@ test('the server is the one that the file names, and no other; what has to stay 
   );
   const named = await to.run('account', 'import', file, ...pass, '--server', 'test');
   expect(named).toMatchObject({ code: 0, stderr: '' });
-  expect(linesOf(named.stdout).slice(3)).toEqual([
+  expect(linesOf(named.stdout).slice(4)).toEqual([
     ...records.map((record) => `In DNS, to stay while this account issues: ${record}`),
     'Account main is there, and csrs can use it.',
   ]);
@@ -197,6 +201,48 @@ test('a pipe and stdin are read as one file, the passphrase too', async () => {
   const empty = await shell('"$1" "$2" account import <(true)');
   expect(empty).toMatchObject({ code: 1 });
   expect(empty.stderr).toMatch(/^\/dev\/fd\/\d+ holds no account that pgacme knows/);
+});
+
+test('what a file says reaches the terminal without control characters, and so does a name of a file', async () => {
+  const to = await target();
+  const file = await exportOf(to, await registered(to.pebble));
+  const forged = join(to.folder, 'forged.json');
+  const text = await readFile(file, 'utf8');
+  await writeFile(
+    forged,
+    await sealedAnew(text, passphrase, (content) => {
+      content.exported_at = '2026-01-01\u001b[2J\u001b[1;1HAccount main is there';
+      content.records = ['\u001b[31mred'];
+    }),
+  );
+  const said = await refused(to, [forged, '--passphrase-file', to.passphraseFile], 'invisible');
+  expect(said.trim()).toMatch(/^[ -~]+$/);
+  const { jwk } = ecKey();
+  const many = await folderOf({
+    'a\u001b[2J/private_key.json': jwk,
+    'a\u001b[2J/regr.json': { body: {}, uri: 'https://ca.example.org/acct/7' },
+    'b/private_key.json': jwk,
+    'b/regr.json': { body: {}, uri: 'https://ca.example.org/acct/7' },
+  });
+  expect(await refused(to, [many], 'holds 2 accounts')).not.toContain('\u001b');
+});
+
+test('a key is stored in its one spelling, however the file has it', async () => {
+  const to = await target();
+  const account = await registered(to.pebble);
+  const { d = '', ...publicJwk } = account.privateJwk;
+  const spelt = { ...publicJwk, d: Buffer.from(d, 'base64url').toString('base64'), use: 'sig' };
+  const file = await exportOf(to, { ...account, privateJwk: { ...spelt, y: `${publicJwk.y}=` } });
+  const { code, stderr } = await to.run(
+    ...['account', 'import', file, '--passphrase-file', to.passphraseFile],
+  );
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const [row] = await to.database.sql<[{ jwe: string }]>`select jwe from acme_private.account_key`;
+  const { origin } = new URL(to.pebble.directoryUrl);
+  const keys = await sealingKeys(to.secretKey);
+  expect(await open(keys, keyBinding({ account: 'main', origin }), row.jwe)).toEqual(
+    account.privateJwk,
+  );
 });
 
 const clients: [ClientName, { needsServer: boolean }][] = [
