@@ -103,7 +103,10 @@ function bareKey(
       );
     case 'other-key':
       throw otherKey(path, found.type);
-    default:
+    case 'json':
+    case 'shell':
+    case 'unknown':
+    case undefined:
       return undefined;
   }
 }

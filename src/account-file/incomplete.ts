@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path';
+import type { Found } from './found.ts';
 import { objectOf } from './json.ts';
 import { type Folder, legoKeys } from './scan.ts';
-import type { Found } from './found.ts';
 
 /** What a client's account lacks, as a sentence without its end, and the files that it showed in. */
 export interface Lack {
@@ -73,7 +73,11 @@ function keyLack(path: string, file: Found | undefined): string | undefined {
       return undefined;
     case 'locked-key':
       return `${path} is locked with a password`;
-    default:
+    case 'json':
+    case 'shell':
+    case 'unknown':
+    case 'other-key':
+    case 'damaged-key':
       return `${path} is damaged, no private key can be read from it`;
   }
 }

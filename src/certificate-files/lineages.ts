@@ -34,8 +34,9 @@ export async function readLineages(
   const more = csrFolder === undefined ? undefined : await collect(csrFolder);
   const csrs = new Map<string, FoundCsr>();
   // Of several CSRs for one key and the same names the last one is as good as any.
-  for (const csr of [...found.csrs, ...(more?.csrs ?? [])])
+  for (const csr of [...found.csrs, ...(more?.csrs ?? [])]) {
     csrs.set(`${csr.spki} ${csr.names.join()}`, csr);
+  }
   const lineages = latest(found.chains)
     .map((chain) => lineageOf(chain, found, csrs))
     .sort((a, b) => (a.name < b.name ? -1 : 1));

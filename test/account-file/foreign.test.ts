@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { chmod, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -296,22 +296,13 @@ test('links to files are followed, as Kubernetes mounts them; one account is one
 });
 
 test('a key of a type that no account can have says which are taken', async () => {
-  const pem = (type: 'ed25519' | 'ec' | 'rsa', options: object) =>
-    (
-      generateKeyPairSync as (
-        type: string,
-        options: object,
-      ) => ReturnType<typeof generateKeyPairSync>
-    )(type, options).privateKey.export({ format: 'pem', type: 'pkcs8' });
+  const text = (key: KeyObject) => String(key.export({ format: 'pem', type: 'pkcs8' }));
+  const p521 = generateKeyPairSync('ec', { namedCurve: 'P-521' });
+  const dsa = generateKeyPairSync('dsa', { modulusLength: 1024, divisorLength: 160 });
   const root = await folderOf({
-    'ed.key': String(pem('ed25519', {})),
-    'p521.key': String(pem('ec', { namedCurve: 'P-521' })),
-    'dsa.key': String(
-      generateKeyPairSync('dsa', { modulusLength: 1024 }).privateKey.export({
-        format: 'pem',
-        type: 'pkcs8',
-      }),
-    ),
+    'ed.key': text(generateKeyPairSync('ed25519').privateKey),
+    'p521.key': text(p521.privateKey),
+    'dsa.key': text(dsa.privateKey),
     'ed.json': { kty: 'OKP', crv: 'Ed25519', d: 'AAAA', x: 'AAAA' },
     'broken.key': '-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n',
   });
