@@ -89,8 +89,8 @@ export async function open(keys: SealingKeys, binding: Binding, jwe: string): Pr
   if (key === undefined) {
     throw new PgacmeError(
       'ERR_SEALED',
-      `The ${binding.purpose} of ${binding.row} was sealed with the secret key ${kid ?? '(none)'}, and this worker has ${keys.map(({ id }) => id).join(', ')}. ` +
-        'Give the worker the PGACME_SECRET_KEY that was used before.',
+      `The ${binding.purpose} of ${binding.row} was sealed with the secret key ${kid ?? '(none)'}, and PGACME_SECRET_KEY here has ${keys.map(({ id }) => id).join(', ')}. ` +
+        'Give the PGACME_SECRET_KEY that was used before.',
     );
   }
   if (is.purpose !== binding.purpose || is.row !== binding.row || is.origin !== binding.origin) {

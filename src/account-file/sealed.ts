@@ -45,9 +45,14 @@ export async function sealAccountFile(account: AccountFile, passphrase: string):
   return `${JSON.stringify(file, undefined, 2)}\n`;
 }
 
-/** Whether a text says that it is an export of ours, of whatever version. */
+/** Whether a text says that it is an export of ours, of whatever version, whole or not. */
 export function isAccountFile(text: string): boolean {
-  return jsonObject(text)?.['format'] === FORMAT;
+  return jsonObject(text)?.['format'] === FORMAT || isCut(text);
+}
+
+function isCut(text: string): boolean {
+  const begin = new RegExp(`^\\s*\\{\\s*"format"\\s*:\\s*"${FORMAT}"`);
+  return jsonObject(text) === undefined && begin.test(text);
 }
 
 /**
@@ -57,13 +62,17 @@ export function isAccountFile(text: string): boolean {
  */
 export async function openAccountFile(text: string, passphrase: string): Promise<AccountFile> {
   const file = jsonObject(text);
+  if (isCut(text)) {
+    throw accountFileError(
+      'The file is not whole: it begins as an export of pgacme and does not end as one. Take the file from where it was kept.',
+    );
+  }
   if (file?.['format'] !== FORMAT) {
     throw accountFileError(
       'This is not an account that pgacme exported. Give the file that pgacme account export wrote, whole.',
     );
   }
   requireVersion(file['version']);
-  requirePassphrase(passphrase);
   const account = accountOf(await unseal(file['sealed'], passphrase));
   const changed = changedMember(file, labelOf(account));
   if (changed !== undefined) {

@@ -1,4 +1,5 @@
 import { createHash, X509Certificate } from 'node:crypto';
+import type { Dirent } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PgacmeError } from '../errors.ts';
@@ -31,6 +32,8 @@ export interface Collected {
   csrs: FoundCsr[];
   /** Directory URLs that the clients' own notes name, by folder and by name of the certificate. */
   servers: Map<string, string>;
+  /** What could not be read, with the reason. */
+  unread: string[];
 }
 
 const MAX_BYTES = 262_144;
@@ -42,35 +45,66 @@ const MAX_DEPTH = 6;
  * @throws PgacmeError ERR_CERTIFICATE_FILES when it cannot be read.
  */
 export async function collect(path: string): Promise<Collected> {
-  const found: Collected = { chains: [], issuers: new Map(), csrs: [], servers: new Map() };
+  const found: Collected = {
+    chains: [],
+    issuers: new Map(),
+    csrs: [],
+    servers: new Map(),
+    unread: [],
+  };
   const root = resolve(path);
-  if ((await stat(root).catch(() => undefined))?.isDirectory() !== true) {
+  const entries = await entriesOf(root).catch((cause: unknown) => {
     throw new PgacmeError(
       'ERR_CERTIFICATE_FILES',
-      `${path} is no folder that can be read; name the folder of the client, such as /etc/letsencrypt.`,
+      `${path} is no folder that can be read (${codeOf(cause)}); name the folder of the client, such as /etc/letsencrypt.`,
+      { cause },
     );
-  }
-  await walk(root, MAX_DEPTH, found);
+  });
+  await walk(root, entries, MAX_DEPTH, found);
   return found;
 }
 
-async function walk(folder: string, depth: number, found: Collected): Promise<void> {
-  const entries = (await readdir(folder, { withFileTypes: true })).sort((a, b) =>
-    a.name < b.name ? -1 : 1,
-  );
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+async function walk(
+  folder: string,
+  entries: readonly Dirent[],
+  depth: number,
+  found: Collected,
+): Promise<void> {
   const names = new Set(entries.map(({ name }) => name));
   for (const entry of entries) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) {
-      if (depth > 0 && !isPassedBy(entry.name, names)) await walk(path, depth - 1, found);
+      if (depth === 0 || isPassedBy(entry.name, names)) continue;
+      const below = await entriesOf(path).catch((error: unknown) => notRead(path, error, found));
+      if (below !== undefined) await walk(path, below, depth - 1, found);
       continue;
     }
     // Files that hold nothing but a private key are not even opened.
     if (/\.key$|^privkey/.test(entry.name)) continue;
-    const info = await stat(path).catch(() => undefined);
-    if (info?.isFile() !== true || info.size > MAX_BYTES) continue;
-    await take(folder, path, await readFile(path, 'utf8'), found);
+    const text = await textOf(path).catch((error: unknown) => notRead(path, error, found));
+    if (text !== undefined) await take(folder, path, text, found);
   }
+}
+
+/** undefined: it is no file, or none of a certificate. */
+async function textOf(path: string): Promise<string | undefined> {
+  const info = await stat(path);
+  // What has no size holds nothing; the kernel has such files that never end.
+  if (!info.isFile() || info.size === 0 || info.size > MAX_BYTES) return undefined;
+  return readFile(path, 'utf8');
+}
+
+function notRead(path: string, error: unknown, { unread }: Collected): undefined {
+  unread.push(`${path} (${codeOf(error)})`);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
 }
 
 /** certbot's `live` points into `archive`, which has all that is past, too; lego moves that to `archives`. */

@@ -21,19 +21,26 @@ export interface Lineage {
 
 /**
  * The certificates of a client's folder that are in use, with their CSRs: of certbot, lego, acme.sh, and
- * whoever else keeps PEM files. `csrFolder`: where CSRs lie that the client did not keep.
+ * whoever else keeps PEM files. `csrFolder`: where CSRs lie that the client did not keep. `unread`: what
+ * could not be read, with the reason.
  *
  * @throws PgacmeError ERR_CERTIFICATE_FILES
  */
-export async function readLineages(path: string, csrFolder?: string): Promise<Lineage[]> {
+export async function readLineages(
+  path: string,
+  csrFolder?: string,
+): Promise<{ lineages: Lineage[]; unread: string[] }> {
   const found = await collect(path);
-  const more = csrFolder === undefined ? [] : (await collect(csrFolder)).csrs;
+  const more = csrFolder === undefined ? undefined : await collect(csrFolder);
   const csrs = new Map<string, FoundCsr>();
   // Of several CSRs for one key and the same names the last one is as good as any.
-  for (const csr of [...found.csrs, ...more]) csrs.set(`${csr.spki} ${csr.names.join()}`, csr);
-  return latest(found.chains)
+  for (const csr of [...found.csrs, ...(more?.csrs ?? [])]) {
+    csrs.set(`${csr.spki} ${csr.names.join()}`, csr);
+  }
+  const lineages = latest(found.chains)
     .map((chain) => lineageOf(chain, found, csrs))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { lineages, unread: [...found.unread, ...(more?.unread ?? [])] };
 }
 
 /** Of the same names and kind of key in one folder the newest; of one certificate the longest chain. */

@@ -1,5 +1,5 @@
 import type { Identity } from '../db/copies.ts';
-import { readCliConfig } from './cli-config.ts';
+import { readDatabaseConfig } from './cli-config.ts';
 import type { Command } from './command.ts';
 import { restoredLines } from './restored-lines.ts';
 import { table } from './table.ts';
@@ -28,7 +28,7 @@ Examples:
   flags: { restored: 'it was restored from a backup, and takes the place of what was lost' },
   role: 'acme_owner',
   async run({ flags, env, output }) {
-    const { target, databaseUrl, environment } = readCliConfig(env);
+    const { target, databaseUrl, environment } = readDatabaseConfig(env);
     const { adoptDatabase, adoptRestored } = await import('../db/copies.ts');
     output.line(
       `Database ${target.database} at ${target.host}:${target.port}, as user ${target.user}`,

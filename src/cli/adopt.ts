@@ -2,7 +2,7 @@ import { printable } from '../acme/text.ts';
 import type { Lineage } from '../certificate-files/index.ts';
 import type { Sql } from '../db/connect.ts';
 import { PgacmeError } from '../errors.ts';
-import { readCliConfig } from './cli-config.ts';
+import { readDatabaseConfig } from './cli-config.ts';
 import type { Command, ExitCode, Invocation } from './command.ts';
 
 /** `pgacme adopt`. */
@@ -19,7 +19,8 @@ A CSR is found by its key and names, wherever it lies in DIR. For a certificate 
 it says how to make one; --csrs is the folder with these. Certificates that have expired are left out
 unless --expired says otherwise: they are renewed at once.
 
-What is there already is left as it is, so it can be run again. The login is a member of acme_admin.
+What is there already is left as it is, so it can be run again. What cannot be read is named and passed by.
+The login is a member of acme_admin.
 
 Examples:
   pgacme adopt /etc/letsencrypt --dry-run
@@ -40,7 +41,7 @@ Examples:
   args: ['DIR'],
   role: 'acme_admin',
   async run(call) {
-    const { databaseUrl } = readCliConfig(call.env);
+    const { databaseUrl } = readDatabaseConfig(call.env);
     const { connect } = await import('../db/connect.ts');
     // (It connects with its first query: a dry run that names no account needs no database.)
     const sql = connect({ databaseUrl, name: 'pgacme adopt', max: 1 });
@@ -63,7 +64,7 @@ async function adopt(sql: Sql, { flags, options, args, output }: Invocation): Pr
     );
   }
   const { readLineages } = await import('../certificate-files/index.ts');
-  const found = await readLineages(dir, options.get('csrs'));
+  const { lineages: found, unread } = await readLineages(dir, options.get('csrs'));
   const now = new Date();
   const expired = found.filter(({ notAfter }) => notAfter <= now && !flags.has('expired'));
   const wanted = found.filter((each) => !expired.includes(each));
@@ -76,7 +77,9 @@ async function adopt(sql: Sql, { flags, options, args, output }: Invocation): Pr
   );
   for (const line of serversOf(wanted)) output.line(line);
   for (const each of bare) output.error(howToMakeCsr(each));
-  if (flags.has('dry-run')) return bare.length === 0 ? 0 : 1;
+  for (const each of unread) output.error(`Not read: ${printable(each, 500)}`);
+  const left = bare.length + unread.length;
+  if (flags.has('dry-run')) return left === 0 ? 0 : 1;
   const { inserted, known, refused } = await adoptAll(sql, ready, {
     account,
     tenant: options.get('tenant'),
@@ -86,7 +89,7 @@ async function adopt(sql: Sql, { flags, options, args, output }: Invocation): Pr
   if (inserted > 0) {
     output.line('Workers check them: select state, count(*) from acme.csr_status group by state');
   }
-  return bare.length + refused.length === 0 ? 0 : 1;
+  return left + refused.length === 0 ? 0 : 1;
 }
 
 function serversOf(lineages: readonly Lineage[]): string[] {

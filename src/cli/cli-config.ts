@@ -1,5 +1,6 @@
 import { type Config, readConfig } from '../config.ts';
 import { PgacmeError } from '../errors.ts';
+import { storedPassword, withStoredPassword } from './stored-password.ts';
 import { type Target, targetOf } from './target.ts';
 
 /** The environment, and which database it means. */
@@ -14,6 +15,11 @@ export interface CliConfig extends Config {
  */
 export function readCliConfig(env: NodeJS.ProcessEnv): CliConfig {
   return check(env, []);
+}
+
+/** {@link readCliConfig} for a command that seals and opens nothing: it does not look at the key. */
+export function readDatabaseConfig(env: NodeJS.ProcessEnv): Omit<CliConfig, 'secretKey'> {
+  return check({ ...env, PGACME_SECRET_KEY: undefined, PGACME_SECRET_KEY_FILE: undefined }, []);
 }
 
 /** {@link readCliConfig} for a worker, which cannot do without the key that seals. */
@@ -47,8 +53,30 @@ function check(env: NodeJS.ProcessEnv, problems: string[]): CliConfig {
     if (!(error instanceof PgacmeError) || error.code !== 'ERR_CONFIG') throw error;
     problems.unshift(error.message);
   }
+  if (config !== undefined && target !== undefined) storePasswords(config, target, env, problems);
   if (problems.length > 0 || config === undefined || target === undefined) {
     throw new PgacmeError('ERR_CONFIG', problems.join('\n'));
   }
   return { ...config, target };
+}
+
+/** What a password file has for the databases that are meant goes where both drivers look for it. */
+function storePasswords(
+  config: Config,
+  target: Target,
+  env: NodeJS.ProcessEnv,
+  problems: string[],
+): void {
+  const { databaseUrl, listenUrl } = config;
+  if (databaseUrl === undefined) {
+    const password = storedPassword(undefined, target, env, problems);
+    if (password !== undefined) process.env['PGPASSWORD'] = password;
+  } else {
+    config.databaseUrl = withStoredPassword(databaseUrl, target, env, problems);
+  }
+  const listen =
+    listenUrl === undefined ? undefined : targetOf({ ...env, DATABASE_URL: listenUrl });
+  if (listenUrl !== undefined && listen !== undefined) {
+    config.listenUrl = withStoredPassword(listenUrl, listen, env, problems);
+  }
 }

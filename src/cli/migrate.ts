@@ -1,5 +1,5 @@
 import { printable } from '../acme/text.ts';
-import { readCliConfig } from './cli-config.ts';
+import { readDatabaseConfig } from './cli-config.ts';
 import type { Command } from './command.ts';
 
 /** `pgacme migrate`. */
@@ -21,7 +21,7 @@ Examples:
   flags: { 'dry-run': 'print the SQL and change nothing' },
   role: 'acme_owner',
   async run({ flags, env, output }) {
-    const { target, databaseUrl, workerSchema, environment } = readCliConfig(env);
+    const { target, databaseUrl, workerSchema, environment } = readDatabaseConfig(env);
     const where = `Database ${target.database} at ${target.host}:${target.port}, as user ${target.user}`;
     if (flags.has('dry-run')) {
       const { dryRun } = await import('../db/dry-run.ts');

@@ -25,11 +25,14 @@ export function readArguments(
   }
   const missing = takes.slice(positionals.length).find((arg) => !arg.startsWith('['));
   if (missing !== undefined) throw misuse(command, `needs ${missing}`);
+  // A variable that is not set: as a path it would be the current folder.
+  const empty = takes[positionals.indexOf('')];
+  if (empty !== undefined) throw misuse(command, `needs ${empty}, and not an empty one`);
   for (const [name, { value, isRequired }] of Object.entries(command.options ?? {})) {
     if (isRequired === true && !options.has(name)) {
       throw misuse(command, `needs --${name} ${value}`);
     }
-    if (options.get(name) === '') throw misuse(command, `needs a ${value} after --${name}`);
+    if (options.get(name) === '') throw misuse(command, `needs ${value} after --${name}`);
   }
   return { flags, options, args: positionals };
 }
@@ -49,7 +52,14 @@ function parse(command: Command, args: readonly string[]) {
       strict: true,
     });
   } catch (error) {
-    throw misuse(command, `does not understand ${offender(error)}`);
+    const bare = /'--([^' ]+)/.exec(error instanceof Error ? error.message : '')?.[1];
+    const option = command.options?.[bare ?? ''];
+    throw misuse(
+      command,
+      option === undefined
+        ? `does not understand ${offender(error)}`
+        : `needs ${option.value} after --${bare}`,
+    );
   }
 }
 

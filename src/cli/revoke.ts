@@ -1,4 +1,4 @@
-import { readCliConfig } from './cli-config.ts';
+import { readDatabaseConfig } from './cli-config.ts';
 import { type Command, UsageError } from './command.ts';
 import { usageLine } from './usage.ts';
 
@@ -42,10 +42,13 @@ Examples:
     if ((file === undefined) === (id === undefined)) {
       throw misuse('needs either --certificate FILE or --id N');
     }
-    const { readRevocationReason, reasonCode } = await import('../x509/index.ts');
+    const { readRevocationReason, reasonCode, revocationReasons } =
+      await import('../x509/index.ts');
     const reason = readRevocationReason(options.get('reason') ?? 'unspecified');
     if (reason === undefined) {
-      throw misuse(`does not know the reason ${JSON.stringify(options.get('reason'))}`);
+      throw misuse(
+        `does not know the reason ${JSON.stringify(options.get('reason'))}; it is one of ${Object.keys(revocationReasons).join(', ')}`,
+      );
     }
     const { readCertificateKey } = await import('./revoke/key-file.ts');
     const { certificateById, certificateFromFile, leafOf, serverFor } =
@@ -53,7 +56,7 @@ Examples:
     const keyFile = options.get('key-file') ?? '';
     // Whatever can be found out without the database is, first.
     if (file !== undefined) await readCertificateKey(keyFile, await leafOf(file));
-    const { databaseUrl } = readCliConfig(env);
+    const { databaseUrl } = readDatabaseConfig(env);
     const { connect } = await import('../db/connect.ts');
     const sql = connect({ databaseUrl, name: 'pgacme revoke', max: 1 });
     try {

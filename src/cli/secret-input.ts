@@ -1,33 +1,45 @@
-import { readFile } from 'node:fs/promises';
 import { PgacmeError } from '../errors.ts';
+import { bytesOf } from './file-bytes.ts';
 
 /**
  * A secret from a file, or from stdin where there is no file: never from the command line, which other
  * users of the machine can read. The white space around it does not count.
  *
- * @throws PgacmeError ERR_CONFIG when it cannot be read or is empty.
+ * @throws PgacmeError ERR_CONFIG when it cannot be read, is not UTF-8 or is empty.
  */
 export async function readSecret(file: string | undefined, what: string): Promise<string> {
-  const text = (await (file === undefined ? readStdin(what) : readSecretFile(file))).trim();
-  if (text === '') {
+  const bytes = await (file === undefined ? readStdin(what) : readSecretFile(file));
+  const text = utf8(bytes)?.trim();
+  const where = file === undefined ? '' : ` (${file})`;
+  if (text === undefined) {
     throw new PgacmeError(
       'ERR_CONFIG',
-      `${what} is empty${file === undefined ? '' : ` (${file})`}.`,
+      `${what}${where} is not text in UTF-8, so that it cannot be told from others like it. Give one line of text; one can be made with: openssl rand -base64 32`,
     );
   }
+  if (text === '') throw new PgacmeError('ERR_CONFIG', `${what} is empty${where}.`);
   return text;
 }
 
-async function readSecretFile(file: string): Promise<string> {
+/** undefined: it is none. What is read leniently has U+FFFD in many places, and so is one secret of many files. */
+function utf8(bytes: Uint8Array): string | undefined {
   try {
-    return await readFile(file, 'utf8');
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+async function readSecretFile(file: string): Promise<Uint8Array> {
+  try {
+    return await bytesOf(file);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
     throw new PgacmeError('ERR_CONFIG', `The file ${file} cannot be read (${code}).`);
   }
 }
 
-async function readStdin(what: string): Promise<string> {
+async function readStdin(what: string): Promise<Uint8Array> {
   if (process.stdin.isTTY) {
     throw new PgacmeError(
       'ERR_CONFIG',
@@ -36,5 +48,5 @@ async function readStdin(what: string): Promise<string> {
   }
   const parts: Buffer[] = [];
   for await (const part of process.stdin) parts.push(Buffer.from(part as Uint8Array));
-  return Buffer.concat(parts).toString('utf8');
+  return Buffer.concat(parts);
 }

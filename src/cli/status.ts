@@ -1,5 +1,5 @@
 import { version } from '../version.ts';
-import { readCliConfig } from './cli-config.ts';
+import { readDatabaseConfig } from './cli-config.ts';
 import type { Command } from './command.ts';
 import { databaseSentence } from './database-error.ts';
 import { statusLines } from './status-lines.ts';
@@ -27,7 +27,7 @@ Examples:
   flags: { watch: 'show it again every 2 seconds, until q or Ctrl-C' },
   role: 'acme_reader',
   async run({ flags, env, output }) {
-    const { target, databaseUrl } = readCliConfig(env);
+    const { target, databaseUrl } = readDatabaseConfig(env);
     const { connect } = await import('../db/connect.ts');
     const sql = connect({ databaseUrl, name: 'pgacme status', max: 1 });
     const isWatching = flags.has('watch');

@@ -21,6 +21,7 @@ export interface ExportedRow {
   thumbprint: string | null;
   jwe: string | null;
   is_rolling_over: boolean;
+  reason_code: string | null;
   server: ServerRow;
   records: string[];
 }
@@ -81,7 +82,13 @@ export async function accountVault(
       .then(([row]) => (row as { value: T }).value);
   return {
     exported: (account) =>
-      asOwner<ExportedRow>((tx) => tx`select acme_private.export_account(${account}) as value`),
+      asOwner<ExportedRow>(
+        (tx) => tx`
+          select acme_private.export_account(${account}) || (
+                   select jsonb_build_object('reason_code', s.reason_code)
+                     from acme.account_status s
+                    where s.name = ${account}) as value`,
+      ),
     facts: (asked) =>
       asOwner<ImportFacts>(
         (tx) => tx`

@@ -1,9 +1,12 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { chmod, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readForeignAccount } from '../../src/account-file/index.ts';
+import { asAnyUser } from '../helpers/as-any-user.ts';
 import { ecKey, folderOf } from './helpers/files.ts';
 
-/** What reading says; it must fail. */
+/** What reading says; it must fail, with a sentence of its own. */
 async function refusal(path: string): Promise<string> {
   const error = await readForeignAccount(path).then(
     () => undefined,
@@ -233,4 +236,155 @@ test('several accounts, none, a locked key and a path that is not there are sent
   expect(await refusal(join(root, 'locked.key'))).toMatch(/locked with a password/);
   expect(await refusal(join(root, 'readme.txt'))).toMatch(/holds no account/);
   expect(await refusal(join(root, 'absent'))).toMatch(/cannot be read; check the path/);
+});
+
+const regr = { body: { contact }, uri: 'https://ca.example.org/acct/7' };
+const registration = { body: { status: 'valid', contact }, uri: 'https://ca.example.org/acct/7' };
+
+test('a file that is named needs none of its neighbours but those of its client', async () => {
+  const id = 'accounts/ca.example.org/dir/1';
+  const root = await folderOf({
+    [`${id}/private_key.json`]: jwk,
+    [`${id}/regr.json`]: regr,
+    // Sorts before regr.json, and would be taken for it.
+    [`${id}/other.json`]: { body: {}, uri: 'https://ca.example.org/acct/8' },
+  });
+  for (const file of ['private_key.json', 'regr.json']) {
+    expect(await readForeignAccount(join(root, id, file))).toMatchObject({
+      client: 'certbot',
+      accountUrl: 'https://ca.example.org/acct/7',
+      privateJwk: jwk,
+    });
+  }
+});
+
+test('a key of lego that is not the one its account names is a key alone', async () => {
+  const id = 'accounts/ca.example.org/ops@example.org';
+  const root = await folderOf({
+    [`${id}/account.json`]: { email: 'ops@example.org', registration },
+    [`${id}/keys/ops@example.org.key`]: sec1,
+    [`${id}/keys/old.key`]: ecKey().sec1,
+  });
+  const at = (file: string) => readForeignAccount(join(root, id, file));
+  expect(await at('keys/old.key')).toMatchObject({ client: 'a bare key' });
+  expect(await at('keys/ops@example.org.key')).toMatchObject({ client: 'lego 4', privateJwk: jwk });
+});
+
+test('links to files are followed, as Kubernetes mounts them; one account is one', async () => {
+  const root = await folderOf({
+    '..2026/private_key.json': jwk,
+    '..2026/regr.json': regr,
+    '..2026/some.key': pkcs8,
+  });
+  await symlink('..2026', join(root, '..data'));
+  for (const name of ['private_key.json', 'regr.json', 'some.key']) {
+    await symlink(`..data/${name}`, join(root, name));
+  }
+  const account = {
+    client: 'certbot',
+    accountUrl: 'https://ca.example.org/acct/7',
+    paths: [join(root, 'private_key.json'), join(root, 'regr.json')],
+  };
+  expect(await readForeignAccount(root)).toMatchObject(account);
+  expect(await readForeignAccount(join(root, 'private_key.json'))).toMatchObject(account);
+  expect(await readForeignAccount(join(root, 'some.key'))).toMatchObject({
+    client: 'a bare key',
+    privateJwk: jwk,
+  });
+  await symlink('nowhere', join(root, 'dangling.key'));
+  expect(await refusal(join(root, 'dangling.key'))).toMatch(/cannot be read; check the path/);
+});
+
+test('a key of a type that no account can have says which are taken', async () => {
+  const text = (key: KeyObject) => String(key.export({ format: 'pem', type: 'pkcs8' }));
+  const p521 = generateKeyPairSync('ec', { namedCurve: 'P-521' });
+  const dsa = generateKeyPairSync('dsa', { modulusLength: 1024, divisorLength: 160 });
+  const root = await folderOf({
+    'ed.key': text(generateKeyPairSync('ed25519').privateKey),
+    'p521.key': text(p521.privateKey),
+    'dsa.key': text(dsa.privateKey),
+    'ed.json': { kty: 'OKP', crv: 'Ed25519', d: 'AAAA', x: 'AAAA' },
+    'broken.key': '-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n',
+  });
+  const taken = 'Keys of ACME accounts that pgacme takes are RSA, or EC on P-256 or P-384.';
+  for (const [file, type] of [
+    ['ed.key', 'Ed25519'],
+    ['p521.key', 'P-521'],
+    ['dsa.key', 'dsa'],
+    ['ed.json', 'Ed25519'],
+  ] as const) {
+    expect(await refusal(join(root, file))).toBe(
+      `The key in ${join(root, file)} is of type ${type}. ${taken}`,
+    );
+  }
+  expect(await refusal(join(root, 'broken.key'))).toBe(
+    `${join(root, 'broken.key')} is damaged: it is marked as a private key and holds none that can be read.`,
+  );
+});
+
+test('of a client that is recognised it is said what is missing or damaged', async () => {
+  const said = async (files: Record<string, string | object>, name = '') => {
+    const root = await folderOf(files);
+    return (await refusal(join(root, name))).replaceAll(`${root}/`, '').replaceAll(root, '.');
+  };
+  expect(await said({ 'private_key.json': '{"kty":"EC","d"', 'regr.json': regr })).toBe(
+    '. holds no whole account:\n  certbot: private_key.json is damaged, no private key can be read from it.',
+  );
+  const alone = await said({ 'private_key.json': jwk });
+  expect(alone).toBe(
+    '. holds no whole account:\n  certbot: regr.json is not there; private_key.json alone is enough where you name it, and the server with --server.',
+  );
+  expect(await said({ 'regr.json': regr }, 'regr.json')).toBe(
+    'regr.json holds no whole account:\n  certbot: private_key.json is not there, and without its key nothing can be imported.',
+  );
+  const lego = { email: 'ops@example.org', registration };
+  expect(await said({ 'account.json': lego })).toBe(
+    '. holds no whole account:\n  lego: keys/ops@example.org.key is not there, and without its key nothing can be imported.',
+  );
+  expect(await said({ 'account.json': { ...lego, id: 'ops', keyType: 'EC256' } })).toBe(
+    '. holds no whole account:\n  lego: ops.key is not there, and without its key nothing can be imported.',
+  );
+  expect(await said({ 'ca.conf': "CA_KEY_HASH='x'\n", 'account.key': '' })).toBe(
+    '. holds no whole account:\n  acme.sh: account.key is damaged, no private key can be read from it.',
+  );
+  expect(await said({ 'registration_info.json': { status: 'valid' } })).toBe(
+    '. holds no whole account:\n  dehydrated: account_key.pem is not there, and without its key nothing can be imported.',
+  );
+  const both = await said({
+    'a/regr.json': regr,
+    'b/account.key': sec1.slice(0, 60),
+  });
+  expect(both).toMatch(
+    /  certbot: a\/private_key.json is not there.*\n  acme.sh: b\/account.key is damaged/,
+  );
+});
+
+test('what cannot be read is passed by, and named where nothing is found', async () => {
+  const root = await folderOf({
+    'a/private_key.json': jwk,
+    'a/regr.json': regr,
+    'a/meta.json': {},
+    'b/account.key': sec1,
+    'c/secret.txt': 'x',
+  });
+  await symlink('gone', join(root, 'b', 'dangling.key'));
+  await chmod(root, 0o755);
+  await chmod(join(root, 'a/meta.json'), 0);
+  await chmod(join(root, 'b/account.key'), 0);
+  await chmod(join(root, 'c'), 0);
+  await asAnyUser(async () => {
+    expect(await readForeignAccount(root)).toMatchObject({ client: 'certbot' });
+    expect(await readForeignAccount(join(root, 'a/regr.json'))).toMatchObject({ privateJwk: jwk });
+    const nothing = await refusal(join(root, 'b'));
+    expect(nothing).toMatch(/holds no account that pgacme knows/);
+    expect(nothing.split('\n').at(-1)).toBe(
+      `Not read: ${join(root, 'b/account.key')} (EACCES), ${join(root, 'b/dangling.key')} (ENOENT)`,
+    );
+    for (const path of ['b/account.key', 'c']) {
+      expect(await refusal(join(root, path))).toBe(
+        `${join(root, path)} cannot be read; check the path and its permissions (EACCES).`,
+      );
+    }
+  });
+  await chmod(join(root, 'c'), 0o700);
 });

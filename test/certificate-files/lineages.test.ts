@@ -1,9 +1,10 @@
-import { mkdir, symlink } from 'node:fs/promises';
+import { chmod, mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readLineages } from '../../src/certificate-files/index.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { folderOf } from '../account-file/helpers/files.ts';
+import { asAnyUser } from '../helpers/as-any-user.ts';
 import { foreignCertificates, otherCa } from '../helpers/foreign-certificates.ts';
 
 const KEY = '-----BEGIN PRIVATE KEY-----\nnever read\n-----END PRIVATE KEY-----\n';
@@ -32,7 +33,7 @@ test('acme.sh: the CSR beside the certificate, one folder for each kind of key',
     ...files('shop.example.org_ecc', ecc),
     'ca/ca.example.org/dir/account.key': KEY,
   });
-  expect(await readLineages(root)).toEqual([
+  expect((await readLineages(root)).lineages).toEqual([
     {
       name: 'shop.example.org',
       path: join(root, 'shop.example.org/fullchain.cer'),
@@ -64,7 +65,7 @@ test('certbot: what live points to, with the CSR of its key among those of earli
     'renewal/shop.conf': '[renewalparams]\nserver = https://ca.example.org/dir\n',
     'live/README': 'a file',
   });
-  const archived = await readLineages(join(root, 'archive'));
+  const { lineages: archived } = await readLineages(join(root, 'archive'));
   expect(archived).toMatchObject([{ name: 'shop', chainPem: now.chainPem, csrPem: undefined }]);
   await mkdir(join(root, 'live/shop'));
   for (const [name, file] of [
@@ -77,7 +78,7 @@ test('certbot: what live points to, with the CSR of its key among those of earli
       join(root, `live/shop/${String(name)}.pem`),
     );
   }
-  expect(await readLineages(root)).toMatchObject([
+  expect((await readLineages(root)).lineages).toMatchObject([
     {
       name: 'shop',
       path: join(root, 'live/shop/fullchain.pem'),
@@ -111,7 +112,7 @@ test('lego: files side by side, the issuer apart, a CSR in another folder or in 
     'a/one.txt': one.csrPem,
     'a/other.csr': (await makeCsr({ names: ['three.example.org'] })).pem,
   });
-  expect(await readLineages(root, csrs)).toMatchObject([
+  expect((await readLineages(root, csrs)).lineages).toMatchObject([
     { name: 'one.example.org', chainPem: one.chainPem, csrPem: one.csrPem },
     { name: 'three.example.org', chainPem: three.chainPem, csrPem: undefined },
     { name: 'two.example.org', chainPem: two.chainPem, csrPem: two.csrPem },
@@ -125,8 +126,37 @@ test('what is no certificate is passed by, and a folder that is none is a senten
     'broken.json': '{"csr": 1',
     'notes.txt': 'server = nowhere',
   });
-  expect(await readLineages(root)).toEqual([]);
+  expect(await readLineages(root)).toEqual({ lineages: [], unread: [] });
   await expect(readLineages(join(root, 'absent'))).rejects.toMatchObject({
     code: 'ERR_CERTIFICATE_FILES',
   });
+});
+
+test('what cannot be read is passed by and named; the folder itself is a sentence', async () => {
+  const one = await made('one.example.org');
+  const root = await folderOf({
+    'one.crt': one.chainPem,
+    'one.csr': one.csrPem,
+    'locked.pem': one.chainPem,
+    'locked/deep.pem': one.chainPem,
+    'one.key': KEY,
+  });
+  await symlink('gone', join(root, 'dangling.pem'));
+  await chmod(root, 0o755);
+  for (const path of ['locked.pem', 'locked', 'one.key']) await chmod(join(root, path), 0);
+  await asAnyUser(async () => {
+    const { lineages, unread } = await readLineages(root);
+    expect(lineages).toMatchObject([{ name: 'one', csrPem: one.csrPem }]);
+    // (A file that by its name is a private key is not even looked at.)
+    expect(unread).toEqual([
+      `${join(root, 'dangling.pem')} (ENOENT)`,
+      `${join(root, 'locked')} (EACCES)`,
+      `${join(root, 'locked.pem')} (EACCES)`,
+    ]);
+    await expect(readLineages(join(root, 'locked'))).rejects.toMatchObject({
+      code: 'ERR_CERTIFICATE_FILES',
+      message: `${join(root, 'locked')} is no folder that can be read (EACCES); name the folder of the client, such as /etc/letsencrypt.`,
+    });
+  });
+  await chmod(join(root, 'locked'), 0o700);
 });

@@ -111,6 +111,17 @@ test('what cannot be a binding is a sentence that does not show the key', async 
   }
   // Nothing came of it.
   expect(await world.sql`select name from acme.account`).toEqual([{ name: 'main' }]);
+  const long = await cli(
+    // prettier-ignore
+    ['account', 'create', 'x', '--server', 'ca', '--eab-kid', 'k'.repeat(501), '--eab-hmac-file', await file('h', MAC)],
+    env,
+  );
+  expect(long).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining(
+      '--eab-kid has 501 characters, and takes at most 500',
+    ) as string,
+  });
   const half = await cli(['account', 'create', 'x', '--server', 'ca', '--eab-kid', 'k'], env);
   expect(half).toMatchObject({ code: 2 });
   expect(half.stderr).toContain('belong together');

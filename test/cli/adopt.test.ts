@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { removeFolder } from '../../src/local/os-user.ts';
@@ -21,14 +21,12 @@ async function targetDatabase() {
   await database.sql`insert into acme.server (name, directory_url) values ('ca', 'https://ca.example.org/dir')`;
   await database.sql`insert into acme.account (name, server) values ('main', 'ca')`;
   const admin = await database.login('acme_admin');
-  return {
-    database,
-    run: (...args: string[]) => cli(['adopt', ...args], { DATABASE_URL: admin.url }),
-  };
+  const env = { DATABASE_URL: admin.url };
+  return { database, env, run: (...args: string[]) => cli(['adopt', ...args], env) };
 }
 
 test('a folder is taken in, and what is there, has expired or lacks its CSR is told apart', async () => {
-  const { database, run } = await targetDatabase();
+  const { database, env, run } = await targetDatabase();
   const names = ['a.example.org', 'b.example.org', 'c.example.org'];
   const [a, b, c] = await foreignCertificates(names);
   const [old] = await foreignCertificates(['old.example.org'], {
@@ -78,6 +76,17 @@ test('a folder is taken in, and what is there, has expired or lacks its CSR is t
   expect(refused.stdout).toContain('Inserted: 0. There before: 0. Refused: 1.');
   expect(refused.stderr).toMatch(/d: The ref 'd' already belongs to csr \d+\./);
   expect(await run(join(dir, 'absent'))).toMatchObject({ code: 1 });
+  // What cannot be read is named, and the rest is taken in; no secret of a worker is needed for that.
+  await symlink('loop.pem', join(dir, 'loop.pem'));
+  const partly = await cli(['adopt', dir, '--csrs', csrs], {
+    ...env,
+    PGACME_SECRET_KEY_FILE: join(dir, 'absent'),
+  });
+  expect(partly).toMatchObject({
+    code: 1,
+    stderr: `Not read: ${join(dir, 'loop.pem')} (ELOOP)\n`,
+  });
+  expect(partly.stdout).toContain('With their CSR: 3. Without: 0.');
 });
 
 test('names of files and what lies in them are shown without control characters, and quoted for a shell', async () => {

@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { chmod, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { passwordIn } from '../../src/db/password-file.ts';
 import { freePort } from '../../src/local/ports.ts';
+import { folderOf } from '../account-file/helpers/files.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { cli, linesOf } from './cli.ts';
 
@@ -159,4 +163,60 @@ test('a database without pgacme is told to be migrated', async () => {
     });
     expect(stderr).toContain('pgacme migrate');
   }
+});
+
+test('a password is found in a password file, by both drivers, as libpq finds it', async () => {
+  const database = await freshDatabase();
+  const folder = await folderOf({});
+  const file = join(folder, 'pass file');
+  const login = new URL(database.url);
+  const { port, password, username } = login;
+  await writeFile(
+    file,
+    `# of others\n127.0.0.1:1:*:*:wrong\n127.0.0.1:${port}:${login.pathname.slice(1)}:*:${decodeURIComponent(password).replace(/[\\:]/g, '\\$&')}\n`,
+    { mode: 0o600 },
+  );
+  login.password = '';
+  const url = login.href;
+  const passfile = `${url}?passfile=${encodeURIComponent(file)}`;
+  const pg = {
+    PGHOST: '127.0.0.1',
+    PGPORT: port,
+    PGUSER: username,
+    PGDATABASE: login.pathname.slice(1),
+  };
+  // migrate connects with both drivers.
+  for (const [command, env] of [
+    ['status', { DATABASE_URL: passfile }],
+    ['migrate', { DATABASE_URL: passfile }],
+    ['migrate', { DATABASE_URL: url, PGPASSFILE: file }],
+    ['migrate', { ...pg, PGPASSFILE: file }],
+    ['status', { DATABASE_URL: passfile.replace(url, database.url) }],
+  ] as const) {
+    const { code, stderr } = await cli([command], env);
+    expect({ command, env, code, stderr }).toEqual({ command, env, code: 0, stderr: '' });
+  }
+  const none = await cli(['status'], { DATABASE_URL: url, HOME: folder });
+  expect(none.stderr).toContain('does not take the password of user');
+  const absent = await cli(['status'], { DATABASE_URL: url, PGPASSFILE: join(folder, 'absent') });
+  expect(absent).toMatchObject({
+    code: 2,
+    stderr: `The password file ${join(folder, 'absent')} cannot be read (ENOENT).\n`,
+  });
+  await chmod(file, 0o644);
+  const open = await cli(['status'], { DATABASE_URL: passfile });
+  expect(open).toMatchObject({ code: 2 });
+  expect(open.stderr).toContain(`The password file ${file} can be read by others`);
+});
+
+test('the lines of a password file are read as its format says', () => {
+  const is = { host: 'db', port: '5432', database: 'shop', user: 'app' };
+  expect(passwordIn('db:5432:shop:app:a\\:b\\\\c', is)).toBe('a:b\\c');
+  expect(passwordIn('#db:5432:shop:app:no\r\ndb:5433:shop:app:no\n*:*:*:*:yes\r\n', is)).toBe(
+    'yes',
+  );
+  expect(passwordIn('d\\b:5432:*:app:one\ndb:5432:*:app:two', is)).toBe('one');
+  expect(passwordIn('db:5432:shop:app:', is)).toBeUndefined();
+  expect(passwordIn('db:5432:shop', is)).toBeUndefined();
+  expect(passwordIn('', is)).toBeUndefined();
 });

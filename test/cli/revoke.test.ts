@@ -170,7 +170,11 @@ describe('refused before anything is sent', () => {
       [['--id', '987654'], 2, 'There is no certificate 987654; see acme.certificate.'],
       [['--id', "1'"], 2, "There is no certificate 1'; see acme.certificate."],
       [['--id', one.id, '--server', 'nobody'], 2, 'There is no server nobody in acme.server.'],
-      [['--id', one.id, '--reason', 'stolen'], 2, 'does not know the reason "stolen"'],
+      [
+        ['--id', one.id, '--reason', 'stolen'],
+        2,
+        'does not know the reason "stolen"; it is one of unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn.',
+      ],
       [['--certificate', one.key], 2, 'holds no certificate in PEM form'],
       [['--certificate', one.certificate, '--id', one.id], 2, 'needs either --certificate'],
       [[], 2, 'needs either --certificate FILE or --id N'],

@@ -85,7 +85,25 @@ test('what is used wrongly ends with 2, a sentence and the usage line on stderr'
       'Usage: pgacme account create NAME',
     ],
     [['account', 'create', 'main'], 'needs --server SERVER', 'Usage: pgacme account create NAME'],
-    [['seal', '--for'], 'pgacme seal does not understand "', 'Usage: pgacme seal --for'],
+    [['seal', '--for'], 'pgacme seal needs account:NAME after --for.', 'Usage: pgacme seal --for'],
+    [
+      ['seal', '--for', '--server', 'x'],
+      'pgacme seal needs account:NAME after --for.',
+      'Usage: pgacme seal --for',
+    ],
+    [['adopt', 'x', '--tenant'], 'pgacme adopt needs NAME after --tenant.', 'Usage: pgacme adopt'],
+    [
+      ['adopt', 'x', '--tenant', ''],
+      'pgacme adopt needs NAME after --tenant.',
+      'Usage: pgacme adopt',
+    ],
+    // A variable that is not set must not mean the current folder.
+    [['adopt', ''], 'pgacme adopt needs DIR, and not an empty one.', 'Usage: pgacme adopt DIR'],
+    [
+      ['account', 'import', ''],
+      'pgacme account import needs FILE, and not an empty one.',
+      'Usage: pgacme account import FILE',
+    ],
   ];
   for (const [args, sentence, usage] of wrong) {
     const { code, stdout, stderr } = await here(args);

@@ -13,6 +13,15 @@ export function accountName(name: string, option?: string): string {
   );
 }
 
+/** @throws PgacmeError ERR_ACCOUNT_NAME where it cannot be the name of a server. */
+export function requireServerName(name: string): void {
+  if (/^[a-z0-9][a-z0-9._-]{0,62}$/.test(name)) return;
+  throw new PgacmeError(
+    'ERR_ACCOUNT_NAME',
+    `${JSON.stringify(name)} cannot be the name of a server: give one of lower-case letters, digits, dots, dashes and underscores, of at most 63 characters, with --server.`,
+  );
+}
+
 /** That there is an account of this name. */
 export function nameTaken(name: string, option?: string): PgacmeError {
   return new PgacmeError(

@@ -1,5 +1,5 @@
 import { PgacmeError } from '../../errors.ts';
-import { readCliConfig, readWorkerConfig } from '../cli-config.ts';
+import { readDatabaseConfig, readWorkerConfig } from '../cli-config.ts';
 import { type Command, UsageError } from '../command.ts';
 import { readSecret } from '../secret-input.ts';
 import { usageLine } from '../usage.ts';
@@ -38,7 +38,14 @@ Examples:
         usageLine(accountCreateCommand),
       );
     }
-    const { databaseUrl } = readCliConfig(env);
+    const length = [...(kid ?? '')].length;
+    if (length > 500) {
+      throw new UsageError(
+        `--eab-kid has ${length} characters, and takes at most 500: it is the identifier of the key, not the key.`,
+        usageLine(accountCreateCommand),
+      );
+    }
+    const { databaseUrl } = readDatabaseConfig(env);
     const server = options.get('server') ?? '';
     const { connect } = await import('../../db/connect.ts');
     const sql = connect({ databaseUrl, name: 'pgacme account create', max: 1 });

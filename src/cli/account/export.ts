@@ -33,20 +33,27 @@ Examples:
     const { accountVault } = await import('../../db/account-files.ts');
     const { sealAccountFile } = await import('../../account-file/index.ts');
     const { takeAccount } = await import('./take-account.ts');
+    let isDead = false;
     const vault = await accountVault(databaseUrl, 'pgacme account export');
     try {
       await makeFile(file, async () => {
-        const { account, note } = await takeAccount(vault, secretKey, name);
+        const { account, note, dead } = await takeAccount(vault, secretKey, name);
         if (note !== undefined) output.error(note);
+        if (dead !== undefined) {
+          output.error(`${dead} The file is an archive, and pgacme account import refuses it.`);
+        }
+        isDead = dead !== undefined;
         return sealAccountFile(account, passphrase);
       });
     } finally {
       await vault.close();
     }
     output.line(`Account ${name} is in ${file}.`);
-    output.line(
-      'Whoever has the file and its passphrase can issue certificates with this account.',
-    );
+    if (!isDead) {
+      output.line(
+        'Whoever has the file and its passphrase can issue certificates with this account.',
+      );
+    }
     return 0;
   },
 };

@@ -1,7 +1,8 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { JWK } from 'jose';
 import { isAccountFile, openAccountFile, readForeignAccount } from '../../account-file/index.ts';
 import { PgacmeError } from '../../errors.ts';
+import { bytesOf, STDIN } from '../file-bytes.ts';
 import { readSecret } from '../secret-input.ts';
 
 /** An account out of a file, of whichever client. */
@@ -30,8 +31,8 @@ export interface Incoming {
  * @throws PgacmeError ERR_ACCOUNT_FILE
  */
 export async function readIncoming(path: string, passphraseFile?: string): Promise<Incoming> {
-  const text = await ownText(path);
-  if (text === undefined) return foreign(path);
+  const { text, isOnce } = await textIn(path);
+  if (text === undefined || !isAccountFile(text)) return foreign(path, isOnce ? text : undefined);
   if (passphraseFile === undefined) {
     throw new PgacmeError(
       'ERR_ACCOUNT_FILE',
@@ -55,8 +56,8 @@ export async function readIncoming(path: string, passphraseFile?: string): Promi
   };
 }
 
-async function foreign(path: string): Promise<Incoming> {
-  const account = await readForeignAccount(path);
+async function foreign(path: string, text: string | undefined): Promise<Incoming> {
+  const account = await readForeignAccount(path, text);
   const { client } = account;
   return {
     what: client === 'a bare key' ? 'a private key' : `an account of ${client}`,
@@ -74,10 +75,19 @@ async function foreign(path: string): Promise<Incoming> {
   };
 }
 
-/** The text of our own export; undefined: it is a folder, or something else. */
-async function ownText(path: string): Promise<string | undefined> {
+/**
+ * What is in a file; `isOnce`: it is a pipe or stdin, and cannot be read again. undefined: it is a folder,
+ * more than any account, or cannot be read.
+ */
+async function textIn(path: string): Promise<{ text: string | undefined; isOnce: boolean }> {
   const info = await stat(path).catch(() => undefined);
-  if (info?.isFile() !== true || info.size > 1_048_576) return undefined;
-  const text = await readFile(path, 'utf8').catch(() => '');
-  return isAccountFile(text) ? text : undefined;
+  const isOnce = info !== undefined && !info.isDirectory() && (!info.isFile() || path === STDIN);
+  if (info === undefined || info.isDirectory() || info.size > 1_048_576) {
+    return { text: undefined, isOnce };
+  }
+  const text = await bytesOf(path).then(
+    (bytes) => bytes.toString('utf8'),
+    () => undefined,
+  );
+  return { text, isOnce };
 }

@@ -8,6 +8,7 @@ import {
   type Server,
 } from '../../acme/index.ts';
 import { PgacmeError } from '../../errors.ts';
+import { asSentence } from '../sentence.ts';
 
 /** What the server has for a key. */
 export interface LiveAccount {
@@ -90,7 +91,7 @@ function whyRefused(server: Server, problem: AcmeProblem): string {
 function refused(message: string, cause?: unknown): PgacmeError {
   return new PgacmeError(
     'ERR_ACCOUNT_FILE',
-    printable(`${message} Nothing was imported.`, 5000),
+    printable(`${asSentence(message)} Nothing was imported.`, 5000),
     cause === undefined ? undefined : { cause },
   );
 }

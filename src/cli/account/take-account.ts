@@ -7,7 +7,8 @@ import { PgacmeError } from '../../errors.ts';
 import { open, sealedFor, sealingKeys } from '../../seal.ts';
 
 /**
- * Takes an account out of the database, its key opened. `note`: a sentence on what had to be left out.
+ * Takes an account out of the database, its key opened. `note`: a sentence on what had to be left out;
+ * `dead`: one on why nobody can use the key any more.
  *
  * @throws PgacmeError ERR_ACCOUNT_FILE for an account that is not registered, is rolling over its key, or
  * whose key is not in the database; ERR_SEALED where it is sealed with another key.
@@ -16,7 +17,7 @@ export async function takeAccount(
   vault: AccountVault,
   secretKey: string,
   name: string,
-): Promise<{ account: AccountFile; note: string | undefined }> {
+): Promise<{ account: AccountFile; note: string | undefined; dead: string | undefined }> {
   const keys = await sealingKeys(secretKey);
   const row = await vault.exported(name);
   const { url, jwe, thumbprint, server } = row;
@@ -60,7 +61,17 @@ export async function takeAccount(
       caa === undefined
         ? `The server ${server.name} does not answer, so the file has no texts of CAA records; all else is in it.`
         : undefined,
+    dead: whyDead(row),
   };
+}
+
+function whyDead({ name, state, reason_code: reason }: ExportedRow): string | undefined {
+  if (state === 'deactivated' || state === 'revoked') {
+    return `The account ${name} is ${state}, for good: the server takes nothing that its key signs.`;
+  }
+  return reason === 'account_key_unknown'
+    ? `The server has no account for the key of ${name} (${reason}): it was replaced elsewhere, or the server has lost it.`
+    : undefined;
 }
 
 /**

@@ -5,7 +5,8 @@ import type { AccountVault, ImportedRow } from '../../db/account-files.ts';
 import { PgacmeError } from '../../errors.ts';
 import { seal, sealingKeys } from '../../seal.ts';
 import { spkiSha256OfJwk } from '../../x509/index.ts';
-import { accountName, nameTaken } from './account-name.ts';
+import { asSentence } from '../sentence.ts';
+import { accountName, nameTaken, requireServerName } from './account-name.ts';
 import type { Incoming } from './incoming.ts';
 import { liveAccount } from './live-account.ts';
 import { nameFor, serverOf } from './server-of.ts';
@@ -24,6 +25,7 @@ export async function takeIn(
 ): Promise<{ row: ImportedRow; isNewServer: boolean }> {
   const keys = await sealingKeys(asked.secretKey);
   const name = accountName(asked.name ?? incoming.name, '--name');
+  if (asked.server !== undefined) requireServerName(asked.server);
   const key = await importAccountKey(incoming.privateJwk);
   const { directoryUrl } = incoming;
   const proposed = incoming.serverName ?? (directoryUrl && nameFor(directoryUrl));
@@ -80,7 +82,7 @@ export async function takeIn(
 function unanswered(server: string, trouble: AcmeTrouble): PgacmeError {
   return new PgacmeError(
     'ERR_ACCOUNT_FILE',
-    `The server ${server} cannot be asked about the account: ${trouble.message} Nothing was imported. One with a CA of its own needs a row in acme.server first, with its ca_bundle.`,
+    `The server ${server} cannot be asked about the account: ${asSentence(trouble.message)} Nothing was imported. One with a CA of its own needs a row in acme.server first, with its ca_bundle.`,
     { cause: trouble },
   );
 }

@@ -1,5 +1,6 @@
 import { type AccountKey, AcmeProblem, revokeCertificate, Server } from '../../acme/index.ts';
 import { PgacmeError } from '../../errors.ts';
+import { asSentence } from '../sentence.ts';
 import type { ServerRow } from './subject.ts';
 
 /** Asks once (RFC 8555 §7.6), signed with the certificate's own key. True: it was revoked already. */
@@ -27,7 +28,9 @@ export async function askToRevoke(
 }
 
 function refusal({ name }: ServerRow, { type, detail }: AcmeProblem): string {
-  const said = `${name} did not revoke it: ${type}${detail === '' ? '' : `: ${detail}`}.`;
+  const said = asSentence(
+    `${name} did not revoke it: ${type}${detail === '' ? '' : `: ${detail}`}`,
+  );
   if (type === 'badRevocationReason') return `${said} Give another --reason.`;
   return `${said} Check with --server that this is who issued it.`;
 }

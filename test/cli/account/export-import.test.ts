@@ -8,7 +8,7 @@ import { makeCsr } from '../../../src/x509/index.ts';
 import { until } from '../../helpers/until.ts';
 import { freshName, pebbleWorld } from '../../helpers/world.ts';
 import { cli, linesOf } from '../cli.ts';
-import { passphrase, target } from './transfer.ts';
+import { exportOf, passphrase, registered, target } from './transfer.ts';
 
 test('an account that was registered here goes on in another database, under another sealing key', async () => {
   const from = await pebbleWorld();
@@ -66,7 +66,9 @@ test('an account that was registered here goes on in another database, under ano
     { ...exporting, PGACME_SECRET_KEY: to.secretKey },
   );
   expect(elsewhere).toMatchObject({ code: 1, stdout: '' });
-  expect(elsewhere.stderr).toContain('Give the worker the PGACME_SECRET_KEY that was used before.');
+  expect(elsewhere.stderr).toMatch(
+    /was sealed with the secret key [\w-]+, and PGACME_SECRET_KEY here has [\w-]+\. Give the PGACME_SECRET_KEY that was used before\./,
+  );
   await expect(stat(`${file}.2`)).rejects.toMatchObject({ code: 'ENOENT' });
 
   const importing = await to.database.login('acme_owner');
@@ -169,6 +171,51 @@ test('an account that is not registered, unknown, rolling over or held elsewhere
     'is rolling over its key, and the file would hold one that is dead soon',
   );
   await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
+});
+
+test('a key that is dead is written as an archive, and said to be dead', async () => {
+  const to = await target();
+  const pass = ['--passphrase-file', to.passphraseFile];
+  const file = await exportOf(to, await registered(to.pebble));
+  expect(await to.run('account', 'import', file, ...pass)).toMatchObject({ code: 0 });
+  for (const [state, reason, sentence] of [
+    [
+      'deactivated',
+      null,
+      'The account main is deactivated, for good: the server takes nothing that its key signs.',
+    ],
+    [
+      'revoked',
+      null,
+      'The account main is revoked, for good: the server takes nothing that its key signs.',
+    ],
+    [
+      'valid',
+      'account_key_unknown',
+      'The server has no account for the key of main (account_key_unknown): it was replaced elsewhere, or the server has lost it.',
+    ],
+  ] as const) {
+    await to.database.sql.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`;
+      await tx`update acme_private.account_state set state = ${state}, reason_code = ${reason}`;
+    });
+    const out = join(to.folder, `${state}.json`);
+    const { code, stdout, stderr } = await to.run(
+      'account',
+      'export',
+      'main',
+      '--out',
+      out,
+      ...pass,
+    );
+    expect({ code, stdout }, state).toEqual({ code: 0, stdout: `Account main is in ${out}.\n` });
+    expect(stderr).toBe(
+      `${sentence} The file is an archive, and pgacme account import refuses it.\n`,
+    );
+    expect(await openAccountFile(await readFile(out, 'utf8'), passphrase)).toMatchObject({
+      name: 'main',
+    });
+  }
 });
 
 test('nor is one whose roll-over waits for its orders, before there is another key', async () => {

@@ -8,12 +8,13 @@ import {
   generateAccountKey,
   type KeyAlgorithm,
 } from '../../../src/acme/index.ts';
+import { run } from '../../../src/local/run.ts';
 import { open, sealingKeys } from '../../../src/seal.ts';
 import { client, type ClientName } from '../../account-file/helpers/clients.ts';
 import { ecKey, folderOf } from '../../account-file/helpers/files.ts';
 import { sealedAnew } from '../../account-file/helpers/sealed-anew.ts';
 import { freshName } from '../../helpers/world.ts';
-import { linesOf } from '../cli.ts';
+import { CLI, cliEnv, linesOf } from '../cli.ts';
 import { exportOf, passphrase, registered, type Target, target } from './transfer.ts';
 
 /** Imports, and expects a sentence and that nothing came into the database. */
@@ -77,7 +78,13 @@ test('a deactivated account, one at another URL and one of another server are ea
   );
   const gone = await exportOf(to, account);
   await deactivateAccount(account);
-  await refused(to, [gone, ...pass], /deactivated/);
+  const closed = await refused(to, [gone, ...pass], /deactivated/);
+  expect(closed).toMatch(/[^.]\. Nothing was imported\.\n$/);
+  await refused(
+    to,
+    [gone, ...pass, '--server', 'Ü x'],
+    '"Ü x" cannot be the name of a server: give one of lower-case letters, digits, dots, dashes and underscores, of at most 63 characters, with --server.',
+  );
 });
 
 test('what is there already is not imported again: the name, the key, a key that was replaced', async () => {
@@ -142,6 +149,8 @@ test('a wrong passphrase, a changed file and a missing passphrase are sentences 
   const wrong = join(to.folder, 'wrong.txt');
   await writeFile(wrong, 'another passphrase');
   await refused(to, [file, '--passphrase-file', wrong], 'The passphrase does not open this file.');
+  await writeFile(wrong, 'short');
+  await refused(to, [file, '--passphrase-file', wrong], 'The passphrase does not open this file.');
   const changed = join(to.folder, 'changed.json');
   const text = await readFile(file, 'utf8');
   await writeFile(changed, text.replace(to.pebble.directoryUrl, 'https://ca.example.org/dir'));
@@ -151,7 +160,47 @@ test('a wrong passphrase, a changed file and a missing passphrase are sentences 
     'its directory_url is not the one that is sealed in it',
   );
   expect(said).not.toContain(account.privateJwk.d ?? '?');
+  const cut = join(to.folder, 'cut.json');
+  await writeFile(cut, text.slice(0, -20));
+  await refused(
+    to,
+    [cut, '--passphrase-file', to.passphraseFile],
+    'The file is not whole: it begins as an export of pgacme and does not end as one.',
+  );
   await refused(to, [join(to.folder, 'absent')], 'cannot be read; check the path');
+});
+
+test('a pipe and stdin are read as one file, the passphrase too', async () => {
+  const to = await target();
+  const file = await exportOf(to, await registered(to.pebble));
+  const key = join(to.folder, 'account.key');
+  const { privateJwk } = await registered(to.pebble);
+  await writeFile(key, JSON.stringify(privateJwk));
+  const shell = (line: string, ...args: string[]) =>
+    run('bash', ['-c', line, 'bash', process.execPath, CLI, ...args], {
+      env: cliEnv({ DATABASE_URL: to.database.url, PGACME_SECRET_KEY: to.secretKey }),
+    });
+  const substituted = await shell(
+    '"$1" "$2" account import <(cat "$3") --passphrase-file <(cat "$4")',
+    file,
+    to.passphraseFile,
+  );
+  expect(substituted).toMatchObject({ code: 0, stderr: '' });
+  const piped = await shell(
+    'cat "$3" | "$1" "$2" account import /dev/stdin --name piped --server pebble',
+    key,
+  );
+  expect(piped).toMatchObject({ code: 0, stderr: '' });
+  expect(linesOf(piped.stdout)[0]).toBe('Read a private key');
+  const redirected = await shell(
+    '"$1" "$2" account import /dev/stdin --name again --server pebble < "$3"',
+    key,
+  );
+  expect(redirected).toMatchObject({ code: 1 });
+  expect(redirected.stderr).toContain('This key is here already, as account piped.');
+  const empty = await shell('"$1" "$2" account import <(true)');
+  expect(empty).toMatchObject({ code: 1 });
+  expect(empty.stderr).toMatch(/^\/dev\/fd\/\d+ holds no account that pgacme knows/);
 });
 
 test('what a file says reaches the terminal without control characters, and so does a name of a file', async () => {
