@@ -1,5 +1,7 @@
+import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { registerDefaultAccount } from '../helpers/csr-state.ts';
+import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
 let shop: Shop;
@@ -10,8 +12,13 @@ beforeEach(async () => {
   await shop.clearJobs();
 });
 
-async function claim(): Promise<{ step: string } | null> {
-  const [row] = await shop.sql<[{ claim: { step: string } | null }]>`
+interface Claim {
+  step: string;
+  lease: string;
+}
+
+async function claim(): Promise<Claim | null> {
+  const [row] = await shop.sql<[{ claim: Claim | null }]>`
     select acme_private.claim(null, 'account', (select id from acme.account)) as claim`;
   return row.claim;
 }
@@ -38,6 +45,33 @@ test.each(['roll_over_key', 'deactivate_account'])(
     expect(await claim()).toMatchObject({ step: /roll_over|deactivate/.exec(request)?.[0] });
   },
 );
+
+test('acme.deactivate_account() is not heeded while a worker takes the account, but when it gives it back', async () => {
+  const { sql } = shop;
+  await sql`update acme_private.account_state set thumbprint = 'of its key'`;
+  await sql`select acme.verify_account('main')`;
+  const take = (on: postgres.ISql) => on<[{ id: string; claim: Claim | null }]>`
+    select id, acme_private.claim(null, 'account', id) as claim from acme.account`;
+  let first: { id: string; claim: Claim | null } | undefined;
+  const [second] = await inTurn(
+    sql,
+    async (tx) => {
+      [first] = await take(tx);
+      await sql`select acme.deactivate_account('main')`;
+    },
+    take,
+  );
+  expect(first?.claim).toMatchObject({ step: 'update' });
+  expect(second.claim, 'it is held').toBeNull();
+  const states = () => sql`select state from acme_private.account_state`;
+  expect(await states()).toEqual([{ state: 'valid' }]);
+  await shop.clearJobs();
+  await sql`
+    select acme_private.account_updated(null, ${first?.id ?? null}, ${first?.claim?.lease ?? null}, '{"status": "valid"}')`;
+  expect((await shop.jobs()).map(({ task }) => task)).toContain('register');
+  await claim();
+  expect(await states()).toEqual([{ state: 'deactivating' }]);
+});
 
 test('what a worker took before its time because of a person is due when that worker dies', async () => {
   await shop.sql`

@@ -3,8 +3,9 @@ import { beforeEach, expect, test } from 'vitest';
 import type { Dispatched, Verdict } from '../../src/db/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { accepted, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { inTurn } from '../helpers/in-turn.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
-import { until } from '../helpers/until.ts';
+import { refusal } from '../helpers/refusal.ts';
 
 let database: FreshDatabase;
 let sql: postgres.Sql;
@@ -244,41 +245,15 @@ test('what comes new of a domain follows acme.replace_account, and a closed acco
 test('an account is not deleted under the csrs that are being given to it', async () => {
   const { pem } = await makeCsr({ names: ['a.example.org'] });
   await sql`insert into acme.csr (pem) values (${pem})`;
-  const other = await sql.reserve();
-  const [{ pid }] = await other<[{ pid: number }]>`select pg_backend_pid() as pid`;
-  const itWaits = () =>
-    until(
-      async () => (await sql`select from pg_locks where pid = ${pid} and not granted`).length > 0,
-      {
-        what: 'the second waits for the first',
-      },
-    );
-  const give = (tx: postgres.TransactionSql | postgres.ReservedSql) =>
-    tx`select acme_private.dispatch(${worker}, null, '[]', 1)`;
-  const drop = (tx: postgres.TransactionSql | postgres.ReservedSql) =>
-    tx`delete from acme.account where name = 'main'`;
-  try {
-    let second: Promise<unknown> = Promise.resolve();
-    // Given away and not yet committed: a deletion waits, and then finds the csr.
-    await sql.begin(async (tx) => {
-      await give(tx);
-      second = expect(drop(other)).rejects.toMatchObject({ code: '23503' });
-      await itWaits();
-    });
-    await second;
-    await sql`update acme_private.csr_state set lease_token = null, lease_until = null, account_id = null`;
-    // Deleted and not yet committed: who gives it away waits, and then gives nothing.
-    await sql.begin(async (tx) => {
-      await drop(tx);
-      second = expect(give(other)).rejects.toMatchObject({ code: '40001' });
-      await itWaits();
-    });
-    await second;
-    const [state] = await sql`select account_id from acme_private.csr_state`;
-    expect(state).toEqual({ account_id: null });
-  } finally {
-    other.release();
-  }
+  const give = (on: postgres.ISql) => on`select acme_private.dispatch(${worker}, null, '[]', 1)`;
+  const drop = (on: postgres.ISql) => on`delete from acme.account where name = 'main'`;
+  // Given away and not yet committed: a deletion waits, and then finds the csr.
+  expect(await refusal(inTurn(sql, give, drop))).toMatchObject({ code: '23503' });
+  await sql`update acme_private.csr_state set lease_token = null, lease_until = null, account_id = null`;
+  // Deleted and not yet committed: who gives it away waits, and then gives nothing.
+  expect(await refusal(inTurn(sql, drop, give))).toMatchObject({ code: '40001' });
+  const [state] = await sql`select account_id from acme_private.csr_state`;
+  expect(state).toEqual({ account_id: null });
 });
 
 test('accounts that are not registered yet hold up none that is', async () => {

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { authorizationOf, fail, held, LEASE, underWay } from '../helpers/under-way.ts';
 
 let shop: Shop;
 
@@ -96,4 +97,32 @@ test('an authorization that was given up is proved after all when a new order na
     { state: 'removed' },
     { state: 'published' },
   ]);
+});
+
+test('an authorization that fails for a new order leaves one that is being finalized to the server', async () => {
+  const { sql } = shop;
+  const first = await underWay(shop, { state: 'finalizing', url: 'u', ...held() });
+  const second = await underWay(shop, { state: 'authorizing', url: 'v' });
+  const id = await authorizationOf(sql, [first.order, second.order], held());
+  await fail(sql, 'authorization', id, { class: 'refused' });
+  expect(await sql`select state from acme."order" order by id`).toEqual([
+    { state: 'finalizing' },
+    { state: 'failed' },
+  ]);
+  // The certificate that the server made is stored.
+  const facts = {
+    url: 'https://ca.example.org/certificate/1',
+    identifiers: [`csr-${first.csr}.example.org`],
+    leaf_pem: 'leaf',
+    chain_pem: 'leaf and chain',
+    subject: '',
+    issuer: 'CN=Test CA',
+    serial: '01',
+    not_before: '2000-01-01T00:00:00Z',
+    not_after: '2100-01-01T00:00:00Z',
+    spki_sha256: '00',
+    fingerprint_sha256: '00',
+  };
+  await sql`select acme_private.certificate_stored(null, ${first.order}, ${LEASE}, ${sql.json(facts)}, 1)`;
+  expect(await shop.status(first.csr)).toMatchObject({ state: 'issued', has_certificate: true });
 });

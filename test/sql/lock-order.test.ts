@@ -1,8 +1,9 @@
 import type postgres from 'postgres';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { until } from '../helpers/until.ts';
+import { authorizationOf, fail, held, orderMade, underWay } from '../helpers/under-way.ts';
 
 // What the fuzz of the claim and commit functions found, each in the shortest form.
 
@@ -13,66 +14,24 @@ beforeEach(async () => {
   await registerDefaultAccount(shop.sql);
 });
 
-/** A csr whose order is live; `columns` are those of the order. */
-async function withOrder(columns: Record<string, string | boolean>): Promise<string> {
-  const { sql } = shop;
-  const id = await shop.insert();
-  await putInState(sql, id, 'ordering');
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`update acme_private."order" set ${tx(columns)} where csr_id = ${id}`;
-  });
-  return id;
-}
-
-/** An authorization of the order of this csr. */
-async function addAuthorization(csr: string): Promise<string> {
-  const [row] = await shop.sql<[{ id: string }]>`
-    with made as (
-      insert into acme_private.authorization (account_id, url, tenant)
-      select account_id, 'https://ca.example.org/authorization/' || id, tenant
-        from acme_private."order" where csr_id = ${csr}
-      returning id
-    )
-    insert into acme_private.order_authorization (order_id, authorization_id)
-    select o.id, made.id from acme_private."order" o, made where o.csr_id = ${csr}
-    returning authorization_id as id`;
-  return row.id;
-}
-
 /**
- * A first session takes `held`. A second one works and comes to wait for it. Whatever the first one
+ * A first session takes `taken`. A second one works and comes to wait for it. Whatever the first one
  * then wants is free, or the two would wait for each other.
  */
 async function neverCross(
-  held: (tx: postgres.TransactionSql) => Promise<unknown>,
+  taken: (tx: postgres.TransactionSql) => Promise<unknown>,
   work: (sql: postgres.ReservedSql) => Promise<unknown>,
   wanted: (tx: postgres.TransactionSql) => Promise<unknown>,
 ): Promise<void> {
-  const { sql } = shop;
-  const second = await sql.reserve();
-  const [{ pid }] = await second<[{ pid: number }]>`select pg_backend_pid() as pid`;
-  let working: Promise<unknown> = Promise.resolve();
-  try {
-    await sql.begin(async (tx) => {
+  await inTurn(
+    shop.sql,
+    async (tx) => {
       await tx`set local lock_timeout = '2s'`;
-      await held(tx);
-      working = work(second);
-      working.catch(() => undefined);
-      await until(
-        async () =>
-          (
-            await sql`
-              select from pg_stat_activity where pid = ${pid} and wait_event_type = 'Lock'`
-          ).length === 1,
-        { what: 'the second session waits for the first' },
-      );
-      await wanted(tx);
-    });
-    await working;
-  } finally {
-    second.release();
-  }
+      await taken(tx);
+    },
+    work,
+    wanted,
+  );
 }
 
 const dispatch = (sql: postgres.ISql) => sql`select acme_private.dispatch(null, null, null, 0)`;
@@ -92,12 +51,59 @@ test('an application that has its own csr locked holds up nobody', async () => {
   expect(await shop.status(id)).toMatchObject({ state: 'ordering' });
 });
 
+describe('an application that is about to free a name holds up nobody', () => {
+  const free = (tx: postgres.TransactionSql, name: string) =>
+    tx`select from acme.release_domain(${name})`;
+  const quickly = async () => {
+    const worker = await shop.database.as('acme_worker', { max: 1 });
+    await worker`set statement_timeout = '5s'`;
+    return worker;
+  };
+  /** The application's tenant has this name already. */
+  async function hasName(name: string): Promise<void> {
+    const { role } = await shop.database.login('acme_app');
+    await shop.sql`
+      insert into acme_private.identifier_claim (name, registered_domain, tenant)
+      values (${name}, 'example.org', ${role})`;
+  }
+
+  test('not the dispatcher, which judges a csr with that name', async () => {
+    const worker = await quickly();
+    const [id, other] = [await shop.insert(), await shop.insert()];
+    const name = `csr-${id}.example.org`;
+    await hasName(name);
+    const [{ turn }] = await worker<[{ turn: { received: { lease: string } } }]>`
+      select acme_private.dispatch(null, null, null, 1) as turn`;
+    await shop.app.begin(async (tx) => {
+      await free(tx, name);
+      const verdicts = worker.json([accepted(id), accepted(other)] as never);
+      await worker`select acme_private.dispatch(null, ${turn.received.lease}, ${verdicts}, 1)`;
+    });
+    expect(await shop.status(other)).toMatchObject({ state: 'ordering' });
+  });
+
+  test('not whoever takes it for a pre-authorization', async () => {
+    const worker = await quickly();
+    await hasName('www.example.org');
+    const [{ id }] = await shop.app<[{ id: string }]>`
+      select acme.preauthorize('www.example.org') as id`;
+    const [{ claim }] = await worker<[{ claim: { lease: string } }]>`
+      select acme_private.claim(null, 'authorization', ${id}) as claim`;
+    await shop.app.begin(async (tx) => {
+      await free(tx, 'www.example.org');
+      const [{ answer }] = await worker<[{ answer: unknown }]>`
+        select acme_private.authorization_named(null, ${id}, ${claim.lease}, 'example.org') as answer`;
+      expect(answer).toEqual({});
+    });
+  });
+});
+
 test('what belongs to a csr goes with it when it is deleted', async () => {
   const { sql } = shop;
-  const id = await withOrder({ state: 'creating' });
-  await addAuthorization(id);
-  await sql`insert into acme_private.request (csr_id) values (${id})`;
-  await sql`delete from acme.csr where id = ${id}`;
+  const { csr, order } = await underWay(shop, { state: 'creating' });
+  await authorizationOf(sql, [order]);
+  await sql`insert into acme_private.request (csr_id) values (${csr})`;
+  await sql`delete from acme.csr where id = ${csr}`;
   expect(await sql`select from acme_private.csr_state`).toHaveLength(0);
   expect(await sql`select from acme_private."order"`).toHaveLength(0);
   expect(await sql`select from acme_private.order_authorization`).toHaveLength(0);
@@ -110,7 +116,7 @@ test('a dispatcher that comes back to a full server keeps nobody from its lock',
   await sql`update acme.server set max_orders_in_flight = 1 where name = 'ca'`;
   await sql`insert into acme.server (name, directory_url) values ('free', 'https://free.example.org/dir')`;
   await sql`insert into acme.account (name, server) values ('free', 'free')`;
-  await withOrder({ state: 'creating' });
+  await underWay(shop, { state: 'creating' });
   const [full, free] = [await shop.insert(), await shop.insert()];
   for (const id of [full, free]) await putInState(sql, id, 'queued');
   await sql`
@@ -141,8 +147,8 @@ test('a worker that judges too late keeps nobody from the dispatchers lock', asy
 });
 
 test('a claim of an authorization locks its orders first', async () => {
-  const csr = await withOrder({ state: 'authorizing', url: 'u', is_parked: true });
-  const id = await addAuthorization(csr);
+  const { csr, order } = await underWay(shop, { state: 'authorizing', url: 'u', is_parked: true });
+  const id = await authorizationOf(shop.sql, [order]);
   await neverCross(
     (tx) => tx`select from acme_private."order" where csr_id = ${csr} for update`,
     (sql) => sql`select acme_private.claim(null, 'authorization', ${id})`,
@@ -153,8 +159,8 @@ test('a claim of an authorization locks its orders first', async () => {
 test('a challenge that is published by hand is chosen with the orders locked first', async () => {
   const { sql } = shop;
   await sql`insert into acme.solver (name, method, names) values ('by-hand', 'manual', '{example.org}')`;
-  const csr = await withOrder({ state: 'authorizing', url: 'u' });
-  const id = await addAuthorization(csr);
+  const { csr, order } = await underWay(shop, { state: 'authorizing', url: 'u' });
+  const id = await authorizationOf(shop.sql, [order]);
   const [{ claim }] = await sql<[{ claim: { lease: string } }]>`
     select acme_private.claim(null, 'authorization', ${id}) as claim`;
   const facts = sql.json({
@@ -174,9 +180,9 @@ test('reconcile asks for a dispatch after it has locked the last csr', async () 
   const { sql } = shop;
   const past = '2000-01-01';
   const columns = { state: 'authorizing', url: 'u', expires_at: past };
-  const ids = [await withOrder(columns), await withOrder(columns)];
+  const [, { csr: last }] = [await underWay(shop, columns), await underWay(shop, columns)];
   await neverCross(
-    (tx) => tx`select from acme_private.csr_state where csr_id = ${ids[1] ?? ''} for no key update`,
+    (tx) => tx`select from acme_private.csr_state where csr_id = ${last} for no key update`,
     (second) => second`select acme_private.reconcile()`,
     (tx) => tx`select acme_private.dispatch_at(acme_private.clock(), 'now')`,
   );
@@ -184,21 +190,82 @@ test('reconcile asks for a dispatch after it has locked the last csr', async () 
   expect(rows.map(({ state }) => state)).toEqual(['failed', 'failed']);
 });
 
+test('reconcile takes no key of a job before it has waited for the last row', async () => {
+  const { sql } = shop;
+  await underWay(shop, { state: 'authorizing', url: 'u', expires_at: '2000-01-01' });
+  const [{ server, account }] = await sql<[{ server: string; account: string }]>`
+    select server_id as server, account_id as account from acme_private.account_state`;
+  await sql`
+    insert into acme_private.closure (server_id, account_id, until, reason)
+    values (${server}, ${account}, now() - interval '1 second', 'It is over.')`;
+  await neverCross(
+    (tx) => tx`
+      select acme_private.close_scope(null, ${server}, ${account}, now() + interval '10 seconds', 'Closed until', null)`,
+    (second) => second`select acme_private.reconcile()`,
+    (tx) => tx`select acme_private.dispatch_at(acme_private.clock(), 'now')`,
+  );
+});
+
+test('reconcile locks orders in the order of their ids, whichever csrs they are of', async () => {
+  const { sql } = shop;
+  const columns = { state: 'authorizing', url: 'u', expires_at: '2000-01-01' };
+  const [one, two] = [await underWay(shop, columns), await underWay(shop, columns)];
+  const id = await authorizationOf(sql, [one.order, two.order]);
+  // The csr that came first has the younger order.
+  await sql.begin(async (tx) => {
+    await tx`set local session_replication_role = replica`;
+    for (const [order, csr] of [
+      [one.order, '0'],
+      [two.order, one.csr],
+      [one.order, two.csr],
+    ]) {
+      await tx`update acme_private."order" set csr_id = ${csr ?? ''} where id = ${order ?? ''}`;
+    }
+    await tx`
+      update acme_private.csr_state s set order_id = o.id from acme_private."order" o where o.csr_id = s.csr_id`;
+  });
+  await neverCross(
+    (tx) => tx`select from acme_private."order" where id = ${one.order} for update`,
+    (second) => second`select acme_private.reconcile()`,
+    (tx) => tx`select acme_private.claim(null, 'authorization', ${id})`,
+  );
+});
+
+test('an order that shares what is to be published by hand is stored with the others locked first', async () => {
+  const { sql } = shop;
+  const other = await underWay(shop, { state: 'authorizing', url: 'u', is_parked: true });
+  const { order } = await underWay(shop, { state: 'creating', ...held() });
+  const urls = ['https://ca.example.org/authorization/1', 'https://ca.example.org/authorization/2'];
+  const shared = await authorizationOf(sql, [other.order], { url: urls[0] ?? '' });
+  await authorizationOf(sql, [other.order], { url: urls[1] ?? '', state: 'valid' });
+  await sql`
+    with made as (
+      insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
+      select id, tenant, 'https://ca.example.org/challenge/1', 'http-01', 't', 't.k'
+        from acme_private.authorization where id = ${shared}
+      returning id, tenant
+    )
+    insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value)
+    select id, tenant, 'by-hand', 'manual', 'http-01', 'a.example.org', 't', 't.k' from made`;
+  await neverCross(
+    (tx) => tx`select acme_private.lock_orders(${shared})`,
+    (second) => orderMade(second, order, urls),
+    (tx) => tx`select from acme_private.authorization where id = ${shared} for update`,
+  );
+});
+
 test('orders that held no place pass none on', async () => {
   const { sql } = shop;
   await sql`update acme.server set max_orders_in_flight = 1 where name = 'ca'`;
-  const lease = '00000000-0000-4000-8000-000000000000';
-  const parked = { state: 'authorizing', url: 'u', is_parked: true, lease_token: lease };
-  const ending = [await withOrder(parked), await withOrder(parked)];
+  const parked = { state: 'authorizing', url: 'u', is_parked: true, ...held() };
+  const ending = [await underWay(shop, parked), await underWay(shop, parked)];
   for (const id of [await shop.insert(), await shop.insert()]) await putInState(sql, id, 'queued');
-  const end = (tx: postgres.TransactionSql, csr = '') => tx`
-    select acme_private.step_failed(null, 'order', o.id, ${lease},
-             ${tx.json({ class: 'refused', code: 'server_refused', text: 'No.' })}, 1)
-      from acme_private."order" o where o.csr_id = ${csr}`;
+  const end = (tx: postgres.TransactionSql, order = '') =>
+    fail(tx, 'order', order, { class: 'refused' });
   // Neither sees what the other does.
   await sql.begin(async (one) => {
-    await end(one, ending[0]);
-    await sql.begin((other) => end(other, ending[1]));
+    await end(one, ending[0]?.order);
+    await sql.begin((other) => end(other, ending[1]?.order));
   });
   await dispatch(sql);
   expect(await sql`select from acme_private."order" where is_live and not is_parked`).toHaveLength(
@@ -208,8 +275,8 @@ test('orders that held no place pass none on', async () => {
 
 test('a worker that comes too late with an authorization that was given up changes nothing', async () => {
   const { sql } = shop;
-  const csr = await withOrder({ state: 'authorizing', url: 'u' });
-  const id = await addAuthorization(csr);
+  const { csr, order } = await underWay(shop, { state: 'authorizing', url: 'u' });
+  const id = await authorizationOf(shop.sql, [order]);
   const [{ claim }] = await sql<[{ claim: { lease: string } }]>`
     select acme_private.claim(null, 'authorization', ${id}) as claim`;
   await sql`delete from acme.csr where id = ${csr}`;

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { LEASE } from '../helpers/under-way.ts';
 
 let shop: Shop;
 
@@ -126,6 +127,41 @@ describe('a request', () => {
       });
     });
     expect(await claim(id)).not.toBeNull();
+  });
+
+  test('after a worker died that held one is tried for the reason that was given last', async () => {
+    const { certificate: id } = await issued();
+    await shop.app`select acme.revoke_certificate(${id}, 'superseded')`;
+    await claim(id);
+    await by('certificate', `lease_until = now() - interval '1 second'`);
+    await shop.app`select acme.revoke_certificate(${id}, 'cessationOfOperation')`;
+    expect(await claim(id)).toMatchObject({ reason: 'cessationOfOperation' });
+  });
+
+  test('of an administrator that a server has revoked something, left open, holds up no worker and keeps the settings', async () => {
+    const { csr, certificate: id } = await issued();
+    const worker = await shop.database.as('acme_worker', { max: 1 });
+    const [other] = await shop.sql<[{ id: string }]>`
+      insert into acme.account (name, server) values ('other', 'ca') returning id`;
+    await by(
+      'account_state',
+      `state = 'registering', lease_token = '${LEASE}', lease_until = now() + interval '1 minute' where account_id = ${other.id}`,
+    );
+    await worker`set statement_timeout = '5s'`;
+    const admin = await shop.database.as('acme_admin');
+    await admin.begin(async (tx) => {
+      const settings = () => tx<Record<string, string>[]>`
+        select coalesce(current_setting('acme_private.quiet', true), '') as quiet, s.*
+          from (select jsonb_object_agg(name, setting) as others from pg_settings where context = 'user') s`;
+      const before = await settings();
+      await tx`select acme.certificate_was_revoked(${id}, 'superseded')`;
+      expect(await settings()).toMatchObject(before);
+      // Another account's registration asks for a dispatch, too.
+      await worker`
+        select acme_private.account_registered(null, ${other.id}, ${LEASE}, 'https://ca.example.org/account/2', 'valid', null)`;
+    });
+    expect(await shop.status(csr)).toMatchObject({ state: 'renewing' });
+    expect((await shop.jobs()).map(({ task }) => task)).toContain('dispatch');
   });
 
   test("for another tenant's certificate looks like one for none, however it is made", async () => {
