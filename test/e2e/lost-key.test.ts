@@ -201,6 +201,10 @@ test('a worker with the key that comes within the hour fetches the certificate, 
   await replace(world);
   await until(async () => (await world.status(id)).has_pending_request, { what: 'it is to move' });
   await other.stop();
+  await until(() => [...ca.store.orders.values()].every(({ state }) => state === 'valid'), {
+    what: 'the server has issued it',
+    timeoutMs: 30_000,
+  });
   await world.worker();
   await travel(world.sql, 10 / 1440);
   await world.sql`select acme_private.reconcile()`;

@@ -227,7 +227,7 @@ test('a validity that ends before it starts is refused at the insert', async () 
     { names: [freshName()] },
     { validity: '2 days', validity_start: '2 days' },
   );
-  await expect(inserting).rejects.toThrow('csr_validity_ends_after_start');
+  await expect(inserting).rejects.toThrow('validity must be longer than validity_start.');
 });
 
 test('a profile that the directory does not list is told before anything is ordered', async () => {

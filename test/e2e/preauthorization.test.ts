@@ -237,7 +237,11 @@ test('it waits for its account with a reason, and ends with it', async () => {
   await world.sql`select acme.pause('server', 'ca', 'it moves')`;
   const late = await preauthorize(world, freshName());
   await reaches(world, late, { state: 'new', reason_code: 'server_paused' });
-  await world.sql`select acme.deactivate_account('main')`;
+  await world.sql.begin(async (tx) => {
+    await tx`select acme.pause('account', 'main', 'it ends')`;
+    await tx`select acme.resume('server', 'ca')`;
+    await tx`select acme.deactivate_account('main')`;
+  });
   await until(
     async () =>
       (await world.sql`select from acme.account_status where state = 'deactivated'`).length > 0,

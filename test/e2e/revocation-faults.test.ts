@@ -112,9 +112,9 @@ describe('an account that may not revoke', () => {
     });
     await world.sql`select acme.revoke_certificate(id, 'superseded') from acme.certificate where csr_id = ${csr}`;
     await reach(world, csr, ({ reason_code }) => reason_code === 'account_lost');
-    expect(await world.sql`select state, url is null as is_lost from acme.account_status`).toEqual([
-      { state: 'valid', is_lost: false },
-    ]);
+    expect(
+      await world.sql`select state, url is null as is_lost from acme_private.account_state`,
+    ).toEqual([{ state: 'valid', is_lost: false }]);
   });
 
   test('is passed over where this worker cannot open its key', async () => {
