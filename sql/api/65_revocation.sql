@@ -20,6 +20,7 @@ declare
   k record;
   s record;
   v_ids bigint[];
+  v_seqscan text := current_setting('enable_seqscan');
 begin
   select c.csr_id, c.tenant, c.spki_sha256 into k from acme_private.certificate c where c.id = p_certificate;
   insert into acme_private.blocked_key (spki_sha256, tenant, certificate_id, reason)
@@ -57,7 +58,7 @@ begin
     returning c.id
   )
   select array_agg(r.id) into v_ids from revoking r;
-  perform set_config('enable_seqscan', 'off', true);
+  perform set_config('enable_seqscan', v_seqscan, true);
   -- Without keys: theirs would be locks, and others are still to be taken.
   if v_ids is not null then
     perform acme_private.wake_rows('revoke', 'certificate', v_ids);
@@ -72,6 +73,8 @@ as $$
 declare
   v_csr bigint;
   v_spki bytea;
+  -- a worker's, or of an administrator's own transaction
+  v_seqscan text := current_setting('enable_seqscan');
 begin
   select c.csr_id, c.spki_sha256 into v_csr, v_spki from acme_private.certificate c where c.id = p_certificate;
   if not p_blocks or acme_private.is_blocked(v_spki) then
@@ -84,7 +87,7 @@ begin
    where s.csr_id = v_csr or s.is_live and s.spki_sha256 = v_spki
    order by s.csr_id
      for no key update;
-  perform set_config('enable_seqscan', 'off', true);
+  perform set_config('enable_seqscan', v_seqscan, true);
 end
 $$;
 

@@ -164,6 +164,19 @@ describe('a request', () => {
     expect((await shop.jobs()).map(({ task }) => task)).toContain('dispatch');
   });
 
+  test('of an administrator that a server has revoked for a compromised key keeps the settings, too', async () => {
+    const { certificate: id } = await issued();
+    const admin = await shop.database.as('acme_admin');
+    await admin.begin(async (tx) => {
+      const settings = () =>
+        tx`select jsonb_object_agg(name, setting) as all from pg_settings where context = 'user'`;
+      const before = await settings();
+      await tx`select acme.certificate_was_revoked(${id}, 'keyCompromise')`;
+      expect(await settings()).toMatchObject(before);
+    });
+    expect(await certificate(id)).toMatchObject({ revocation_reason: 'keyCompromise' });
+  });
+
   test("for another tenant's certificate looks like one for none, however it is made", async () => {
     const { csr, certificate: id } = await issued();
     const other = await shop.database.as('acme_app', { login: 'other' });
