@@ -69,7 +69,7 @@ export async function measureGrowth(
   }
 }
 
-/** The sweep's look for what is due, as sql/api/75_reconcile.sql has it. */
+/** The sweep's look for what is due, as sql/api/operation/reconcile.sql has it. */
 function sweepOf(state: string, column: string): string {
   return `select s.csr_id from acme_private.csr_state s
            where s.state = '${state}' and s.${column} <= now()

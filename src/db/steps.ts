@@ -30,7 +30,7 @@ type Query = PromiseLike<readonly Record<string, unknown>[]>;
 
 /**
  * The worker's side of the step protocol: claims and commits, one SQL function and one round trip
- * each. What the functions promise is said in sql/api/40_claim.sql to 75_reconcile.sql. `take`: how
+ * each. What the functions promise is said beside them, in sql/api. `take`: how
  * many claims this worker goes on with; 0 when it stops.
  */
 export class Steps {

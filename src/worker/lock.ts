@@ -38,7 +38,7 @@ interface Beat {
   freed: number;
 }
 
-/** Signs this worker in and takes its lock (sql/api/80_workers.sql). */
+/** Signs this worker in and takes its lock (sql/api/operation/workers.sql). */
 export async function takeLock(options: LockOptions): Promise<WorkerLock> {
   const { databaseUrl, concurrency, deadAfterMs, replaces, log } = options;
   const client = new pg.Client({

@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import ts from 'typescript';
+import { sqlFiles } from '../helpers/sql-files.ts';
 
 const SRC = new URL('../../src/', import.meta.url);
-const API = new URL('../../sql/api/', import.meta.url);
 
 /** What the source says about its crash points. */
 export interface CrashPoints {
@@ -86,8 +86,7 @@ function isPublic(node: ts.FunctionDeclaration | ts.MethodDeclaration): boolean 
 /** The functions of acme_private that change nothing: stable ones. */
 async function readOnlyFunctions(): Promise<Set<string>> {
   const names = new Set<string>();
-  for (const name of await readdir(API)) {
-    const text = await readFile(new URL(name, API), 'utf8');
+  for (const { text } of await sqlFiles('sql/api/')) {
     const functions =
       /create or replace function acme_private\.(\w+)\([^$]*?\) returns [^$]*?\blanguage \w+ (\w+)/g;
     for (const [, called, volatility] of text.matchAll(functions)) {

@@ -11,13 +11,12 @@ test('docs/sql.md lists every reason code that can be met, and no other', () => 
 
 test('docs/sql.md lists every state of csr_status, and no other', () => {
   const view = between(
-    fileText('sql/api/25_views.sql'),
+    fileText('sql/api/csr/views.sql'),
     'create or replace view acme.csr_status',
     'as state,',
   );
   const derived = words(view, /then '(\w+)'/g);
   const stored = words(
-    // As the last migration has it.
     sql
       .slice(sql.lastIndexOf('constraint csr_state_is_known'))
       .split(';')[0]
@@ -51,7 +50,7 @@ function reasonCodes(): string[] {
   const ofCalls = putOffOrEnded.flatMap((call) =>
     words(call.replace(/, o, '\w+', /, ', o, '), /, '([a-z]+_[a-z_]+|limited)', /g),
   );
-  const view = between(fileText('sql/api/25_views.sql'), "then 'database_copied'", 'end as code');
+  const view = between(fileText('sql/api/csr/views.sql'), "then 'database_copied'", 'end as code');
   const ofView = words(view, /'([a-z_]+)'/g).filter((word) => !states.includes(word));
   const ofAccounts = words(transitions, /\('account', 'registering', '(\w+)'\)/g)
     .filter((state) => !['new', 'valid', 'deactivating'].includes(state))

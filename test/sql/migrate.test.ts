@@ -1,12 +1,13 @@
-import { readdir } from 'node:fs/promises';
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
+import { concepts, readMigrations } from '../../src/db/migration-files.ts';
 import { taskIdentifiers } from '../../src/db/task-identifiers.ts';
 import { dumpContract } from '../helpers/contract.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { pgacmeRefusal } from '../helpers/refusal.ts';
+import { sqlFiles } from '../helpers/sql-files.ts';
 import { until } from '../helpers/until.ts';
 
 /** A database of this run without pgacme. */
@@ -18,8 +19,7 @@ async function emptyDatabase(): Promise<FreshDatabase> {
 
 /** Everything that a first migrate applies, in order. */
 async function everyFile(): Promise<string[]> {
-  const folder = new URL('../../sql/migrations/', import.meta.url);
-  return [...(await readdir(folder)).sort(), 'api'];
+  return [...(await readMigrations()).map(({ name }) => name), 'api'];
 }
 
 async function creators(sql: postgres.Sql): Promise<string[]> {
@@ -125,7 +125,7 @@ describe('refuses to touch a database', () => {
     expect(await pgacmeRefusal(migrate({ databaseUrl: url }))).toMatchObject({
       code: 'ERR_MIGRATE',
       message:
-        'The migration 000001_tables.sql has changed since it ran here. Restore the file; changes belong in a new one.',
+        'The migration tables has changed since it ran here. Restore the file; changes belong in a new one.',
     });
     expect(await creators(sql)).toEqual([]);
   });
@@ -193,4 +193,11 @@ test('migrating a copy leaves it one, and says so', async () => {
   expect(await sql`select database_name, environment from acme_private.installation`).toEqual([
     { database_name: 'original', environment: 'staging' },
   ]);
+});
+
+test('each folder of sql/api is one whose files are applied', async () => {
+  const folders = new Set(
+    (await sqlFiles('sql/api/')).map(({ file }) => file.split('/').slice(2, -1).join('/')),
+  );
+  expect([...folders].filter((folder) => folder !== '').sort()).toEqual([...concepts].sort());
 });

@@ -1,9 +1,10 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { readMatrix, roleMatrix } from '../helpers/role-matrix.ts';
+import { sqlFiles } from '../helpers/sql-files.ts';
 
 const root = new URL('../../', import.meta.url);
 let database: FreshDatabase;
@@ -17,7 +18,7 @@ test('each role may do in schema acme what docs/security.md says, and nothing el
   const documented = readMatrix(text, 'Who may do what');
   expect(
     await roleMatrix(database.sql),
-    'mend sql/api/90_grants.sql or the table in docs/security.md',
+    'fix sql/api/grants.sql or the table in docs/security.md',
   ).toEqual(documented);
 });
 
@@ -57,11 +58,8 @@ test('every function that runs as its owner pins search_path and is closed to pu
 });
 
 test('every function states its volatility in its header', async () => {
-  const folder = new URL('sql/api/', root);
-  const files = (await readdir(folder)).filter((name) => name.endsWith('.sql'));
   let functions = 0;
-  for (const file of files) {
-    const text = await readFile(new URL(file, folder), 'utf8');
+  for (const { file, text } of await sqlFiles('sql/api/')) {
     for (const header of text.match(
       /^create or replace function [\s\S]*?^(?:as \$|return |begin atomic)/gm,
     ) ?? []) {

@@ -1,0 +1,183 @@
+-- Judging: received csrs go to a worker in batches, which reads them; what only the database knows is judged
+-- here, and they are queued or rejected.
+
+-- Takes up to a hundred received csrs to be judged. One that was taken before without a result goes
+-- alone, so that it cannot take the others down with it.
+create or replace function acme_private.claim_received(p_worker bigint) returns jsonb
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_lease uuid := gen_random_uuid();
+  v_default text := (select a.name from acme.account a where a.is_default);
+  v_rows jsonb;
+  v_set_aside bigint;
+  v_accounts bigint[];
+begin
+  for v_batch in 1..2 loop
+    exit when v_batch = 2 and not exists (select from acme_private.csr_state where state = 'received' and claims > 0);
+    exit when not exists (select from acme_private.csr_state where state = 'received');
+    with picked as (
+      select s.csr_id, a.id as account_id, v.id as server_id
+        from acme_private.csr_state s
+        join acme.csr c on c.id = s.csr_id
+        join acme.account a on a.name = coalesce(c.account, v_default)
+        join acme.server v on v.name = a.server
+       where s.state = 'received'
+         and (s.lease_token is null or s.lease_until < v_now)
+         and (s.next_attempt_at is null or s.next_attempt_at <= v_now)
+         and (s.claims > 0) = (v_batch = 2)
+       order by s.csr_id
+       limit case when v_batch = 1 then 100 else 1 end
+         for no key update of s skip locked
+    ), taken as (
+      update acme_private.csr_state s
+         set lease_token = v_lease, lease_until = v_now + acme_private.lease_time(), lease_worker = p_worker,
+             claims = s.claims + 1, account_id = p.account_id, server_id = p.server_id
+        from picked p
+       where s.csr_id = p.csr_id
+      returning s.csr_id, s.server_id, s.account_id, s.claims
+    )
+    select jsonb_agg(jsonb_build_object('csr_id', t.csr_id, 'pem', c.pem, 'key_types', v.key_types,
+                                        'max_names', v.max_names,
+                                        'chain_pem', (select d.chain_pem from acme_private.adoption d where d.csr_id = t.csr_id))
+                     order by t.csr_id),
+           min(t.csr_id) filter (where t.claims > acme_private.claims_allowed()),
+           array_agg(distinct t.account_id)
+      into v_rows, v_set_aside, v_accounts
+      from taken t
+      join acme.csr c on c.id = t.csr_id
+      join acme.server v on v.id = t.server_id;
+    -- Whoever deletes one of these from here on waits for this batch, and then finds what needs it.
+    if (select count(*) from (select from acme.account a where a.id = any (v_accounts) order by a.id for key share) l)
+         < cardinality(v_accounts) then
+      raise exception 'An account was deleted while csrs were given to it; they are given anew.'
+        using errcode = 'serialization_failure';
+    end if;
+    if v_set_aside is not null then
+      perform acme_private.set_aside(p_worker, 'csr', v_set_aside);
+      v_rows := null;
+    end if;
+    exit when v_rows is not null;
+  end loop;
+  return jsonb_build_object('lease', v_lease, 'rows', coalesce(v_rows, '[]'));
+end
+$$;
+
+-- Stores what a worker found. verdicts: [{csr_id, identifiers, domains, spki, reasons: [{code, text}], certificate}];
+-- domains: the registered domain of each identifier; certificate: that of an adoption, as for certificate_stored. What only the database knows is judged here, so
+-- that a rejected csr has all its reasons at once.
+create or replace function acme_private.judge(p_worker bigint, p_lease uuid, p_verdicts jsonb) returns void
+language plpgsql volatile
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v jsonb;
+  s acme_private.csr_state;
+  c record;
+  v_names text[];
+  v_domains text[];
+  v_reasons jsonb;
+  v_spki bytea;
+  v_is_of_domain boolean;
+  v_account record;
+  v_made bigint[] := '{}';
+begin
+  -- Its rows first: whoever took them up when the lease had run out may be waiting for the lock below.
+  perform from acme_private.csr_state
+   where csr_id = any (array(select (r ->> 'csr_id')::bigint from jsonb_array_elements(p_verdicts) r))
+     and lease_token = p_lease
+   order by csr_id
+     for no key update;
+  -- One batch at a time: two tenants must not take overlapping names side by side.
+  perform from acme_private.lock where name = 'dispatch' for update;
+  for v in select * from jsonb_array_elements(p_verdicts) loop
+    select * into s from acme_private.csr_state
+     where csr_id = (v ->> 'csr_id')::bigint and lease_token = p_lease;
+    continue when not found;
+    select r.solver, r.profile, r.account, x.name as server, x.account_policy into c
+      from acme.csr r
+      join acme.server x on x.id = s.server_id
+     where r.id = s.csr_id;
+    v_reasons := v -> 'reasons';
+    v_names := array(select jsonb_array_elements_text(v -> 'identifiers'));
+    v_domains := array(select jsonb_array_elements_text(v -> 'domains'));
+    v_spki := decode(v ->> 'spki', 'hex');
+    if exists (select from acme_private.account_key k where k.spki_sha256 = v_spki) then
+      v_reasons := v_reasons || jsonb_build_object('code', 'account_key', 'text',
+        'Its key is the key of an ACME account (RFC 8555 §11.1 forbids that). Make a CSR with a key of its own.');
+    end if;
+    if acme_private.is_blocked(v_spki) then
+      v_reasons := v_reasons || jsonb_build_object('code', 'key_blocked', 'text',
+        'Its key is blocked, since it was said to be compromised. Make a new key, and a CSR with it.');
+    end if;
+    v_is_of_domain := c.account is null and c.account_policy = 'per_registered_domain';
+    if v_is_of_domain and acme_private.domains_problem(v_domains, c.server) is not null then
+      v_reasons := v_reasons || jsonb_build_object('code', 'several_domains', 'text',
+        acme_private.domains_problem(v_domains, c.server));
+    end if;
+    for i in 1..cardinality(v_names) loop
+      if (acme_private.solver_for(c.solver, v_names[i])).id is null then
+        v_reasons := v_reasons || jsonb_build_object('code', 'no_solver', 'text', case
+          when v_names[i] like '*.%' then format('%s is a wildcard, and none of the solvers can prove one: http-01 cannot (RFC 8555 §8.3).', v_names[i])
+          else format('No solver serves %s. Insert one into acme.solver, or name another in csr.solver.', v_names[i]) end);
+      end if;
+      if acme_private.is_held_by_another(v_names[i], v_domains[i], s.tenant) then
+        v_reasons := v_reasons || jsonb_build_object('code', 'name_held', 'text',
+          acme_private.held_text(v_names[i]));
+      end if;
+    end loop;
+    if jsonb_array_length(v_reasons) = 0 and v -> 'certificate' is null
+       and exists (select from acme_private.adoption d where d.csr_id = s.csr_id) then
+      -- A worker that knows no adoptions read it. Nothing is ordered: one that does comes by.
+      update acme_private.csr_state
+         set lease_token = null, lease_until = null, lease_worker = null, claims = 0,
+             next_attempt_at = v_now + interval '10 seconds'
+       where csr_id = s.csr_id;
+      continue;
+    elsif jsonb_array_length(v_reasons) > 0 then
+      update acme_private.csr_state
+         set state = 'rejected', identifiers = nullif(v_names, '{}'), lease_token = null, lease_until = null,
+             lease_worker = null, claims = 0, reason_code = v_reasons -> 0 ->> 'code',
+             reason = (select string_agg(r ->> 'text', ' ') from jsonb_array_elements(v_reasons) r),
+             last_problem = jsonb_build_object('reasons', v_reasons), updated_at = v_now
+       where csr_id = s.csr_id;
+      perform acme_private.note('rejected', s.tenant, s.csr_id, null, null, null, p_worker,
+                                jsonb_build_object('reasons', v_reasons));
+    else
+      insert into acme_private.identifier_claim (name, registered_domain, tenant)
+      select regexp_replace(n.name, '^\*\.', ''), n.domain, s.tenant
+        from unnest(v_names, v_domains) n (name, domain)
+       -- What an application is about to free (acme.release_domain) is not waited for: everybody would wait with it.
+       where not exists (select from acme_private.identifier_claim h where h.name = regexp_replace(n.name, '^\*\.', ''))
+      on conflict do nothing;
+      if v_is_of_domain then
+        select * into v_account from acme_private.account_of_domain(p_worker, s.csr_id, s.account_id, v_domains[1]);
+        if v_account.is_made then
+          v_made := v_made || v_account.account_id;
+        end if;
+        s.account_id := v_account.account_id;
+        update acme_private.csr_state set account_id = s.account_id where csr_id = s.csr_id;
+      end if;
+      if v ? 'certificate' then
+        perform acme_private.store_adopted(p_worker, s.csr_id, v -> 'certificate');
+        perform acme_private.heed(s.csr_id);
+        continue;
+      end if;
+      update acme_private.csr_state
+         set state = 'queued', queued_at = v_now, identifiers = v_names,
+             identifiers_key = acme_private.identifiers_key(v_names), spki_sha256 = v_spki, profile = c.profile,
+             lease_token = null, lease_until = null, lease_worker = null, claims = 0,
+             reason_code = null, reason = null, last_problem = null, updated_at = v_now
+       where csr_id = s.csr_id;
+      perform acme_private.note('accepted', s.tenant, s.csr_id, null, s.account_id, null, p_worker,
+                                jsonb_build_object('identifiers', v_names));
+    end if;
+    perform acme_private.heed(s.csr_id);
+  end loop;
+  -- The trigger does not (begin_work); all of them at once.
+  if cardinality(v_made) > 0 then
+    perform acme_private.wake_rows('register', 'account', v_made);
+  end if;
+end
+$$;

@@ -1,0 +1,160 @@
+-- Where each csr stands.
+
+-- Where each csr stands. Three states are read off what it waits for, so that closing a server for
+-- 30,000 queued csrs writes one row: paused, limited, and retrying while a remote is in trouble.
+create or replace view acme.csr_status with (security_invoker = true) as
+select s.csr_id as id,
+       s.ref,
+       s.tenant,
+       s.identifiers,
+       case
+         when w.code = 'limited' then 'limited'
+         when w.code in ('server_paused', 'account_paused') then 'paused'
+         when w.code = 'database_copied' and s.state in ('received', 'queued', 'ordering', 'renewing', 'retrying') then 'paused'
+         when s.state = 'ordering' and w.code in ('remote_trouble', 'secret_key_wrong', 'account_not_ready') then 'retrying'
+         else s.state
+       end as state,
+       w.code as reason_code,
+       w.text as reason,
+       case when s.state in ('issued', 'cancelled', 'rejected', 'failed', 'needs_person', 'needs_new_csr') or w.code = 'database_copied' then null
+            else coalesce(w.next_attempt_at, o.next_attempt_at, s.next_attempt_at) end as next_attempt_at,
+       s.attempts,
+       coalesce(case when o.is_live then coalesce(o.last_problem, a.last_problem) end, s.last_problem) as last_problem,
+       s.certificate_id,
+       s.certificate_id is not null as has_certificate,
+       k.not_before,
+       k.not_after,
+       s.renew_at,
+       s.renewal_reason,
+       -- what was received and is not looked at yet has the one that it names
+       coalesce(acc.name, c.account) as account,
+       srv.name as server,
+       s.profile,
+       o.url as order_url,
+       c.version > s.seen_version as has_pending_request,
+       c.created_at,
+       s.updated_at,
+       k.revoked_at
+  from acme.csr c
+  join acme_private.csr_state s on s.csr_id = c.id
+  left join acme_private."order" o on o.id = s.order_id
+  left join acme_private.certificate k on k.id = s.certificate_id
+  left join acme.account acc on acc.id = s.account_id
+  left join acme.server srv on srv.id = s.server_id
+  left join acme_private.account_state ast on ast.account_id = s.account_id
+  left join lateral (
+    select x.reason_code, x.reason, x.next_attempt_at, x.last_problem
+      from acme_private.order_authorization oa
+      join acme_private.authorization x on x.id = oa.authorization_id
+     where oa.order_id = s.order_id and o.state = 'authorizing' and x.state = 'pending' and x.reason_code is not null
+     order by x.id
+     limit 1
+  ) a on true
+  left join lateral (
+    select l.until, l.reason
+      from acme_private.closure l
+     where l.server_id = s.server_id and (l.account_id is null or l.account_id = s.account_id)
+       and l.until > acme_private.clock()
+     order by l.until desc
+     limit 1
+  ) l on s.state in ('queued', 'renewing') and s.order_id is null
+ -- once for each query
+ cross join acme_private.hold() h (reason)
+ cross join lateral (
+    select case
+             when h.reason is not null
+                  and (s.state in ('received', 'queued', 'ordering', 'renewing', 'retrying')
+                       or c.version > s.seen_version and s.state not in ('cancelled', 'rejected')) then 'database_copied'
+             when c.cancel_request is not null and s.state not in ('cancelled', 'rejected') then 'cancel_requested'
+             when s.state = 'received' and coalesce(c.account, d.name) is null then 'no_account'
+             when s.state = 'received' then coalesce(s.reason_code, 'waiting_for_worker')
+             when s.state in ('queued', 'renewing') and s.order_id is null then
+               case
+                 when srv.paused_at is not null then 'server_paused'
+                 when acc.paused_at is not null then 'account_paused'
+                 when ast.state is distinct from 'valid' or ast.reread_since is not null then 'account_not_ready'
+                 when l.until is not null then 'limited'
+                 else coalesce(s.reason_code, 'waiting_for_room')
+               end
+             when s.state in ('ordering', 'renewing') then
+               coalesce(o.reason_code, a.reason_code, case when o.is_parked then 'waiting_for_publication' end)
+             -- How the revocation of its certificate goes, or why it was refused.
+             when s.state in ('issued', 'cancelled') and (k.state = 'revoking' or k.reason_code is not null) then
+               coalesce(k.reason_code, 'revoking')
+             when s.state in ('issued', 'cancelled') and k.revoked_at is null
+                  and k.id in (select q.certificate_id from acme.revocation_request q where not q.after_replacement) then 'revoking'
+             -- It ends with that, whatever else it waits for.
+             when s.state in ('retrying', 'needs_person', 'failed')
+                  and (k.ends_csr and k.state = 'revoking'
+                       or k.id in (select q.certificate_id from acme.revocation_request q where q.ends_csr)) then
+               coalesce(case when k.ends_csr then k.reason_code end, 'revoking')
+             when s.state = 'issued' then null
+             else s.reason_code
+           end as code
+      from (select 1) one
+      left join acme.account d on d.is_default
+ ) r
+ cross join lateral (
+    select r.code,
+           case r.code
+             when 'database_copied' then h.reason
+             when 'cancel_requested' then 'Cancelling was asked for and is under way.'
+             when 'no_account' then 'There is no ACME account to order with. Insert one into acme.account; the first one serves every csr that names none.'
+             when 'waiting_for_worker' then 'No worker has looked at it yet. If this lasts, look at acme.worker_status: is one running?'
+             when 'server_paused' then format('The server %s is paused: %s', srv.name, srv.pause_reason)
+             when 'account_paused' then format('The account %s is paused: %s', acc.name, acc.pause_reason)
+             when 'account_not_ready' then format('The account %s %s%s', acc.name,
+               case when ast.next_attempt_at = 'infinity' then 'waits for a person'
+                    when ast.state = 'valid' then 'is looked at first' else 'is ' || ast.state end,
+               coalesce(case ast.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
+                                             else ': ' || ast.reason end, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
+             when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)
+             when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
+             when 'limited' then coalesce(l.reason, o.reason, a.reason, k.reason, s.reason)
+             when 'revoking' then 'Its certificate is being revoked.'
+             else coalesce(case when s.state in ('issued', 'cancelled') or k.ends_csr then k.reason end, case when s.order_id is not null then coalesce(o.reason, a.reason) end, s.reason)
+           end as text,
+           case when r.code in ('server_paused', 'account_paused') then null
+                else coalesce(l.until, a.next_attempt_at) end as next_attempt_at
+ ) w;
+comment on view acme.csr_status is
+  'Where each csr stands: its state, why, and when it is tried next. docs/sql.md lists the states and reason codes.';
+
+-- Polls, since a function cannot listen. It could never see the end of work that begins when its
+-- own transaction commits, nor anything new in a transaction with one snapshot: it says so at once.
+create or replace function acme.wait(csr bigint, timeout interval default '60 s') returns acme.csr_status
+language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+  v_end timestamptz := clock_timestamp() + wait.timeout;
+  v_pause double precision := 0.02;
+  v_csr acme.csr;
+  v_row acme.csr_status;
+begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'acme.wait cannot see other transactions'' work under %.', current_setting('transaction_isolation')
+      using errcode = 'invalid_transaction_state', hint = 'Call it in a transaction of READ COMMITTED, or outside one.';
+  end if;
+  loop
+    select c.* into v_csr from acme.csr c where c.id = wait.csr;
+    if not found then
+      raise exception 'There is no csr %.', csr using errcode = 'no_data_found', hint = 'See acme.csr_status.';
+    end if;
+    if pg_current_xact_id_if_assigned() in (v_csr.inserted_xid, v_csr.touched_xid) then
+      raise exception 'csr % was written in this transaction, and workers see it only after its COMMIT.', csr
+        using errcode = 'invalid_transaction_state', hint = 'Commit first, then call acme.wait.';
+    end if;
+    select s.* into v_row from acme.csr_status s where s.id = wait.csr;
+    exit when not v_row.has_pending_request
+          and v_row.state in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person', 'needs_new_csr')
+          and v_row.reason_code is distinct from 'revoking';
+    exit when clock_timestamp() >= v_end;
+    perform pg_sleep(least(v_pause, greatest(extract(epoch from v_end - clock_timestamp()), 0)));
+    v_pause := least(v_pause * 1.5, 0.5);
+  end loop;
+  return v_row;
+end
+$$;
+comment on function acme.wait(bigint, interval) is
+  'Waits until this csr is issued, its certificate revoked where that was asked for, or it cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';

@@ -1,0 +1,124 @@
+-- Workers, and rows that should move and do not.
+
+create or replace view acme.worker_status with (security_invoker = true) as
+select w.id, w.host, w.pid, w.version, w.concurrency, w.started_at, w.heartbeat_at,
+       case when w.stopped_at is not null then 'stopped'
+            when w.lost_at is not null then 'lost'
+            when w.heartbeat_at < now() - interval '30 seconds' then 'silent'
+            else 'running' end as state
+  from acme_private.worker w;
+comment on view acme.worker_status is
+  'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
+
+-- Accounts and jobs belong to no tenant: they are for who watches all. While the database is held as a
+-- copy nothing should move.
+create or replace view acme.stuck with (security_invoker = true) as
+with watcher as (
+  select pg_has_role(current_user, 'acme_reader', 'usage') or pg_has_role(current_user, 'acme_admin', 'usage') as is_watcher
+)
+select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
+  from (
+  select 'order' as kind, o.id, n.csr_id, o.tenant, n.since, n.reason_code, n.reason
+    from acme_private."order" o
+   cross join lateral acme_private.neglect('order', o.id) n
+   where o.is_live
+  union all
+  select 'authorization', a.id, n.csr_id, a.tenant, n.since, n.reason_code, n.reason
+    from acme_private.authorization a
+   cross join lateral acme_private.neglect('authorization', a.id) n
+   where a.state in ('new', 'pending', 'deactivating')
+  union all
+  select 'authorization', q.authorization_id, null, q.tenant, q.created_at, 'request_not_seen' as reason_code,
+         'Its deactivation was asked for, and no worker has seen that. If none runs (acme.worker_status), start one; else look into their logs.'
+    from acme.deactivation_request q
+   where q.created_at < (select acme_private.late())
+  union all
+  select 'csr', s.csr_id, s.csr_id, s.tenant, n.since, n.reason_code, n.reason
+    from acme_private.csr_state s
+    join acme.csr c on c.id = s.csr_id
+    left join acme.account d on d.is_default
+   cross join lateral acme_private.neglect('csr', s.csr_id) n
+   where s.state = 'received'
+     and coalesce(c.account, d.name) is not null
+     and (s.reason_code = 'set_aside'
+          or coalesce(s.next_attempt_at, s.updated_at) < (select acme_private.late()) and not (select acme_private.is_judging()))
+  union all
+  select 'certificate', k.id, n.csr_id, k.tenant, n.since, n.reason_code, n.reason
+    from acme_private.certificate k
+   cross join lateral acme_private.neglect('certificate', k.id) n
+   where k.state = 'revoking'
+  union all
+  select 'certificate', q.certificate_id, (select k.csr_id from acme_private.certificate k where k.id = q.certificate_id), q.tenant,
+         q.created_at, 'request_not_seen' as reason_code,
+         'Its revocation was asked for, and no worker has seen that. If none runs (acme.worker_status), start one; else look into their logs.'
+    from acme.revocation_request q
+   where q.created_at < (select acme_private.late())
+  union all
+  select 'account', t.account_id, null, null, n.since, n.reason_code, n.reason
+    from acme_private.account_state t
+    join acme.server v on v.id = t.server_id and v.paused_at is null
+   cross join lateral acme_private.neglect('account', t.account_id) n
+   where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.state = 'valid' and t.reread_since is not null)
+     and (select w.is_watcher from watcher w)
+  union all
+  select 'csr', s.csr_id, s.csr_id, s.tenant, s.renew_at, 'renewal_not_begun' as reason_code,
+         'Its renewal is due, and no worker has begun it. If none runs (acme.worker_status), start one; else look into their logs.'
+    from acme_private.csr_state s
+   where s.state = 'issued' and s.renew_at < (select acme_private.late())
+     and not exists (select from acme_private.certificate k
+                      where k.id = s.certificate_id and k.ends_csr and k.state = 'revoking')
+  union all
+  select 'csr', s.csr_id, s.csr_id, s.tenant, s.next_attempt_at, 'not_taken' as reason_code,
+         'Its next try is due, and no worker has begun it. If none runs (acme.worker_status), start one; else look into their logs.'
+    from acme_private.csr_state s
+   where s.state = 'retrying' and s.next_attempt_at < (select acme_private.late())
+  union all
+  -- Queued although its server and account are open, there is room, and the server has taken no order lately.
+  select 'csr', s.csr_id, s.csr_id, s.tenant, s.queued_at, 'not_taken' as reason_code,
+         'It is its turn, and no worker has made its order. If none runs (acme.worker_status), start one; else look into their logs.'
+    from acme.server v
+    join acme_private.account_state t on t.server_id = v.id
+    join acme.account a on a.id = t.account_id
+    join acme_private.csr_state s on s.server_id = v.id and s.account_id = a.id
+   where v.paused_at is null and a.paused_at is null and t.state = 'valid' and t.reread_since is null
+     and s.state in ('queued', 'renewing') and s.order_id is null
+     and s.queued_at < (select acme_private.late())
+     and acme_private.has_idle_places(v.id)
+     and not exists (
+       select from acme_private.closure l
+        where l.server_id = v.id and (l.account_id is null or l.account_id = a.id)
+          and l.until > (select acme_private.late()))
+     -- Orders for the same names go one after the other.
+     and not exists (
+       select from acme_private."order" o
+        where o.is_live and o.account_id = a.id and o.identifiers = s.identifiers
+          and coalesce(o.profile, '') = coalesce(s.profile, ''))
+  union all
+  select 'request', q.id, q.csr_id, s.tenant, q.created_at, 'request_not_seen' as reason_code,
+         'A retry, renewal or cancellation was asked for, and no worker has seen that. If none runs (acme.worker_status), start one; else look into their logs.'
+    from acme_private.unseen_requests() q
+   cross join lateral (
+     select x.tenant from acme_private.csr_state x where x.csr_id = q.csr_id limit 1
+   ) s
+  union all
+  select 'record', t.id, t.csr_id, t.tenant, t.updated_at, 'not_published' as reason_code,
+         format('It waits to be %s by hand: see acme.challenge_todo, and when it is done call acme.%s(%s).',
+                case t.state when 'intended' then 'published' else 'removed' end,
+                case t.state when 'intended' then 'challenge_published' else 'challenge_removed' end, t.id)
+    from (
+      select r.id, r.tenant, r.state, r.updated_at,
+             (select d.csr_id from acme.challenge_todo d where d.id = r.id) as csr_id
+        from acme_private.record r
+       where r.method = 'manual' and r.state in ('intended', 'removing')
+         and r.updated_at < (select acme_private.clock()) - interval '1 day'
+    ) t
+  union all
+  select 'job', j.id, case when j.kind = 'csr' then j.row_id end, null, j.failed_at, 'job_failed' as reason_code,
+         format('The queue gave up a job of step %s%s; its row is woken again within a minute. The workers'' logs say what failed.',
+                j.task, coalesce(format(' (%s %s)', j.kind, j.row_id), ''))
+    from acme_private.failed_jobs() j
+   where (select w.is_watcher from watcher w)
+  ) s
+ where (select acme_private.hold()) is null;
+comment on view acme.stuck is
+  'What should move and does not, a row each: since when, why, and what to do. Empty when all is well.';

@@ -1,0 +1,26 @@
+-- Trigger functions that several tables share.
+
+-- The names that people give: one that the constraint would refuse. Arguments: what it is, and how long it may be.
+create or replace function acme_private.tg_check_name() returns trigger
+language plpgsql immutable
+as $$
+begin
+  raise exception using errcode = 'check_violation', constraint = tg_table_name || '_name_is_plain',
+    message = case when new.name is null then format('There is no name for %s', tg_argv[0])
+                   else format('%s cannot be the name of %s', to_json(left(new.name, 100)), tg_argv[0]) end
+              || format(': give one of lower-case letters, digits, dots, dashes and underscores, at most %s, that begins with a letter or a digit.',
+                        tg_argv[1]);
+end
+$$;
+
+create or replace trigger _090_name before insert or update of name on acme.server
+  for each row when (new.name is null or new.name !~ '^[a-z0-9][a-z0-9._-]{0,62}$')
+  execute function acme_private.tg_check_name('a server', '63');
+
+create or replace trigger _090_name before insert or update of name on acme.solver
+  for each row when (new.name is null or new.name !~ '^[a-z0-9][a-z0-9._-]{0,62}$')
+  execute function acme_private.tg_check_name('a solver', '63');
+
+create or replace trigger _090_name before insert or update of name on acme.account
+  for each row when (new.name is null or new.name !~ '^[a-z0-9][a-z0-9._-]{0,252}$')
+  execute function acme_private.tg_check_name('an account', '253');

@@ -1,0 +1,34 @@
+-- What is published, and what a person has to publish.
+
+create or replace view acme.record with (security_invoker = true) as
+select r.id, r.challenge_id, r.tenant, r.solver, r.method, r.type, r.identifier, r.token, r.value, r.state,
+       r.created_at, r.updated_at
+  from acme_private.record r;
+comment on view acme.record is 'What is, was or will be published for challenges.';
+
+create or replace view acme.challenge_todo with (security_invoker = true) as
+select r.id,
+       case r.state when 'intended' then 'publish' else 'remove' end as action,
+       r.type,
+       r.identifier,
+       case r.type when 'http-01' then format('http://%s/.well-known/acme-challenge/%s', r.identifier, r.token) end as location,
+       r.value,
+       r.tenant,
+       o.csr_id,
+       a.expires_at,
+       r.created_at
+  from acme_private.record r
+  left join acme_private.challenge c on c.id = r.challenge_id
+  left join acme_private.authorization a on a.id = c.authorization_id
+  left join lateral (
+    select x.csr_id
+      from acme_private.order_authorization oa
+      join acme_private."order" x on x.id = oa.order_id
+     where oa.authorization_id = c.authorization_id
+     order by x.id desc
+     limit 1
+  ) o on true
+ where r.method = 'manual'
+   and r.state in ('intended', 'removing');
+comment on view acme.challenge_todo is
+  'What is to be published or removed by hand. When it is done: acme.challenge_published(id), acme.challenge_removed(id).';

@@ -1,0 +1,183 @@
+-- Claims: a worker takes the lease of a row by compare-and-set and gets all that the step needs, in
+-- one round trip. null: someone else has it, it is not due, or there is nothing to do.
+--
+-- What every step calls is plpgsql also where one statement would do: it keeps its plan, while a SQL
+-- function is planned at each call (measured: 1.2 ms a call of order_claim on a busy machine).
+
+create or replace function acme_private.lease_time() returns interval
+language sql immutable
+as $$ select interval '60 seconds' $$;
+
+-- How often a row may be claimed without a commit before it is set aside: it may be what kills workers.
+create or replace function acme_private.claims_allowed() returns int
+language sql immutable
+as $$ select 5 $$;
+
+create or replace function acme_private.claim(p_worker bigint, p_kind text, p_id bigint) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_claims int;
+  v_claim jsonb;
+begin
+  if acme_private.is_held(p_worker) then
+    return null;
+  end if;
+  perform acme_private.begin_work(true);
+  case p_kind
+    when 'order' then
+      update acme_private."order" o
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = o.claims + 1
+       where o.id = p_id and o.is_live
+         and (o.lease_token is null or o.lease_until < v_now)
+         and (o.next_attempt_at is null or o.next_attempt_at <= v_now or o.is_unwanted
+              or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
+         and (o.state <> 'authorizing' or o.is_unwanted
+              or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
+      returning o.claims into v_claims;
+      v_claim := case when found then acme_private.order_claim(p_id, false) end;
+    when 'authorization' then
+      perform acme_private.lock_orders(p_id);
+      perform acme_private.heed_deactivation(p_worker, p_id);
+      if not acme_private.may_begin(p_id) then
+        return null;
+      end if;
+      update acme_private.authorization a
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = a.claims + 1
+       where a.id = p_id
+         and (a.lease_token is null or a.lease_until < v_now)
+         and (a.next_attempt_at is null or a.next_attempt_at <= v_now)
+         and (a.state in ('new', 'deactivating')
+              or a.state = 'pending' and not acme_private.waits_for_publication(a.id) and acme_private.is_needed(a.id))
+      returning a.claims into v_claims;
+      v_claim := case when found then acme_private.authorization_claim(p_id) end;
+      if v_claim is not null then
+        perform acme_private.park(p_id);
+      end if;
+    when 'account' then
+      -- While somebody holds it, what is asked for waits; while its server is paused, too.
+      if exists (select from acme_private.account_state a
+                   join acme.server v on v.id = a.server_id
+                  where a.account_id = p_id and (v.paused_at is not null or a.lease_token is not null and a.lease_until >= v_now))
+         or not acme_private.heed_account(p_worker, p_id) then
+        return null;
+      end if;
+      -- (With what a person did it is due before its time, also for whoever takes it after this worker died.)
+      update acme_private.account_state a
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = a.claims + 1, seen_version = c.version, next_attempt_at = null
+        from acme.account c
+       where a.account_id = p_id and c.id = a.account_id and acme_private.account_work(p_id) is not null
+         and (a.lease_token is null or a.lease_until < v_now)
+         and (a.next_attempt_at is null or a.next_attempt_at <= v_now or c.version > a.seen_version)
+      returning a.claims into v_claims;
+      v_claim := case when found then acme_private.account_claim(p_id) end;
+    when 'certificate' then
+      -- While somebody asks the server, what was asked for since waits: certificate_revoked comes back to it.
+      if exists (select from acme_private.certificate k
+                  where k.id = p_id and k.lease_token is not null and k.lease_until >= v_now) then
+        return null;
+      end if;
+      perform acme_private.heed_revocation(p_id);
+      update acme_private.certificate k
+         set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
+             lease_worker = p_worker, claims = k.claims + 1
+       where k.id = p_id and k.state = 'revoking'
+         and (k.lease_token is null or k.lease_until < v_now)
+         and (k.next_attempt_at is null or k.next_attempt_at <= v_now)
+      returning k.claims into v_claims;
+      v_claim := case when found then acme_private.certificate_claim(p_id) end;
+  end case;
+  if v_claims > acme_private.claims_allowed() then
+    perform acme_private.set_aside(p_worker, p_kind, p_id);
+    return null;
+  end if;
+  return v_claim;
+end
+$$;
+comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
+
+-- A row whose claims never come to a commit may be what kills workers: leave it for an hour.
+create or replace function acme_private.set_aside(p_worker bigint, p_kind text, p_id bigint) returns void
+language plpgsql volatile
+as $$
+declare
+  v_until timestamptz := acme_private.clock() + interval '1 hour';
+  v_text text := format('%s workers in a row gave it up without a result; it is left alone for an hour. Look into the workers'' logs.',
+                        acme_private.claims_allowed());
+  v_tenant text;
+  v_csr bigint;
+  v_order bigint;
+  v_account bigint;
+  v_certificate bigint;
+begin
+  case p_kind
+    when 'order' then
+      update acme_private."order"
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where id = p_id
+      returning tenant, csr_id, id, account_id into v_tenant, v_csr, v_order, v_account;
+    when 'authorization' then
+      update acme_private.authorization
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where id = p_id
+      returning tenant, account_id into v_tenant, v_account;
+    when 'csr' then
+      update acme_private.csr_state
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where csr_id = p_id
+      returning tenant, csr_id into v_tenant, v_csr;
+    when 'account' then
+      update acme_private.account_state
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where account_id = p_id
+      returning account_id into v_account;
+    when 'certificate' then
+      update acme_private.certificate
+         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
+             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
+       where id = p_id
+      returning tenant, csr_id, id into v_tenant, v_csr, v_certificate;
+  end case;
+  perform acme_private.note('set_aside', v_tenant, v_csr, v_order, v_account, v_certificate, p_worker,
+                            jsonb_build_object('kind', p_kind, 'id', p_id, 'reason', v_text));
+end
+$$;
+
+-- On a bug or an outage of the database's own: give the lease back first, then let the error pass on.
+-- The job that is tried again may have been another row's, so this one gets a wake-up of its own.
+create or replace function acme_private.release(p_kind text, p_id bigint, p_lease uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform acme_private.begin_work(false);
+  case p_kind
+    when 'order' then
+      update acme_private."order" set lease_token = null, lease_until = null, lease_worker = null
+       where id = p_id and lease_token = p_lease;
+    when 'authorization' then
+      update acme_private.authorization set lease_token = null, lease_until = null, lease_worker = null
+       where id = p_id and lease_token = p_lease;
+    when 'account' then
+      update acme_private.account_state set lease_token = null, lease_until = null, lease_worker = null
+       where account_id = p_id and lease_token = p_lease;
+    when 'certificate' then
+      update acme_private.certificate set lease_token = null, lease_until = null, lease_worker = null
+       where id = p_id and lease_token = p_lease;
+    when 'csr' then
+      update acme_private.csr_state set lease_token = null, lease_until = null, lease_worker = null
+       where csr_id = p_id and lease_token = p_lease;
+  end case;
+  if found and p_kind <> 'csr' then
+    perform acme_private.enqueue(p_kind, p_id, acme_private.clock() + interval '1 second');
+  end if;
+end
+$$;
+comment on function acme_private.release(text, bigint, uuid) is 'Gives a lease back without a result.';
