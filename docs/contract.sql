@@ -665,12 +665,12 @@ grant execute on function acme.wait(bigint,interval) to acme_app;
 
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since, agreed_terms_url) on acme_private.account_state to acme_admin;
-grant select (account_id, server_id, state, url, next_attempt_at, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
-grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at, told_version, rolled_version, verified_at, thumbprint, reread_since, agreed_terms_url) on acme_private.account_state to acme_reader;
+grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_admin;
+grant select (account_id, server_id, state, url, reread_since, next_attempt_at, reason_code, reason) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_reader;
 
-grant insert (account_id, tenant, state, identifier, is_preauthorization, solver), select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at, is_preauthorization) on acme_private."authorization" to acme_app;
-grant select (id, account_id, url, tenant, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at, is_preauthorization) on acme_private."authorization" to acme_reader;
+grant insert (account_id, tenant, state, identifier, is_preauthorization, solver), select (id, account_id, url, tenant, state, identifier, is_wildcard, is_preauthorization, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_app;
+grant select (id, account_id, url, tenant, state, identifier, is_wildcard, is_preauthorization, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_reader;
 alter table acme_private."authorization" enable row level security;
 create policy every_tenant on acme_private."authorization" as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private."authorization" as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -678,8 +678,8 @@ create policy own_tenant on acme_private."authorization" as permissive for all t
 grant delete, select on acme_private.blocked_key to acme_admin;
 grant select on acme_private.blocked_key to acme_reader;
 
-grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, account_id, ends_csr) on acme_private.certificate to acme_app;
-grant select (id, csr_id, tenant, order_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, account_id, ends_csr) on acme_private.certificate to acme_reader;
+grant select (id, csr_id, tenant, order_id, account_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, revocation_reason, revoke_when_replaced, ends_csr, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, created_at) on acme_private.certificate to acme_app;
+grant select (id, csr_id, tenant, order_id, account_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, revocation_reason, revoke_when_replaced, ends_csr, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, created_at) on acme_private.certificate to acme_reader;
 alter table acme_private.certificate enable row level security;
 create policy every_tenant on acme_private.certificate as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.certificate as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -811,8 +811,6 @@ grant execute on function acme_private.worker_begin(text,integer,text,integer,bi
 grant execute on function acme_private.worker_end(bigint) to acme_worker;
 grant execute on function acme_private.worker_hold(bigint,text) to acme_worker;
 grant execute on function acme_private.worker_schema() to acme_worker;
-grant execute on function acme_private.worker_seen(bigint,boolean) to acme_worker;
-grant execute on function acme_private.worker_started(text,integer,text,integer) to acme_worker;
 
 -- Schemas.
 

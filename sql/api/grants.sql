@@ -178,9 +178,7 @@ grant execute on function
   acme_private.worker_begin(text, int, text, int, bigint),
   acme_private.worker_beat(bigint, text, interval),
   acme_private.worker_end(bigint),
-  acme_private.worker_started(text, int, text, int),
-  acme_private.worker_hold(bigint, text),
-  acme_private.worker_seen(bigint, boolean)
+  acme_private.worker_hold(bigint, text)
   to acme_worker;
 
 -- Row-level security by tenant on every table that an application can read. Owners (the functions

@@ -1,12 +1,12 @@
 import type { Sql } from '../db/connect.ts';
 import { PgacmeError } from '../errors.ts';
 
-/** The versions of the SQL contract (acme.version()) that this worker speaks; 0.2 was the first one that counts. */
-const SERVED: readonly string[] = ['0.3'];
+/** The version of the SQL contract (acme.version()) that this worker speaks. */
+const SERVED = '0.3';
 
 /** Whether a worker of this version can work on a database of that contract. */
 export function serves(contract: string): boolean {
-  return SERVED.includes(contract);
+  return contract === SERVED;
 }
 
 /**
@@ -29,7 +29,7 @@ export async function checkContract(sql: Sql): Promise<string> {
   if (row === undefined || !serves(row.contract)) {
     throw new PgacmeError(
       'ERR_CONTRACT',
-      `The database speaks version ${row?.contract} of the SQL contract and this worker ${SERVED.join(', ')}: it waits. Run pgacme migrate of the newer of the two, or start a newer worker.`,
+      `The database speaks version ${row?.contract} of the SQL contract and this worker ${SERVED}: it waits. Run pgacme migrate of the newer of the two, or start a newer worker.`,
     );
   }
   return row.schema;

@@ -6,6 +6,7 @@ import { accepted, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
+import { workerRow } from '../helpers/worker-row.ts';
 
 let database: FreshDatabase;
 let sql: postgres.Sql;
@@ -20,9 +21,7 @@ beforeEach(async () => {
   await sql`
     insert into acme.account (name, server, contact, terms_agreed, key_algorithm)
     values ('main', 'ca', '{mailto:ops@example.org}', true, 'ES384')`;
-  const [row] = await sql<[{ id: string }]>`
-    select acme_private.worker_started('host', 1, '0.1', 1) as id`;
-  worker = row.id;
+  worker = await workerRow(sql);
 });
 
 async function dispatch(lease: string | null, verdicts: Verdict[]): Promise<Dispatched> {

@@ -74,26 +74,3 @@ test('the chain leaves the row on its way in, and goes with a deleted csr; a dup
   await sql`delete from acme.csr`;
   expect(await sql`select count(*)::int from acme_private.adoption`).toEqual([{ count: 0 }]);
 });
-
-test('a worker that knows no adoptions orders nothing in its place', async () => {
-  const { sql } = database;
-  const [row] = await sql<[{ id: string }]>`
-    select id from acme.adopt(${foreign.csrPem}, ${foreign.chainPem})`;
-  const [worker] = await sql<[{ id: string }]>`
-    select acme_private.worker_started('host', 1, '0.1', 1) as id`;
-  const [turn] = await sql<[{ value: { received: { lease: string } } }]>`
-    select acme_private.dispatch(${worker.id}, null, '[]', 1) as value`;
-  const verdict = {
-    csr_id: Number(row.id),
-    identifiers: ['shop.example.org'],
-    domains: ['example.org'],
-    spki: '00',
-    reasons: [],
-  };
-  await sql`select acme_private.dispatch(${worker.id}, ${turn.value.received.lease}, ${sql.json([verdict])}, 1)`;
-  const [state] = await sql`
-    select state, lease_token, order_id, next_attempt_at > now() as comes_back
-      from acme_private.csr_state where csr_id = ${row.id}`;
-  expect(state).toEqual({ state: 'received', lease_token: null, order_id: null, comes_back: true });
-  expect(await sql`select count(*)::int from acme_private.adoption`).toEqual([{ count: 1 }]);
-});

@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
+import { workerRow } from '../helpers/worker-row.ts';
 
 let database: FreshDatabase;
 let sql: postgres.Sql;
@@ -110,12 +111,14 @@ test('reconcile leaves a copy as it was copied', async () => {
 });
 
 test('a worker of another environment gets nothing; one that does not say which is not compared', async () => {
-  const worker = async (): Promise<string> =>
-    String(await value(sql`select acme_private.worker_started('host', 1, '0', 1)`));
   const hold = (id: string, environment: string | null) =>
     value(sql`select acme_private.worker_hold(${id}, ${environment})`);
   const isHeld = (id: string | null) => value(sql`select acme_private.is_held(${id})`);
-  const [silent, none, staging] = [await worker(), await worker(), await worker()];
+  const [silent, none, staging] = [
+    await workerRow(sql),
+    await workerRow(sql),
+    await workerRow(sql),
+  ];
   expect(await hold(none, null)).toBeNull();
   expect(await hold(staging, 'staging')).toContain('(its worker has staging)');
   expect([await isHeld(silent), await isHeld(none), await isHeld(staging)]).toEqual([
@@ -135,9 +138,9 @@ test('a worker of another environment gets nothing; one that does not say which 
 test('to those who only look, a database is held by environment where no worker has the right one', async () => {
   const seen = () => value(sql`select acme_private.hold() is not null`);
   const start = async (environment: string) => {
-    const id = await value(sql`select acme_private.worker_started('host', 1, '0', 1)`);
-    await sql`select acme_private.worker_hold(${String(id)}, ${environment})`;
-    return String(id);
+    const id = await workerRow(sql);
+    await sql`select acme_private.worker_hold(${id}, ${environment})`;
+    return id;
   };
   expect(await seen()).toBe(false);
   await start('staging');

@@ -189,17 +189,3 @@ test('a worker whose old id is another one by now, after a fail-over that lost i
   expect(await other.beat()).toMatchObject({ is_known: true });
   await Promise.all([other.die(), later.die()]);
 });
-
-test('a worker of contract 0.1, which has no lock, is left to its leases', async () => {
-  const old = postgres(url, { max: 1 });
-  sessions.push(old);
-  const [row] = await old<{ id: string }[]>`
-    select acme_private.worker_started('here', 1, 'old', 1) as id`;
-  const id = Number(row?.id);
-  const order = await orderHeldBy({ id } as SignedIn);
-  await silence({ id } as SignedIn);
-  const other = await signIn();
-  await beatOften(other);
-  expect(await isHeld(order)).toBe(true);
-  await other.die();
-});

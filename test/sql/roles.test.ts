@@ -239,7 +239,7 @@ describe('tried as a login of the role', () => {
 
   test('acme_worker runs step functions, makes nothing outside its schema and reads no secret', async () => {
     const allowed = [
-      `select acme_private.worker_started('host', 1, '0.1', 1)`,
+      `select acme_private.worker_begin('host', 1, '0.1', 1, null)`,
       `select acme_private.claim(1, 'order', 1)`,
       'select acme_private.reconcile()',
       `select acme_worker.add_job('dispatch')`,

@@ -127,15 +127,7 @@ begin
           acme_private.held_text(v_names[i]));
       end if;
     end loop;
-    if jsonb_array_length(v_reasons) = 0 and v -> 'certificate' is null
-       and exists (select from acme_private.adoption d where d.csr_id = s.csr_id) then
-      -- A worker that knows no adoptions read it. Nothing is ordered: one that does comes by.
-      update acme_private.csr_state
-         set lease_token = null, lease_until = null, lease_worker = null, claims = 0,
-             next_attempt_at = v_now + interval '10 seconds'
-       where csr_id = s.csr_id;
-      continue;
-    elsif jsonb_array_length(v_reasons) > 0 then
+    if jsonb_array_length(v_reasons) > 0 then
       update acme_private.csr_state
          set state = 'rejected', identifiers = nullif(v_names, '{}'), lease_token = null, lease_until = null,
              lease_worker = null, claims = 0, reason_code = v_reasons -> 0 ->> 'code',

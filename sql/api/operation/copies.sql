@@ -6,7 +6,7 @@
 -- database, and a worker that reconnects may find itself on a copy. One look costs 0.03 ms, half of it
 -- for pg_control_system(), which everybody may call and which reads a file of 8 kB.
 
--- May this worker have work? An unknown worker, or one of an earlier version, has no environment to compare.
+-- Must this worker get no work? A worker that has not reported its environment yet is not compared.
 create or replace function acme_private.is_held(p_worker bigint) returns boolean
 language plpgsql stable
 as $$
@@ -104,9 +104,7 @@ begin
   update acme_private.installation
      set system_identifier = v_is ->> 'system_identifier', database_name = v_is ->> 'database_name', environment = p_environment;
   -- Events go other ways from here on than in the original: readers of its events must not go on here.
-  if to_regprocedure('acme_private.raise_epoch()') is not null then
-    execute 'select acme_private.raise_epoch()';
-  end if;
+  perform acme_private.raise_epoch();
   perform acme_private.note('database_adopted', null, p_detail => jsonb_build_object('was', v_was, 'is', v_is));
   -- Whatever was woken while the database was held found nothing to do. The caller has reconcile() wake the
   -- rest in a transaction of its own: raise_epoch() keeps commits of workers waiting until this one ends,

@@ -3,13 +3,7 @@
 create or replace function acme_private.doctor() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_stuck bigint;
 begin
-  -- Stuck rows have a view of their own where this database has it.
-  if to_regclass('acme.stuck') is not null then
-    execute 'select count(*) from acme.stuck' into v_stuck;
-  end if;
   return jsonb_build_object(
     'migrations', (select coalesce(jsonb_object_agg(m.name, m.sha256), '{}') from acme_private.migration m),
     'servers', (
@@ -39,7 +33,7 @@ begin
     'states', (
       select coalesce(jsonb_object_agg(c.state, c.count), '{}')
         from (select s.state, count(*) from acme_private.csr_state s where s.state <> 'issued' group by s.state) c),
-    'stuck', v_stuck,
+    'stuck', (select count(*) from acme.stuck),
     'hold', acme_private.hold_sentence(null),
     'environment', (select i.environment from acme_private.installation i));
 end

@@ -7,9 +7,7 @@
 
 create or replace function acme_private.worker_lock_class() returns int
 language sql immutable
-as $$ select 1885823331 $$;
-
- -- 'pgac'
+as $$ select 1885823331 $$; -- 'pgac'
 
 -- Called on the connection that is to hold the lock, and that gives the signs of life. replaces: the id
 -- under which the same process worked before it lost its lock; what that one held is freed at once.
@@ -214,23 +212,6 @@ as $$
    where id = p_worker and lost_at is null
 $$;
 comment on function acme_private.worker_end(bigint) is 'Signs a worker out.';
-
--- What workers of contract 0.1 call; they hold no lock.
-create or replace function acme_private.worker_started(p_host text, p_pid int, p_version text, p_concurrency int) returns bigint
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  insert into acme_private.worker (host, pid, version, concurrency) values (p_host, p_pid, p_version, p_concurrency) returning id
-$$;
-comment on function acme_private.worker_started(text, int, text, int) is 'Signs a worker of contract 0.1 in.';
-
-create or replace function acme_private.worker_seen(p_worker bigint, p_stopped boolean) returns void
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$
-  update acme_private.worker
-     set heartbeat_at = now(), stopped_at = case when p_stopped then now() end
-   where id = p_worker
-$$;
-comment on function acme_private.worker_seen(bigint, boolean) is 'The sign of life, or the good-bye, of a worker of contract 0.1.';
 
 create or replace function acme_private.worker_schema() returns text
 language sql stable security definer set search_path = pg_catalog, pg_temp

@@ -20,7 +20,7 @@ export const accountsCheck: Check = {
       const rest = closed === 0 ? '' : ` Closed, and used by nothing: ${closed}.`;
       found.push(ok(`All ${wanted.length} accounts are registered.${rest}`));
     }
-    if (facts.stuck !== null && facts.stuck > 0) {
+    if (facts.stuck > 0) {
       found.push(problem(`${facts.stuck} rows are stuck. Look at them: select * from acme.stuck;`));
     }
     const persons = facts.states['needs_person'] ?? 0;

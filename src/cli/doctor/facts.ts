@@ -37,8 +37,7 @@ export interface Facts {
   }[];
   /** Csrs by their own state, issued ones left out. */
   states: Record<string, number>;
-  /** null: the database has no view of stuck rows. */
-  stuck: number | null;
+  stuck: number;
   /** Why the database is held as a copy, whatever the worker's environment; absent: an older version's. */
   hold?: string | null;
   /** The PGACME_ENVIRONMENT that it was set up with. */

@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { type Claim, type ReceivedCsr, Steps, type Verdict } from '../../../src/db/steps.ts';
+import { workerRow } from '../worker-row.ts';
 import {
   authorizationFacts,
   certificateFacts,
@@ -30,9 +31,8 @@ export interface FuzzWorker {
 /** Signs one in, with a connection of its own. */
 export async function makeWorker(world: World, name: string): Promise<FuzzWorker> {
   const sql = await world.database.as('acme_worker', { login: name, max: 1 });
-  const [row] = await sql<[{ id: number }]>`
-    select acme_private.worker_started(${name}, 1, '0', 1)::int as id`;
-  return { name, steps: new Steps(sql, row.id), held: [] };
+  const worker = Number(await workerRow(world.database.sql, name));
+  return { name, steps: new Steps(sql, worker), held: [] };
 }
 
 /** One turn of the dispatcher; what it brings is held. */
