@@ -275,6 +275,27 @@ create view acme.account_status (
   agreed_terms_url text
 ) with (security_invoker=true);
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
+comment on column acme.account_status.id is 'As in acme.account.';
+comment on column acme.account_status.name is 'As in acme.account.';
+comment on column acme.account_status.server is 'The server, by name.';
+comment on column acme.account_status.state is 'new, registering, valid, rolling_over, deactivating, deactivated, revoked; needs_person: a person has to act; paused: by acme.pause.';
+comment on column acme.account_status.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.account_status.reason is 'The same as a sentence.';
+comment on column acme.account_status.next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme.account_status.attempts is 'How many attempts in a row met a transient error.';
+comment on column acme.account_status.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme.account_status.url is 'The account''s URL at the server (RFC 8555 §7.1.2), once it is registered.';
+comment on column acme.account_status.contact is 'As in acme.account.';
+comment on column acme.account_status.terms_agreed is 'As in acme.account.';
+comment on column acme.account_status.terms_url is 'The server''s current terms of service.';
+comment on column acme.account_status.is_default is 'As in acme.account.';
+comment on column acme.account_status.registered_at is 'When the server registered it.';
+comment on column acme.account_status.updated_at is 'When its state changed last.';
+comment on column acme.account_status.thumbprint is 'The thumbprint of the current account key (RFC 7638), as logs and events name it.';
+comment on column acme.account_status.eab_kid is 'As in acme.account.';
+comment on column acme.account_status.verified_at is 'When the server last confirmed that the key is the account''s.';
+comment on column acme.account_status.has_pending_change is 'True: the server has not been told of a change yet.';
+comment on column acme.account_status.agreed_terms_url is 'The terms of service that a person agreed to.';
 grant select on acme.account_status to acme_admin;
 grant select on acme.account_status to acme_reader;
 
@@ -297,6 +318,22 @@ create view acme."authorization" (
   is_preauthorization boolean
 ) with (security_invoker=true);
 comment on view acme."authorization" is 'ACME authorizations (RFC 8555 §7.1.4); orders share them. Those that acme.preauthorize asked for are there before any order.';
+comment on column acme."authorization".id is 'Given by the database.';
+comment on column acme."authorization".tenant is 'The tenant that it belongs to.';
+comment on column acme."authorization".account_id is 'The account whose authorization it is.';
+comment on column acme."authorization".url is 'Its URL at the server; null: not made yet.';
+comment on column acme."authorization".state is 'new, pending, valid, deactivating, invalid, deactivated, expired, revoked (RFC 8555 §7.1.6).';
+comment on column acme."authorization".identifier is 'The name or address that it authorizes, without *.';
+comment on column acme."authorization".is_wildcard is 'True: for the wildcard of identifier.';
+comment on column acme."authorization".expires_at is 'When it expires at the server.';
+comment on column acme."authorization".next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme."authorization".attempts is 'How many attempts in a row met a transient error.';
+comment on column acme."authorization".reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme."authorization".reason is 'The same as a sentence.';
+comment on column acme."authorization".last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme."authorization".created_at is 'When it was inserted.';
+comment on column acme."authorization".updated_at is 'When its state changed last.';
+comment on column acme."authorization".is_preauthorization is 'True: acme.preauthorize asked for it.';
 grant select on acme."authorization" to acme_app;
 grant select on acme."authorization" to acme_reader;
 
@@ -308,6 +345,11 @@ create view acme.blocked_key (
   created_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.blocked_key is 'Keys that are used for no certificate any more, by the SHA-256 of their SubjectPublicKeyInfo. acme_admin may delete one that was blocked by mistake; acme.retry() then lets its csrs go on.';
+comment on column acme.blocked_key.spki_sha256 is 'The SHA-256 of the SubjectPublicKeyInfo.';
+comment on column acme.blocked_key.tenant is 'The tenant whose report blocked it.';
+comment on column acme.blocked_key.certificate_id is 'The certificate that was reported.';
+comment on column acme.blocked_key.reason is 'The revocation reason.';
+comment on column acme.blocked_key.created_at is 'When it was blocked.';
 grant delete, select on acme.blocked_key to acme_admin;
 grant select on acme.blocked_key to acme_reader;
 
@@ -339,6 +381,31 @@ create view acme.certificate (
   last_problem jsonb
 ) with (security_invoker=true);
 comment on view acme.certificate is 'Every certificate that was issued, also the superseded, revoked and expired ones; where one is being revoked, how that goes.';
+comment on column acme.certificate.id is 'Given by the database.';
+comment on column acme.certificate.csr_id is 'The csr, by its id in acme.csr.';
+comment on column acme.certificate.tenant is 'The tenant that it belongs to.';
+comment on column acme.certificate.order_id is 'The order that brought it; null: adopted.';
+comment on column acme.certificate.state is 'current, superseded, revoking, revoked or expired.';
+comment on column acme.certificate.identifiers is 'Its names, sorted.';
+comment on column acme.certificate.leaf_pem is 'The certificate in PEM.';
+comment on column acme.certificate.chain_pem is 'The certificate and its issuers in PEM: what a server is configured with.';
+comment on column acme.certificate.subject is 'The subject (RFC 4514); usually empty.';
+comment on column acme.certificate.issuer is 'The issuer (RFC 4514).';
+comment on column acme.certificate.serial is 'The serial number in hexadecimal.';
+comment on column acme.certificate.not_before is 'From when it is valid.';
+comment on column acme.certificate.not_after is 'Until when it is valid.';
+comment on column acme.certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
+comment on column acme.certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
+comment on column acme.certificate.revoked_at is 'When it was revoked; null: it was not.';
+comment on column acme.certificate.created_at is 'When it was stored.';
+comment on column acme.certificate.revocation_reason is 'Why it is or was revoked (RFC 5280 §5.3.1).';
+comment on column acme.certificate.revoke_when_replaced is 'True: revoked as soon as a newer one is stored.';
+comment on column acme.certificate.revoking_since is 'Since when its revocation is under way.';
+comment on column acme.certificate.next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme.certificate.attempts is 'How many attempts in a row met a transient error.';
+comment on column acme.certificate.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.certificate.reason is 'The same as a sentence.';
+comment on column acme.certificate.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
 grant select on acme.certificate to acme_app;
 grant select on acme.certificate to acme_reader;
 
@@ -348,6 +415,9 @@ create view acme.certificate_name (
   tenant text
 ) with (security_invoker=true);
 comment on view acme.certificate_name is 'The names of the current certificates, a row each.';
+comment on column acme.certificate_name.name is 'A name of it.';
+comment on column acme.certificate_name.certificate_id is 'The certificate, by its id in acme.certificate.';
+comment on column acme.certificate_name.tenant is 'The tenant that it belongs to.';
 grant select on acme.certificate_name to acme_app;
 grant select on acme.certificate_name to acme_reader;
 
@@ -363,6 +433,15 @@ create view acme.challenge (
   created_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.challenge is 'ACME challenges that were chosen to prove an authorization (RFC 8555 §8).';
+comment on column acme.challenge.id is 'Given by the database.';
+comment on column acme.challenge.authorization_id is 'The authorization, by its id in acme.authorization.';
+comment on column acme.challenge.tenant is 'The tenant that it belongs to.';
+comment on column acme.challenge.url is 'Its URL at the server.';
+comment on column acme.challenge.type is 'http-01 … (RFC 8555 §8).';
+comment on column acme.challenge.token is 'The token (RFC 8555 §8.3).';
+comment on column acme.challenge.state is 'pending, processing, valid, invalid.';
+comment on column acme.challenge.error is 'Why its validation failed (RFC 8555 §8).';
+comment on column acme.challenge.created_at is 'When it was inserted.';
 grant select on acme.challenge to acme_app;
 grant select on acme.challenge to acme_reader;
 
@@ -379,6 +458,16 @@ create view acme.challenge_todo (
   created_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.challenge_todo is 'What is to be published or removed by hand. When it is done: acme.challenge_published(id), acme.challenge_removed(id).';
+comment on column acme.challenge_todo.id is 'The record, for acme.challenge_published and acme.challenge_removed.';
+comment on column acme.challenge_todo.action is 'publish or remove.';
+comment on column acme.challenge_todo.type is 'The challenge type.';
+comment on column acme.challenge_todo.identifier is 'The name that it proves.';
+comment on column acme.challenge_todo.location is 'Where to publish it.';
+comment on column acme.challenge_todo.value is 'What to publish there, byte for byte.';
+comment on column acme.challenge_todo.tenant is 'The tenant that it belongs to.';
+comment on column acme.challenge_todo.csr_id is 'The latest csr that needs it.';
+comment on column acme.challenge_todo.expires_at is 'When the authorization expires: it has to be published before.';
+comment on column acme.challenge_todo.created_at is 'When it was inserted.';
 grant select on acme.challenge_todo to acme_app;
 grant select on acme.challenge_todo to acme_reader;
 
@@ -409,6 +498,30 @@ create view acme.csr_status (
   revoked_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.csr_status is 'Where each csr stands: its state, why, and when it is tried next. docs/sql.md lists the states and reason codes.';
+comment on column acme.csr_status.id is 'As in acme.csr.';
+comment on column acme.csr_status.ref is 'The application''s own key (acme.csr.ref).';
+comment on column acme.csr_status.tenant is 'The tenant that it belongs to.';
+comment on column acme.csr_status.identifiers is 'Its names, sorted; null: no worker has read the CSR yet.';
+comment on column acme.csr_status.state is 'received, queued, ordering, issued, renewing, retrying, needs_person, needs_new_csr, rejected, failed, cancelled; paused and limited while it waits for that.';
+comment on column acme.csr_status.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.csr_status.reason is 'The same as a sentence.';
+comment on column acme.csr_status.next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme.csr_status.attempts is 'How many attempts in a row met a transient error.';
+comment on column acme.csr_status.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme.csr_status.certificate_id is 'The current certificate, by its id in acme.certificate.';
+comment on column acme.csr_status.has_certificate is 'True: it has a current certificate.';
+comment on column acme.csr_status.not_before is 'From when the current certificate is valid.';
+comment on column acme.csr_status.not_after is 'Until when the current certificate is valid.';
+comment on column acme.csr_status.renew_at is 'When its renewal is due.';
+comment on column acme.csr_status.renewal_reason is 'Why it is being renewed.';
+comment on column acme.csr_status.account is 'The account that orders it, by name.';
+comment on column acme.csr_status.server is 'The server, by name.';
+comment on column acme.csr_status.profile is 'The profile that is asked for; null: the server''s default.';
+comment on column acme.csr_status.order_url is 'The URL of its last order at the server.';
+comment on column acme.csr_status.has_pending_request is 'True: a retry, renewal, cancellation or change has not been applied yet.';
+comment on column acme.csr_status.created_at is 'When it was inserted.';
+comment on column acme.csr_status.updated_at is 'When its state changed last.';
+comment on column acme.csr_status.revoked_at is 'When its current certificate was revoked; null: it was not.';
 grant select on acme.csr_status to acme_app;
 grant select on acme.csr_status to acme_reader;
 
@@ -429,6 +542,20 @@ create view acme.current_certificate (
   revoked_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain.';
+comment on column acme.current_certificate.csr_id is 'The csr, by its id in acme.csr.';
+comment on column acme.current_certificate.ref is 'The application''s own key (acme.csr.ref).';
+comment on column acme.current_certificate.tenant is 'The tenant that it belongs to.';
+comment on column acme.current_certificate.certificate_id is 'The certificate, by its id in acme.certificate.';
+comment on column acme.current_certificate.identifiers is 'Its names, sorted.';
+comment on column acme.current_certificate.leaf_pem is 'The certificate in PEM.';
+comment on column acme.current_certificate.chain_pem is 'The certificate and its issuers in PEM: what a server is configured with.';
+comment on column acme.current_certificate.not_before is 'From when it is valid.';
+comment on column acme.current_certificate.not_after is 'Until when it is valid.';
+comment on column acme.current_certificate.issuer is 'The issuer (RFC 4514).';
+comment on column acme.current_certificate.serial is 'The serial number in hexadecimal.';
+comment on column acme.current_certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
+comment on column acme.current_certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
+comment on column acme.current_certificate.revoked_at is 'When it was revoked; null: it was not.';
 grant select on acme.current_certificate to acme_app;
 grant select on acme.current_certificate to acme_reader;
 
@@ -447,6 +574,18 @@ create view acme.event (
   epoch bigint
 ) with (security_invoker=true);
 comment on view acme.event is 'The audit trail: what was done, seen and decided, a line each.';
+comment on column acme.event.id is 'Given by the database; not in the order of commits. Read events with acme.changes.';
+comment on column acme.event.xid is 'The transaction that wrote it.';
+comment on column acme.event.at is 'When it was written.';
+comment on column acme.event.tenant is 'The tenant; null: of the installation.';
+comment on column acme.event.event is 'What happened; docs/sql.md lists the events.';
+comment on column acme.event.csr_id is 'The csr that it is of.';
+comment on column acme.event.order_id is 'The order that it is of.';
+comment on column acme.event.account_id is 'The account that it is of.';
+comment on column acme.event.certificate_id is 'The certificate that it is of.';
+comment on column acme.event.worker_id is 'The worker that wrote it.';
+comment on column acme.event.detail is 'What else is known, as JSON.';
+comment on column acme.event.epoch is 'Counts restores of the database: part of the order of events.';
 grant select on acme.event to acme_app;
 grant select on acme.event to acme_reader;
 
@@ -457,6 +596,10 @@ create view acme.identifier_claim (
   created_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.identifier_claim is 'Which tenant an identifier belongs to; a wildcard belongs to whom its base does.';
+comment on column acme.identifier_claim.name is 'The name; a wildcard counts as its base.';
+comment on column acme.identifier_claim.registered_domain is 'Its registered domain (public suffix list).';
+comment on column acme.identifier_claim.tenant is 'The tenant that has it.';
+comment on column acme.identifier_claim.created_at is 'Since when.';
 grant delete, select on acme.identifier_claim to acme_app;
 grant select on acme.identifier_claim to acme_reader;
 
@@ -482,6 +625,25 @@ create view acme."order" (
   finished_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme."order" is 'ACME orders (RFC 8555 §7.1.3): one try each to get a certificate for a csr.';
+comment on column acme."order".id is 'Given by the database.';
+comment on column acme."order".csr_id is 'The csr, by its id in acme.csr.';
+comment on column acme."order".tenant is 'The tenant that it belongs to.';
+comment on column acme."order".server_id is 'The server, by its id in acme.server.';
+comment on column acme."order".account_id is 'The account that ordered it.';
+comment on column acme."order".state is 'creating, authorizing, ready, finalizing, downloading, issued, failed, cancelled.';
+comment on column acme."order".identifiers is 'Its names, sorted.';
+comment on column acme."order".profile is 'The profile that is asked for; null: the server''s default.';
+comment on column acme."order".url is 'Its URL at the server.';
+comment on column acme."order".finalize_url is 'Where its CSR is sent (RFC 8555 §7.4).';
+comment on column acme."order".certificate_url is 'Where its certificate is.';
+comment on column acme."order".expires_at is 'When it expires at the server.';
+comment on column acme."order".next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme."order".attempts is 'How many attempts in a row met a transient error.';
+comment on column acme."order".reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme."order".reason is 'The same as a sentence.';
+comment on column acme."order".last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme."order".created_at is 'When it was inserted.';
+comment on column acme."order".finished_at is 'When it ended; null: it is under way.';
 grant select on acme."order" to acme_app;
 grant select on acme."order" to acme_reader;
 
@@ -490,6 +652,8 @@ create view acme.order_authorization (
   authorization_id bigint
 ) with (security_invoker=true);
 comment on view acme.order_authorization is 'Which authorizations an order needs.';
+comment on column acme.order_authorization.order_id is 'The order, by its id in acme.order.';
+comment on column acme.order_authorization.authorization_id is 'An authorization of it, by its id in acme.authorization.';
 grant select on acme.order_authorization to acme_app;
 grant select on acme.order_authorization to acme_reader;
 
@@ -508,6 +672,18 @@ create view acme.record (
   updated_at timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.record is 'What is, was or will be published for challenges.';
+comment on column acme.record.id is 'Given by the database.';
+comment on column acme.record.challenge_id is 'The challenge, by its id in acme.challenge.';
+comment on column acme.record.tenant is 'The tenant that it belongs to.';
+comment on column acme.record.solver is 'The solver, by name.';
+comment on column acme.record.method is 'responder or manual (acme.solver).';
+comment on column acme.record.type is 'The challenge type.';
+comment on column acme.record.identifier is 'The name that it proves.';
+comment on column acme.record.token is 'The token of the challenge.';
+comment on column acme.record.value is 'What is published.';
+comment on column acme.record.state is 'intended, published, removing, removed.';
+comment on column acme.record.created_at is 'When it was inserted.';
+comment on column acme.record.updated_at is 'When its state changed last.';
 grant select, update (state) on acme.record to acme_app;
 grant select on acme.record to acme_reader;
 grant select (type, token, value, state) on acme.record to acme_responder;
@@ -525,6 +701,15 @@ create view acme.server_feature (
   about text
 ) with (security_invoker=true);
 comment on view acme.server_feature is 'What each server supports: yes, no or unknown, how that is known (directory, seen, tried, documented), from where and as of when. What the server itself showed wins over what is documented, and of that the newest; what says otherwise is in contradicted_by. docs/sql.md lists the features.';
+comment on column acme.server_feature.server is 'The server, by name.';
+comment on column acme.server_feature.feature is 'The feature; docs/sql.md lists them.';
+comment on column acme.server_feature.support is 'yes, no or unknown.';
+comment on column acme.server_feature.value is 'Its details.';
+comment on column acme.server_feature.how is 'directory, seen, tried or documented.';
+comment on column acme.server_feature.source is 'Where that comes from.';
+comment on column acme.server_feature.as_of is 'As of when that is known.';
+comment on column acme.server_feature.contradicted_by is 'What says otherwise, the newest first.';
+comment on column acme.server_feature.about is 'What the feature is.';
 grant select on acme.server_feature to acme_app;
 grant select on acme.server_feature to acme_reader;
 
@@ -538,6 +723,13 @@ create view acme.stuck (
   reason text
 ) with (security_invoker=true);
 comment on view acme.stuck is 'What should move and does not, a row each: since when, why, and what to do. Empty when all is well.';
+comment on column acme.stuck.kind is 'order, authorization, csr, certificate, account, request, record or job.';
+comment on column acme.stuck.id is 'Its id in the table of that kind.';
+comment on column acme.stuck.csr_id is 'The csr that it is for; null: none.';
+comment on column acme.stuck.tenant is 'The tenant; null: of the installation.';
+comment on column acme.stuck.since is 'Since when it should have moved.';
+comment on column acme.stuck.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.stuck.reason is 'The same as a sentence.';
 grant select on acme.stuck to acme_app;
 grant select on acme.stuck to acme_reader;
 
@@ -552,6 +744,14 @@ create view acme.worker_status (
   state text
 ) with (security_invoker=true);
 comment on view acme.worker_status is 'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
+comment on column acme.worker_status.id is 'Given by the database.';
+comment on column acme.worker_status.host is 'The machine that it runs on.';
+comment on column acme.worker_status.pid is 'Its process id there.';
+comment on column acme.worker_status.version is 'Its version of pgacme.';
+comment on column acme.worker_status.concurrency is 'How many jobs it does at once.';
+comment on column acme.worker_status.started_at is 'When it signed in.';
+comment on column acme.worker_status.heartbeat_at is 'When it was heard of last.';
+comment on column acme.worker_status.state is 'running, stopped, lost or silent.';
 grant select on acme.worker_status to acme_admin;
 grant select on acme.worker_status to acme_reader;
 
@@ -812,7 +1012,7 @@ grant execute on function acme_private.worker_end(bigint) to acme_worker;
 grant execute on function acme_private.worker_hold(bigint,text) to acme_worker;
 grant execute on function acme_private.worker_schema() to acme_worker;
 
--- Schemas.
+-- Schemas and roles.
 
 grant usage on schema acme to acme_admin;
 grant usage on schema acme to acme_app;
@@ -820,3 +1020,12 @@ grant usage on schema acme to acme_reader;
 grant usage on schema acme to acme_responder;
 grant usage on schema acme to acme_worker;
 grant usage on schema acme_private to acme_worker;
+
+comment on role acme_admin is 'pgacme: writes servers, accounts and solvers, and acts for every tenant.';
+comment on role acme_app is 'pgacme: inserts certificate requests and reads what became of them, of its own tenant.';
+comment on role acme_owner is 'pgacme: owns the schemas acme and acme_private. For migrations.';
+comment on role acme_reader is 'pgacme: reads every tenant''s requests and certificates. For monitoring.';
+comment on role acme_responder is 'pgacme: reads published challenges, nothing else. For web servers.';
+comment on role acme_worker is 'pgacme: runs the step functions and owns the queue. For the logins of workers.';
+comment on schema acme is 'pgacme: certificate requests, certificates and their state. For applications and administrators.';
+comment on schema acme_private is 'pgacme: the state and the functions of the workers. Nothing here is a public interface.';

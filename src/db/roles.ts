@@ -2,15 +2,18 @@ import type postgres from 'postgres';
 import { PgacmeError } from '../errors.ts';
 import { readStanding, type Standing } from './standing.ts';
 
-/** The roles of pgacme, none of which can log in: logins are made members of them. */
-export const roles = [
-  'acme_owner',
-  'acme_worker',
-  'acme_app',
-  'acme_reader',
-  'acme_responder',
-  'acme_admin',
-] as const;
+/** The roles of pgacme, none of which can log in: logins are made members of them. Each with its comment. */
+const ROLES = {
+  acme_owner: 'pgacme: owns the schemas acme and acme_private. For migrations.',
+  acme_worker: 'pgacme: runs the step functions and owns the queue. For the logins of workers.',
+  acme_app:
+    'pgacme: inserts certificate requests and reads what became of them, of its own tenant.',
+  acme_reader: "pgacme: reads every tenant's requests and certificates. For monitoring.",
+  acme_responder: 'pgacme: reads published challenges, nothing else. For web servers.',
+  acme_admin: 'pgacme: writes servers, accounts and solvers, and acts for every tenant.',
+} as const;
+
+export const roles = Object.keys(ROLES) as (keyof typeof ROLES)[];
 
 /**
  * What must be run before the files of sql/: roles, memberships, schemas, as far as they are missing.
@@ -23,7 +26,10 @@ export function preparation(standing: Standing): string[] {
   return [
     ...roles
       .filter((role) => !standing.roles.includes(role))
-      .map((role) => `create role ${role} nologin;`),
+      .flatMap((role) => [
+        `create role ${role} nologin;`,
+        `comment on role ${role} is '${ROLES[role].replaceAll("'", "''")}';`,
+      ]),
     ...standing.missingMemberships.map(
       ({ role, member }) => `grant ${role} to ${member ?? standing.login}${how};`,
     ),

@@ -1,4 +1,5 @@
 import type postgres from 'postgres';
+import { roles } from '../../src/db/roles.ts';
 
 type Query = postgres.Sql | postgres.TransactionSql;
 
@@ -17,8 +18,9 @@ export async function dumpContract(sql: postgres.Sql): Promise<string> {
       ...(await functions(tx, 'acme')),
       '-- What the roles hold of acme_private: the columns that the views read, and the step functions.\n',
       ...(await privateGrants(tx)),
-      '-- Schemas.\n',
+      '-- Schemas and roles.\n',
       ...(await schemaGrants(tx)),
+      ...(await schemaAndRoleComments(tx)),
     ];
     return parts.join('\n');
   });
@@ -190,6 +192,22 @@ async function privateGrants(tx: Query): Promise<string[]> {
      group by p.oid
      order by p.oid::regprocedure::text collate "C"`;
   return [...texts, `${executable.map(({ line }) => line).join('\n')}\n`];
+}
+
+async function schemaAndRoleComments(tx: Query): Promise<string[]> {
+  const rows = await tx<Line[]>`
+    select line
+      from (
+        select format('comment on schema %I is %L;', n.nspname, obj_description(n.oid, 'pg_namespace')) as line
+          from pg_namespace n
+         where n.nspname in ('acme', 'acme_private')
+        union all
+        select format('comment on role %I is %L;', r.rolname, shobj_description(r.oid, 'pg_authid'))
+          from pg_roles r
+         where r.rolname = any (${[...roles]})
+      ) x
+     order by line collate "C"`;
+  return [`${rows.map(({ line }) => line).join('\n')}\n`];
 }
 
 async function schemaGrants(tx: Query): Promise<string[]> {

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { roles } from '../../src/db/roles.ts';
 import { dumpContract } from '../helpers/contract.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 
@@ -17,7 +18,7 @@ test('docs/contract.sql shows every public object as it is, on each supported Po
   ).toBe(written);
 });
 
-test('every public table, view, function and table column has a comment for psql', async () => {
+test('every public table, view, column, function, schema and role has a comment for psql', async () => {
   const { sql } = await freshDatabase();
   const bare = await sql<{ object: string }[]>`
     select c.oid::regclass::text as object
@@ -30,13 +31,23 @@ test('every public table, view, function and table column has a comment for psql
       from pg_class c
       join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
      where c.relnamespace = 'acme'::regnamespace
-       and c.relkind in ('r', 'p')
+       and c.relkind in ('r', 'p', 'v', 'm')
        and col_description(c.oid, a.attnum) is null
     union all
     select p.oid::regprocedure::text
       from pg_proc p
      where p.pronamespace = 'acme'::regnamespace
        and obj_description(p.oid, 'pg_proc') is null
+    union all
+    select n.nspname::text
+      from pg_namespace n
+     where n.nspname in ('acme', 'acme_private')
+       and obj_description(n.oid, 'pg_namespace') is null
+    union all
+    select r.rolname::text
+      from pg_roles r
+     where r.rolname = any (${[...roles]})
+       and shobj_description(r.oid, 'pg_authid') is null
      order by 1`;
   expect(bare.map(({ object }) => object)).toEqual([]);
 });

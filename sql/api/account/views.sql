@@ -28,3 +28,24 @@ select a.id, a.name, a.server,
            end as code
  ) p;
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
+comment on column acme.account_status.id is 'As in acme.account.';
+comment on column acme.account_status.name is 'As in acme.account.';
+comment on column acme.account_status.server is 'The server, by name.';
+comment on column acme.account_status.state is 'new, registering, valid, rolling_over, deactivating, deactivated, revoked; needs_person: a person has to act; paused: by acme.pause.';
+comment on column acme.account_status.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.account_status.reason is 'The same as a sentence.';
+comment on column acme.account_status.next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme.account_status.attempts is 'How many attempts in a row met a transient error.';
+comment on column acme.account_status.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme.account_status.url is 'The account''s URL at the server (RFC 8555 §7.1.2), once it is registered.';
+comment on column acme.account_status.contact is 'As in acme.account.';
+comment on column acme.account_status.terms_agreed is 'As in acme.account.';
+comment on column acme.account_status.terms_url is 'The server''s current terms of service.';
+comment on column acme.account_status.is_default is 'As in acme.account.';
+comment on column acme.account_status.registered_at is 'When the server registered it.';
+comment on column acme.account_status.updated_at is 'When its state changed last.';
+comment on column acme.account_status.thumbprint is 'The thumbprint of the current account key (RFC 7638), as logs and events name it.';
+comment on column acme.account_status.eab_kid is 'As in acme.account.';
+comment on column acme.account_status.verified_at is 'When the server last confirmed that the key is the account''s.';
+comment on column acme.account_status.has_pending_change is 'True: the server has not been told of a change yet.';
+comment on column acme.account_status.agreed_terms_url is 'The terms of service that a person agreed to.';

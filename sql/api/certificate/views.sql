@@ -11,17 +11,50 @@ select c.id, c.csr_id, c.tenant, c.order_id,
   from acme_private.certificate c;
 comment on view acme.certificate is
   'Every certificate that was issued, also the superseded, revoked and expired ones; where one is being revoked, how that goes.';
+comment on column acme.certificate.id is 'Given by the database.';
+comment on column acme.certificate.csr_id is 'The csr, by its id in acme.csr.';
+comment on column acme.certificate.tenant is 'The tenant that it belongs to.';
+comment on column acme.certificate.order_id is 'The order that brought it; null: adopted.';
+comment on column acme.certificate.state is 'current, superseded, revoking, revoked or expired.';
+comment on column acme.certificate.identifiers is 'Its names, sorted.';
+comment on column acme.certificate.leaf_pem is 'The certificate in PEM.';
+comment on column acme.certificate.chain_pem is 'The certificate and its issuers in PEM: what a server is configured with.';
+comment on column acme.certificate.subject is 'The subject (RFC 4514); usually empty.';
+comment on column acme.certificate.issuer is 'The issuer (RFC 4514).';
+comment on column acme.certificate.serial is 'The serial number in hexadecimal.';
+comment on column acme.certificate.not_before is 'From when it is valid.';
+comment on column acme.certificate.not_after is 'Until when it is valid.';
+comment on column acme.certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
+comment on column acme.certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
+comment on column acme.certificate.revoked_at is 'When it was revoked; null: it was not.';
+comment on column acme.certificate.created_at is 'When it was stored.';
+comment on column acme.certificate.revocation_reason is 'Why it is or was revoked (RFC 5280 §5.3.1).';
+comment on column acme.certificate.revoke_when_replaced is 'True: revoked as soon as a newer one is stored.';
+comment on column acme.certificate.revoking_since is 'Since when its revocation is under way.';
+comment on column acme.certificate.next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme.certificate.attempts is 'How many attempts in a row met a transient error.';
+comment on column acme.certificate.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.certificate.reason is 'The same as a sentence.';
+comment on column acme.certificate.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
 
 create or replace view acme.blocked_key with (security_invoker = true) as
 select b.spki_sha256, b.tenant, b.certificate_id, b.reason, b.created_at
   from acme_private.blocked_key b;
 comment on view acme.blocked_key is
   'Keys that are used for no certificate any more, by the SHA-256 of their SubjectPublicKeyInfo. acme_admin may delete one that was blocked by mistake; acme.retry() then lets its csrs go on.';
+comment on column acme.blocked_key.spki_sha256 is 'The SHA-256 of the SubjectPublicKeyInfo.';
+comment on column acme.blocked_key.tenant is 'The tenant whose report blocked it.';
+comment on column acme.blocked_key.certificate_id is 'The certificate that was reported.';
+comment on column acme.blocked_key.reason is 'The revocation reason.';
+comment on column acme.blocked_key.created_at is 'When it was blocked.';
 
 create or replace view acme.certificate_name with (security_invoker = true) as
 select n.name, n.certificate_id, n.tenant
   from acme_private.certificate_name n;
 comment on view acme.certificate_name is 'The names of the current certificates, a row each.';
+comment on column acme.certificate_name.name is 'A name of it.';
+comment on column acme.certificate_name.certificate_id is 'The certificate, by its id in acme.certificate.';
+comment on column acme.certificate_name.tenant is 'The tenant that it belongs to.';
 
 -- (Joined by csr_id as well, so that one csr's is found from either side by index.)
 create or replace view acme.current_certificate with (security_invoker = true) as
@@ -30,6 +63,20 @@ select c.csr_id, s.ref, c.tenant, c.id as certificate_id, c.identifiers, c.leaf_
   from acme_private.csr_state s
   join acme_private.certificate c on c.csr_id = s.csr_id and c.id = s.certificate_id;
 comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain.';
+comment on column acme.current_certificate.csr_id is 'The csr, by its id in acme.csr.';
+comment on column acme.current_certificate.ref is 'The application''s own key (acme.csr.ref).';
+comment on column acme.current_certificate.tenant is 'The tenant that it belongs to.';
+comment on column acme.current_certificate.certificate_id is 'The certificate, by its id in acme.certificate.';
+comment on column acme.current_certificate.identifiers is 'Its names, sorted.';
+comment on column acme.current_certificate.leaf_pem is 'The certificate in PEM.';
+comment on column acme.current_certificate.chain_pem is 'The certificate and its issuers in PEM: what a server is configured with.';
+comment on column acme.current_certificate.not_before is 'From when it is valid.';
+comment on column acme.current_certificate.not_after is 'Until when it is valid.';
+comment on column acme.current_certificate.issuer is 'The issuer (RFC 4514).';
+comment on column acme.current_certificate.serial is 'The serial number in hexadecimal.';
+comment on column acme.current_certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
+comment on column acme.current_certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
+comment on column acme.current_certificate.revoked_at is 'When it was revoked; null: it was not.';
 
 create or replace function acme.certificate_for(name text, spki bytea default null) returns setof acme.current_certificate
 language sql stable

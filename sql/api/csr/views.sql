@@ -119,6 +119,30 @@ select s.csr_id as id,
  ) w;
 comment on view acme.csr_status is
   'Where each csr stands: its state, why, and when it is tried next. docs/sql.md lists the states and reason codes.';
+comment on column acme.csr_status.id is 'As in acme.csr.';
+comment on column acme.csr_status.ref is 'The application''s own key (acme.csr.ref).';
+comment on column acme.csr_status.tenant is 'The tenant that it belongs to.';
+comment on column acme.csr_status.identifiers is 'Its names, sorted; null: no worker has read the CSR yet.';
+comment on column acme.csr_status.state is 'received, queued, ordering, issued, renewing, retrying, needs_person, needs_new_csr, rejected, failed, cancelled; paused and limited while it waits for that.';
+comment on column acme.csr_status.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.csr_status.reason is 'The same as a sentence.';
+comment on column acme.csr_status.next_attempt_at is 'Nothing is done before this time; null: no time is set.';
+comment on column acme.csr_status.attempts is 'How many attempts in a row met a transient error.';
+comment on column acme.csr_status.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme.csr_status.certificate_id is 'The current certificate, by its id in acme.certificate.';
+comment on column acme.csr_status.has_certificate is 'True: it has a current certificate.';
+comment on column acme.csr_status.not_before is 'From when the current certificate is valid.';
+comment on column acme.csr_status.not_after is 'Until when the current certificate is valid.';
+comment on column acme.csr_status.renew_at is 'When its renewal is due.';
+comment on column acme.csr_status.renewal_reason is 'Why it is being renewed.';
+comment on column acme.csr_status.account is 'The account that orders it, by name.';
+comment on column acme.csr_status.server is 'The server, by name.';
+comment on column acme.csr_status.profile is 'The profile that is asked for; null: the server''s default.';
+comment on column acme.csr_status.order_url is 'The URL of its last order at the server.';
+comment on column acme.csr_status.has_pending_request is 'True: a retry, renewal, cancellation or change has not been applied yet.';
+comment on column acme.csr_status.created_at is 'When it was inserted.';
+comment on column acme.csr_status.updated_at is 'When its state changed last.';
+comment on column acme.csr_status.revoked_at is 'When its current certificate was revoked; null: it was not.';
 
 -- Polls, since a function cannot listen. It could never see the end of work that begins when its
 -- own transaction commits, nor anything new in a transaction with one snapshot: it says so at once.

@@ -9,6 +9,14 @@ select w.id, w.host, w.pid, w.version, w.concurrency, w.started_at, w.heartbeat_
   from acme_private.worker w;
 comment on view acme.worker_status is
   'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
+comment on column acme.worker_status.id is 'Given by the database.';
+comment on column acme.worker_status.host is 'The machine that it runs on.';
+comment on column acme.worker_status.pid is 'Its process id there.';
+comment on column acme.worker_status.version is 'Its version of pgacme.';
+comment on column acme.worker_status.concurrency is 'How many jobs it does at once.';
+comment on column acme.worker_status.started_at is 'When it signed in.';
+comment on column acme.worker_status.heartbeat_at is 'When it was heard of last.';
+comment on column acme.worker_status.state is 'running, stopped, lost or silent.';
 
 -- Accounts and jobs belong to no tenant: they are for who watches all. While the database is held as a
 -- copy nothing should move.
@@ -122,3 +130,10 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
  where (select acme_private.hold()) is null;
 comment on view acme.stuck is
   'What should move and does not, a row each: since when, why, and what to do. Empty when all is well.';
+comment on column acme.stuck.kind is 'order, authorization, csr, certificate, account, request, record or job.';
+comment on column acme.stuck.id is 'Its id in the table of that kind.';
+comment on column acme.stuck.csr_id is 'The csr that it is for; null: none.';
+comment on column acme.stuck.tenant is 'The tenant; null: of the installation.';
+comment on column acme.stuck.since is 'Since when it should have moved.';
+comment on column acme.stuck.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
+comment on column acme.stuck.reason is 'The same as a sentence.';

@@ -95,3 +95,12 @@ select s.name as server, k.feature, coalesce(w.support, 'unknown') as support, w
  order by s.id, k.position;
 comment on view acme.server_feature is
   'What each server supports: yes, no or unknown, how that is known (directory, seen, tried, documented), from where and as of when. What the server itself showed wins over what is documented, and of that the newest; what says otherwise is in contradicted_by. docs/sql.md lists the features.';
+comment on column acme.server_feature.server is 'The server, by name.';
+comment on column acme.server_feature.feature is 'The feature; docs/sql.md lists them.';
+comment on column acme.server_feature.support is 'yes, no or unknown.';
+comment on column acme.server_feature.value is 'Its details.';
+comment on column acme.server_feature.how is 'directory, seen, tried or documented.';
+comment on column acme.server_feature.source is 'Where that comes from.';
+comment on column acme.server_feature.as_of is 'As of when that is known.';
+comment on column acme.server_feature.contradicted_by is 'What says otherwise, the newest first.';
+comment on column acme.server_feature.about is 'What the feature is.';

@@ -5,6 +5,18 @@ select r.id, r.challenge_id, r.tenant, r.solver, r.method, r.type, r.identifier,
        r.created_at, r.updated_at
   from acme_private.record r;
 comment on view acme.record is 'What is, was or will be published for challenges.';
+comment on column acme.record.id is 'Given by the database.';
+comment on column acme.record.challenge_id is 'The challenge, by its id in acme.challenge.';
+comment on column acme.record.tenant is 'The tenant that it belongs to.';
+comment on column acme.record.solver is 'The solver, by name.';
+comment on column acme.record.method is 'responder or manual (acme.solver).';
+comment on column acme.record.type is 'The challenge type.';
+comment on column acme.record.identifier is 'The name that it proves.';
+comment on column acme.record.token is 'The token of the challenge.';
+comment on column acme.record.value is 'What is published.';
+comment on column acme.record.state is 'intended, published, removing, removed.';
+comment on column acme.record.created_at is 'When it was inserted.';
+comment on column acme.record.updated_at is 'When its state changed last.';
 
 create or replace view acme.challenge_todo with (security_invoker = true) as
 select r.id,
@@ -32,3 +44,13 @@ select r.id,
    and r.state in ('intended', 'removing');
 comment on view acme.challenge_todo is
   'What is to be published or removed by hand. When it is done: acme.challenge_published(id), acme.challenge_removed(id).';
+comment on column acme.challenge_todo.id is 'The record, for acme.challenge_published and acme.challenge_removed.';
+comment on column acme.challenge_todo.action is 'publish or remove.';
+comment on column acme.challenge_todo.type is 'The challenge type.';
+comment on column acme.challenge_todo.identifier is 'The name that it proves.';
+comment on column acme.challenge_todo.location is 'Where to publish it.';
+comment on column acme.challenge_todo.value is 'What to publish there, byte for byte.';
+comment on column acme.challenge_todo.tenant is 'The tenant that it belongs to.';
+comment on column acme.challenge_todo.csr_id is 'The latest csr that needs it.';
+comment on column acme.challenge_todo.expires_at is 'When the authorization expires: it has to be published before.';
+comment on column acme.challenge_todo.created_at is 'When it was inserted.';
