@@ -40,6 +40,33 @@ const job = (id: string, key: string | null = null) => ({
 });
 
 describe('a request', () => {
+  test('that is not of the tenant of its authorization is dropped with an event', async () => {
+    const id = await authorization();
+    // As if row-level security and the trigger had failed.
+    await shop.sql.begin(async (tx) => {
+      await tx`set local session_replication_role = replica`;
+      await tx`
+        insert into acme.deactivation_request (authorization_id, tenant, requested_by)
+        values (${id}, 'mallory', 'mallory')`;
+    });
+    expect(await claim(id)).toBeNull();
+    expect(await stateOf(id)).toBe('valid');
+    expect(await shop.sql`select from acme.deactivation_request`).toHaveLength(0);
+    const events = await shop.sql`select event, tenant, detail from acme.event`;
+    expect(events).toEqual([
+      {
+        event: 'request_dropped',
+        tenant: null,
+        detail: {
+          request: 'deactivation',
+          authorization_id: Number(id),
+          tenant: 'mallory',
+          by: 'mallory',
+        },
+      },
+    ]);
+  });
+
   test('wakes a worker without a key, and is gone once one has seen it', async () => {
     const id = await authorization();
     expect(await claim(id), 'nothing is to be proved').toBeNull();

@@ -85,6 +85,41 @@ describe('a request', () => {
     expect(await shop.app`select from acme.revocation_request`).toHaveLength(0);
   });
 
+  test.each(['a worker', 'an administrator who has it revoked'])(
+    'that is not of the tenant of its certificate is dropped with an event by %s',
+    async (who) => {
+      const { csr, certificate: id } = await issued();
+      // As if row-level security and the trigger had failed.
+      await shop.sql.begin(async (tx) => {
+        await tx`set local session_replication_role = replica`;
+        await tx`
+          insert into acme.revocation_request (certificate_id, tenant, reason, ends_csr, requested_by)
+          values (${id}, 'mallory', 'keyCompromise', true, 'mallory')`;
+      });
+      if (who === 'a worker') expect(await claim(id)).toBeNull();
+      else await shop.sql`select acme.certificate_was_revoked(${id}, 'superseded')`;
+      const state = who === 'a worker' ? 'current' : 'revoked';
+      expect(await certificate(id)).toMatchObject({ state });
+      expect(await shop.sql`select from acme.blocked_key`).toHaveLength(0);
+      expect(await shop.sql`select from acme.revocation_request`).toHaveLength(0);
+      expect((await shop.status(csr))['state']).not.toBe('cancelled');
+      const dropped = await shop.sql`
+        select tenant, certificate_id, detail from acme.event where event = 'request_dropped'`;
+      expect(dropped).toEqual([
+        {
+          tenant: null,
+          certificate_id: id,
+          detail: {
+            request: 'revocation',
+            revocation_reason: 'keyCompromise',
+            tenant: 'mallory',
+            by: 'mallory',
+          },
+        },
+      ]);
+    },
+  );
+
   test('by a number is the same as by its name', async () => {
     const { certificate: id } = await issued();
     await shop.app`select acme.revoke_certificate(${id}, '9')`;

@@ -12,6 +12,27 @@ $$;
 comment on function acme.deactivate_authorization(bigint) is
   'Has the server forget that control of a name was proved (RFC 8555 §7.5.2): the name is proved anew for the next order. An order that waits for it begins anew.';
 
+-- As acme_private.drop_foreign_revocations.
+create or replace function acme_private.drop_foreign_deactivations(p_authorization bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  r record;
+begin
+  for r in
+    delete from acme.deactivation_request q
+     using acme_private.authorization a
+     where q.authorization_id = p_authorization and a.id = q.authorization_id and q.tenant <> a.tenant
+    returning q.tenant, q.requested_by
+  loop
+    perform acme_private.note('request_dropped', null, null, null, null, null, null, jsonb_build_object(
+      'request', 'deactivation', 'authorization_id', p_authorization, 'tenant', r.tenant, 'by', r.requested_by));
+  end loop;
+end
+$$;
+comment on function acme_private.drop_foreign_deactivations(bigint) is
+  'Takes away the requests to give up this authorization that are not of its tenant, with an event each.';
+
 -- Acts on the requests that this authorization has and nobody has seen; its orders are locked. While somebody
 -- holds it they wait, and reconcile comes back to them.
 create or replace function acme_private.heed_deactivation(p_worker bigint, p_authorization bigint) returns void
@@ -20,11 +41,13 @@ as $$
 declare
   v_now timestamptz := acme_private.clock();
   v_by text;
+  v_count bigint;
   a record;
 begin
   if not exists (select from acme.deactivation_request q where q.authorization_id = p_authorization) then
     return;
   end if;
+  perform acme_private.drop_foreign_deactivations(p_authorization);
   perform from acme_private.authorization x
    where x.id = p_authorization and (x.lease_token is null or x.lease_until < v_now)
      for no key update;
@@ -35,7 +58,10 @@ begin
     delete from acme.deactivation_request q where q.authorization_id = p_authorization
     returning q.requested_by
   )
-  select string_agg(distinct h.requested_by, ', ') into v_by from heeded h;
+  select string_agg(distinct h.requested_by, ', '), count(*) into v_by, v_count from heeded h;
+  if v_count = 0 then
+    return;
+  end if;
   update acme_private.authorization x
      -- The server has none yet: there is nothing to ask it.
      set state = case x.state when 'new' then 'deactivated' else 'deactivating' end, is_preauthorization = false,

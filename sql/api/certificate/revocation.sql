@@ -246,6 +246,28 @@ begin
 end
 $$;
 
+-- A request is of its certificate's tenant: row-level security and the trigger see to that when it is inserted.
+-- Should one get past them, nothing comes of it but an event, which only watchers and administrators see.
+create or replace function acme_private.drop_foreign_revocations(p_certificate bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  r record;
+begin
+  for r in
+    delete from acme.revocation_request q
+     using acme_private.certificate c
+     where q.certificate_id = p_certificate and c.id = q.certificate_id and q.tenant <> c.tenant
+    returning q.reason, q.tenant, q.requested_by
+  loop
+    perform acme_private.note('request_dropped', null, null, null, null, p_certificate, null, jsonb_build_object(
+      'request', 'revocation', 'revocation_reason', r.reason, 'tenant', r.tenant, 'by', r.requested_by));
+  end loop;
+end
+$$;
+comment on function acme_private.drop_foreign_revocations(bigint) is
+  'Takes away the requests to revoke this certificate that are not of its tenant, with an event each.';
+
 -- Acts on the requests that this certificate has and nobody has seen.
 create or replace function acme_private.heed_revocation(p_certificate bigint) returns void
 language plpgsql volatile
@@ -257,6 +279,7 @@ begin
   if v_ids = '{}' then
     return;
   end if;
+  perform acme_private.drop_foreign_revocations(p_certificate);
   perform acme_private.lock_for_revocation(p_certificate, exists (
     select from acme.revocation_request q where q.id = any (v_ids) and q.reason = 'keyCompromise'));
   perform from acme_private.certificate c where c.id = p_certificate for no key update;

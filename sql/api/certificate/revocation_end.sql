@@ -148,6 +148,7 @@ begin
   end if;
   -- No more than this of begin_work: the transaction is its caller's.
   perform set_config('acme_private.quiet', 'on', true);
+  perform acme_private.drop_foreign_revocations(p_certificate);
   -- What was asked for is done with; that a key is compromised is not forgotten with it.
   if exists (select from acme.revocation_request q where q.certificate_id = p_certificate and q.reason = 'keyCompromise') then
     v_reason := 'keyCompromise';
