@@ -30,21 +30,19 @@ create or replace trigger _100_default before insert or update of is_default on 
 -- RFC 8555 §7.3: a mailto URL has one address and no header fields; other schemes are the server's to judge.
 create or replace function acme_private.contact_problem(p_contact text) returns text
 language sql immutable
-as $$
-  select case
-           when p_contact is null or p_contact !~ '^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$' then
-             'A contact is a URL such as mailto:ops@example.org.'
-           when p_contact ~* '^(javascript|data):' then 'It names no address: no CA can reach anybody by it.'
-           when length(p_contact) > 500 and p_contact !~* '^mailto:' then 'A contact has at most 500 characters.'
-           when p_contact !~* '^mailto:' then null
-           -- RFC 5321 §4.5.3.1.3: 256 with the brackets around it
-           when length(p_contact) > 254 + length('mailto:') then 'An address has at most 254 characters.'
-           when p_contact ~ '[?]' then 'A mailto contact has no header fields: leave out what follows the question mark.'
-           when p_contact ~ ',' then 'A mailto contact has one address: give each its own element of the array.'
-           when p_contact !~* '^mailto:[^@]+@[^@.]+([.][^@.]+)*$' then
-             'A mailto contact is one address, such as mailto:ops@example.org.'
-         end
-$$;
+return case
+  when p_contact is null or p_contact !~ '^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$' then
+    'A contact is a URL such as mailto:ops@example.org.'
+  when p_contact ~* '^(javascript|data):' then 'It names no address: no CA can reach anybody by it.'
+  when length(p_contact) > 500 and p_contact !~* '^mailto:' then 'A contact has at most 500 characters.'
+  when p_contact !~* '^mailto:' then null
+  -- RFC 5321 §4.5.3.1.3: 256 with the brackets around it
+  when length(p_contact) > 254 + length('mailto:') then 'An address has at most 254 characters.'
+  when p_contact ~ '[?]' then 'A mailto contact has no header fields: leave out what follows the question mark.'
+  when p_contact ~ ',' then 'A mailto contact has one address: give each its own element of the array.'
+  when p_contact !~* '^mailto:[^@]+@[^@.]+([.][^@.]+)*$' then
+    'A mailto contact is one address, such as mailto:ops@example.org.'
+end;
 
 create or replace function acme_private.tg_account__check() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -80,7 +80,7 @@ comment on column acme.current_certificate.revoked_at is 'When it was revoked; n
 
 create or replace function acme.certificate_for(name text, spki bytea default null) returns setof acme.current_certificate
 language sql stable
-as $$
+begin atomic
   -- an exact name first, then the wildcard above it; of several the one that lasts longest
   select c.*
     from acme.certificate_name n
@@ -89,7 +89,7 @@ as $$
                     regexp_replace(lower(rtrim(certificate_for.name, '.')), '^[^.]+', '*'))
      and (spki is null or c.spki_sha256 = spki)
    order by (n.name like '*.%'), c.not_before desc, c.certificate_id desc
-   limit 1
-$$;
+   limit 1;
+end;
 comment on function acme.certificate_for(text, bytea) is
   'The certificate to serve for a host name: exact before wildcard, the newest first; spki: only one whose public key has this SHA-256.';

@@ -85,7 +85,7 @@ $$;
 
 create or replace function acme_private.identifiers_key(p_identifiers text[]) returns bytea
 language sql immutable parallel safe
-as $$ select sha256(convert_to(array_to_string(p_identifiers, ','), 'UTF8')) $$;
+return sha256(convert_to(array_to_string(p_identifiers, ','), 'UTF8'));
 
 -- Is this pem nothing but one block, as tools write it? body: what stands between its lines BEGIN and END,
 -- der: that decoded. True only where csr_problem(pem) has nothing to say; false says nothing. Built of
@@ -93,17 +93,15 @@ as $$ select sha256(convert_to(array_to_string(p_identifiers, ','), 'UTF8')) $$;
 -- (That pem holds no private key is what the trigger _100_no_key sees to.)
 create or replace function acme_private.is_plain_csr(pem text, body text, der bytea) returns boolean
 language sql immutable parallel safe
-as $$
-  select starts_with(pem, '-----BEGIN CERTIFICATE REQUEST-----')
-     -- 35 signs before the body, 33 after it and at most the end of the line: there is nothing else.
-     and octet_length(pem) - octet_length(body) between 68 and 70
-     and split_part(pem, '-----', 4) = 'END CERTIFICATE REQUEST'
-     and octet_length(pem) <= 65536
-     -- decode takes padding anywhere
-     and strpos(rtrim(body, E'=\r\n'), '=') = 0
-     -- X.690 §8.1, as in csr_problem
-     and case when octet_length(der) < 4 or get_byte(der, 0) <> 48 then false
-              when get_byte(der, 1) = 129 then octet_length(der) = 3 + get_byte(der, 2)
-              when get_byte(der, 1) = 130 then octet_length(der) = 4 + get_byte(der, 2) * 256 + get_byte(der, 3)
-              else false end
-$$;
+return starts_with(pem, '-----BEGIN CERTIFICATE REQUEST-----')
+   -- 35 signs before the body, 33 after it and at most the end of the line: there is nothing else.
+   and octet_length(pem) - octet_length(body) between 68 and 70
+   and split_part(pem, '-----', 4) = 'END CERTIFICATE REQUEST'
+   and octet_length(pem) <= 65536
+   -- decode takes padding anywhere
+   and strpos(rtrim(body, E'=\r\n'), '=') = 0
+   -- X.690 §8.1, as in csr_problem
+   and case when octet_length(der) < 4 or get_byte(der, 0) <> 48 then false
+            when get_byte(der, 1) = 129 then octet_length(der) = 3 + get_byte(der, 2)
+            when get_byte(der, 1) = 130 then octet_length(der) = 4 + get_byte(der, 2) * 256 + get_byte(der, 3)
+            else false end;

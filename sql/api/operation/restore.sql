@@ -112,9 +112,7 @@ comment on function acme_private.adopt_restored(text) is
 
 create or replace function acme_private.reread_text() returns text
 language sql immutable
-as $$
-  select 'The database was restored from a backup: the server is asked for the account, and for its orders where it lists them, before there are new ones.'
-$$;
+return 'The database was restored from a backup: the server is asked for the account, and for its orders where it lists them, before there are new ones.';
 
 -- What the server lists, as URLs; null: it has no list, or (p_text) it could not be had.
 create or replace function acme_private.orders_listed(

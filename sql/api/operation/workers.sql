@@ -7,7 +7,7 @@
 
 create or replace function acme_private.worker_lock_class() returns int
 language sql immutable
-as $$ select 1885823331 $$; -- 'pgac'
+return 1885823331; -- 'pgac'
 
 -- Called on the connection that is to hold the lock, and that gives the signs of life. replaces: the id
 -- under which the same process worked before it lost its lock; what that one held is freed at once.

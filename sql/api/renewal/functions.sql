@@ -5,13 +5,11 @@
 -- certificate that is issued nearly over must not be renewed in a circle.
 create or replace function acme_private.renewal_time(p_not_before timestamptz, p_not_after timestamptz) returns timestamptz
 language sql volatile
-as $$
-  select greatest(
-    acme_private.clock() + least(interval '1 hour', (p_not_after - p_not_before) / 10),
-    p_not_after
-       - (p_not_after - p_not_before) * (case when p_not_after - p_not_before < interval '10 days' then 0.5 else 1.0 / 3 end)
-       - (p_not_after - p_not_before) * (random() / 50))
-$$;
+return greatest(
+  acme_private.clock() + least(interval '1 hour', (p_not_after - p_not_before) / 10),
+  p_not_after
+     - (p_not_after - p_not_before) * (case when p_not_after - p_not_before < interval '10 days' then 0.5 else 1.0 / 3 end)
+     - (p_not_after - p_not_before) * (random() / 50));
 
 -- When an adopted certificate is renewed. Many come at once, with any time left: what is due already is spread
 -- over a day, within what is left; what has expired goes at once.
@@ -41,7 +39,5 @@ $$;
 -- for more than a quarter of what is left.
 create or replace function acme_private.spread_renewal(p_not_after timestamptz) returns timestamptz
 language sql volatile
-as $$
-  select acme_private.clock()
-         + least(interval '6 hours', greatest(p_not_after - acme_private.clock(), interval '0') / 4) * random()
-$$;
+return acme_private.clock()
+       + least(interval '6 hours', greatest(p_not_after - acme_private.clock(), interval '0') / 4) * random();

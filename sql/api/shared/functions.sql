@@ -8,6 +8,6 @@ comment on function acme_private.clock() is 'The time, for everything that is sc
 
 create or replace function acme.version() returns text
 language sql immutable
-as $$ select '0.3' $$;
+return '0.3';
 comment on function acme.version() is
   'The version of this SQL contract. A worker serves the version that it was built for, and waits while the database has another one.';

@@ -37,6 +37,4 @@ $$;
 
 create or replace function acme_private.held_text(p_name text) returns text
 language sql immutable
-as $$
-  select format('%s belongs to another tenant, or overlaps with a name of theirs. A name can be used by one tenant at a time; acme_admin sees who in acme.identifier_claim.', p_name)
-$$;
+return format('%s belongs to another tenant, or overlaps with a name of theirs. A name can be used by one tenant at a time; acme_admin sees who in acme.identifier_claim.', p_name);

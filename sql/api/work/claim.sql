@@ -6,12 +6,12 @@
 
 create or replace function acme_private.lease_time() returns interval
 language sql immutable
-as $$ select interval '60 seconds' $$;
+return interval '60 seconds';
 
 -- How often a row may be claimed without a commit before it is set aside: it may be what kills workers.
 create or replace function acme_private.claims_allowed() returns int
 language sql immutable
-as $$ select 5 $$;
+return 5;
 
 create or replace function acme_private.claim(p_worker bigint, p_kind text, p_id bigint) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
