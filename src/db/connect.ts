@@ -1,5 +1,12 @@
 import postgres from 'postgres';
 
+/**
+ * Where names without a schema are looked for. Told to the server when a connection is made, before its first
+ * query: a database or a login may have another path, with operators of somebody else's before PostgreSQL's own,
+ * and a superuser who runs migrate would run those. (A pooler does not pass it on.)
+ */
+export const SEARCH_PATH = 'pg_catalog, pg_temp';
+
 /** A pool of connections to pgacme's database. */
 export type Sql = postgres.Sql;
 
@@ -31,7 +38,7 @@ export function connect(options: ConnectOptions): Sql {
   const { databaseUrl, name, max, isPooled = false, isLasting = false, onNotice } = options;
   const settings: postgres.Options<Record<string, never>> = {
     max,
-    connection: { application_name: name },
+    connection: { application_name: name, ...(isPooled ? {} : { search_path: SEARCH_PATH }) },
     prepare: !isPooled,
     fetch_types: !isLasting,
     connect_timeout: 10,

@@ -1,4 +1,4 @@
-import { connect } from './connect.ts';
+import { connect, SEARCH_PATH } from './connect.ts';
 import { primaryOf } from './hosts.ts';
 import { LOCK_TIMEOUT, type MigrateOptions } from './migrate.ts';
 import { type Part, plan } from './plan.ts';
@@ -37,6 +37,7 @@ function ownSql(before: readonly string[], parts: readonly Part[]): string {
     `set local lock_timeout = '${LOCK_TIMEOUT}';`,
     "select pg_advisory_xact_lock(hashtextextended('pgacme.migrate', 0));",
     'set local check_function_bodies = off;',
+    `set local search_path = ${SEARCH_PATH};`,
     '',
     '-- Roles and schemas: the statements that a DBA runs for a login that may not.',
     ...(before.length === 0 ? ['-- All are there.'] : before),
@@ -58,6 +59,7 @@ function queueSql(schema: string, { migrations, tasks }: QueuePlan): string {
     '-- this by itself, in the same transactions, as a member of acme_worker; it needs no other right. So',
     '-- you may as well leave out everything from here on.',
     'set role acme_worker;',
+    `set search_path = ${SEARCH_PATH};`,
     bootstrapSql(schema).trim(),
     ...migrations.map(
       ({ number, isBreaking, text }) => `
@@ -73,6 +75,7 @@ commit;`,
       : ['', "-- The names of pgacme's tasks are made known beforehand."]),
     ...tasks.map((task) => taskSql(schema, task).trim()),
     'reset role;',
+    'reset search_path;',
     '',
   ].join('\n');
 }

@@ -1,6 +1,7 @@
 import { runMigrations } from 'graphile-worker';
 import pg from 'pg';
 import type postgres from 'postgres';
+import { SEARCH_PATH } from './connect.ts';
 import { type QueueMigration, readQueueMigrations } from './migration-files.ts';
 import type { Standing } from './standing.ts';
 import { taskIdentifiers } from './task-identifiers.ts';
@@ -66,7 +67,7 @@ export async function installQueue(databaseUrl: string | undefined, schema: stri
   const pool = new pg.Pool({
     ...(databaseUrl === undefined ? {} : { connectionString: databaseUrl }),
     max: 2,
-    options: '-c role=acme_worker',
+    options: `-c role=acme_worker -c search_path=${SEARCH_PATH.replace(' ', '')}`,
     application_name: 'pgacme migrate',
   });
   pool.on('error', () => undefined);
