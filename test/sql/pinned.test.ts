@@ -1,5 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
-import postgres from 'postgres';
+import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
