@@ -47,7 +47,7 @@ test('every function that runs as its owner pins search_path and is closed to pu
     select p.oid::regprocedure::text as function
       from pg_proc p
      where p.pronamespace in ('acme'::regnamespace, 'acme_private'::regnamespace)
-       and (p.prosecdef and p.proconfig is distinct from '{"search_path=pg_catalog, pg_temp"}'
+       and (p.prosecdef and 'search_path=pg_catalog, pg_temp' <> all (coalesce(p.proconfig, '{""}'))
             or exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x where x.grantee = 0))`;
   expect(open).toEqual([]);
   const definers = await database.sql`
