@@ -45,7 +45,7 @@ grant execute on function
   acme_private.late(), acme_private.neglect(text, bigint), acme_private.is_judging(), acme_private.has_idle_places(bigint),
   acme_private.unseen_requests(), acme_private.failed_jobs()
   to acme_app, acme_reader;
-grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
+grant execute on function acme.http01_response(text, text) to acme_responder, acme_worker;
 grant execute on function
   acme.pause(text, text, text), acme.resume(text, text), acme.certificate_was_revoked(bigint, text),
   acme.agree_terms(text), acme.verify_account(text), acme.roll_over_key(text), acme.deactivate_account(text),
@@ -84,7 +84,7 @@ grant select on
   acme.stuck
   to acme_app, acme_reader;
 grant update (state) on acme.record to acme_app;
-grant select (token, type, state, value) on acme.record to acme_responder, acme_worker;
+grant select (token, type, state, identifier, value, created_at) on acme.record to acme_responder, acme_worker;
 grant select, insert (certificate_id, reason, after_replacement, ends_csr) on acme.revocation_request to acme_app;
 grant select on acme.revocation_request, acme.deactivation_request to acme_reader;
 grant select, insert (authorization_id) on acme.deactivation_request to acme_app;

@@ -5,19 +5,23 @@
 export class Published {
   readonly #values = new Map<string, { value: string; uses: number }>();
 
-  /** The key authorization of a token. */
-  get(token: string): string | undefined {
-    return this.#values.get(token)?.value;
+  /** The key authorization of a token that is published for this identifier: two CAs may give the same token. */
+  get(token: string, identifier: string): string | undefined {
+    return this.#values.get(`${token} ${identifier}`)?.value;
   }
 
   /** Keeps it until the function that it returns is called. */
-  keep(token: string, value: string): () => void {
-    const kept = this.#values.get(token) ?? { value, uses: 0 };
-    kept.uses += 1;
-    this.#values.set(token, kept);
+  keep(token: string, identifier: string, value: string): () => void {
+    const key = `${token} ${identifier}`;
+    const kept = this.#values.get(key);
+    // Another CA's for the same name: the database has both, and the CA asks again.
+    if (kept !== undefined && kept.value !== value) return () => undefined;
+    const now = kept ?? { value, uses: 0 };
+    now.uses += 1;
+    this.#values.set(key, now);
     return () => {
-      kept.uses -= 1;
-      if (kept.uses === 0) this.#values.delete(token);
+      now.uses -= 1;
+      if (now.uses === 0) this.#values.delete(key);
     };
   }
 }

@@ -32,7 +32,11 @@ export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Clai
     const chosen = await choose(claim, account, authorization, hold);
     if (chosen === null || ('is_published' in chosen && !chosen.is_published)) return [];
     if (!('is_published' in chosen)) return steps.stepFailed(claim, chosen, take);
-    const forget = hold.published.keep(chosen.token, keyAuthorization(chosen.token, account.key));
+    const forget = hold.published.keep(
+      chosen.token,
+      authorization.identifier.value,
+      keyAuthorization(chosen.token, account.key),
+    );
     const lookAgain = async () => {
       const seen = await look();
       if (seen.value.status === 'pending') {

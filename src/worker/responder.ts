@@ -20,7 +20,7 @@ export async function startResponder(
   const pools = new Pools(database);
   const responder = await startHttp01({
     ...listen,
-    lookUp: async (token) => published.get(token) ?? pools.answer(token),
+    lookUp: async (token, host) => published.get(token, host) ?? pools.answer(token, host),
     onError: (error) => log.warn({ err: error }, 'http-01 look-up failed'),
   });
   return {
@@ -50,11 +50,11 @@ class Pools {
     this.#database = database;
   }
 
-  async answer(token: string): Promise<string | null> {
+  async answer(token: string, host: string): Promise<string | null> {
     const askedAt = performance.now();
     for (;;) {
       try {
-        return await this.#ask(token);
+        return await this.#ask(token, host);
       } catch (error) {
         if (performance.now() - askedAt > PATIENCE_MS) throw error;
       }
@@ -66,12 +66,12 @@ class Pools {
     }
   }
 
-  async #ask(token: string): Promise<string | null> {
+  async #ask(token: string, host: string): Promise<string | null> {
     const pool = (this.#pool ??= this.#open());
     try {
       const sql = await pool;
       const [row] = await sql<{ value: string | null }[]>`
-        select acme.http01_response(${token}) as value`;
+        select acme.http01_response(${token}, ${host}) as value`;
       return row?.value ?? null;
     } catch (error) {
       if (this.#pool === pool) {

@@ -43,10 +43,10 @@ export function crashWorlds(
     const responder = await startHttp01({
       host: '127.0.0.1',
       port: pebble.httpPort,
-      async lookUp(token) {
+      async lookUp(token, host) {
         for (const { sql } of [...worlds]) {
           const [row] = await sql<{ value: string | null }[]>`
-            select acme.http01_response(${token}) as value`.catch(() => []);
+            select acme.http01_response(${token}, ${host}) as value`.catch(() => []);
           if (typeof row?.value === 'string') return row.value;
         }
         return null;

@@ -265,6 +265,12 @@ test('acme.http01_response answers only for what is published', async () => {
     return row.value;
   };
   expect(await answers('published')).toBe('published.key');
+  await shop.sql`
+    insert into acme_private.record (tenant, solver, method, type, identifier, token, value, state)
+    values ('t', 's', 'manual', 'http-01', 'b.example.org', 'published', 'of another CA', 'published')`;
+  const byHost = await responder`
+    select acme.http01_response('published', 'a.example.org') as a, acme.http01_response('published', 'B.example.org.') as b`;
+  expect(byHost).toEqual([{ a: 'published.key', b: 'of another CA' }]);
   expect(await answers('removing')).toBe('removing.key');
   for (const token of [
     'intended',

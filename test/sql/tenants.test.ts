@@ -142,7 +142,7 @@ describe('a function that takes an id', () => {
     'acme.changes(text,integer)': { reachesNone: 'tried in changes.test.ts' },
     'acme.csr_problem(text)': { reachesNone: 'reads no table' },
     'acme.version()': { reachesNone: 'reads no table' },
-    'acme.http01_response(text)': {
+    'acme.http01_response(text,text)': {
       reachesNone: 'not for acme_app; its callers serve all tenants',
     },
     'acme.pause(text,text,text)': { reachesNone: 'for acme_admin' },

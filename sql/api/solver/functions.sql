@@ -25,7 +25,7 @@ begin
 end
 $$;
 
-create or replace function acme.http01_response(token text) returns text
+create or replace function acme.http01_response(token text, host text default null) returns text
 language sql stable
 as $$
   select r.value
@@ -34,10 +34,12 @@ as $$
      and r.type = 'http-01'
      and r.state in ('published', 'removing')
      and length(http01_response.token) <= 512
+   -- Two CAs may give the same token; a proxy may have replaced the Host header.
+   order by (r.identifier = rtrim(lower(http01_response.host), '.')) desc nulls last, r.created_at desc
    limit 1
 $$;
-comment on function acme.http01_response(text) is
-  'The body to answer for /.well-known/acme-challenge/<token> (RFC 8555 §8.3); null: answer 404.';
+comment on function acme.http01_response(text, text) is
+  'The body to answer for /.well-known/acme-challenge/<token> (RFC 8555 §8.3); null: answer 404. host: the name that was asked, which tells equal tokens of two CAs apart.';
 
 create or replace function acme.challenge_published(id bigint) returns void
 language plpgsql volatile
