@@ -2,7 +2,7 @@ import { connect, SEARCH_PATH } from './connect.ts';
 import { primaryOf } from './hosts.ts';
 import { LOCK_TIMEOUT, type MigrateOptions } from './migrate.ts';
 import { type Part, plan } from './plan.ts';
-import { bootstrapSql, planQueue, type QueuePlan, taskSql } from './queue.ts';
+import { accessSql, bootstrapSql, planQueue, type QueuePlan, taskSql } from './queue.ts';
 import { mayNot, preparation } from './roles.ts';
 import { readStanding } from './standing.ts';
 
@@ -56,9 +56,9 @@ function queueSql(schema: string, { migrations, tasks }: QueuePlan): string {
   if (migrations.length + tasks.length === 0) return '-- The queue is up to date.';
   return [
     `-- The queue: graphile-worker's own schema ${schema}. The next pgacme migrate has graphile-worker do`,
-    '-- this by itself, in the same transactions, as a member of acme_worker; it needs no other right. So',
+    '-- this by itself, in the same transactions, as a member of acme_owner; it needs no other right. So',
     '-- you may as well leave out everything from here on.',
-    'set role acme_worker;',
+    'set role acme_owner;',
     `set search_path = ${SEARCH_PATH};`,
     bootstrapSql(schema).trim(),
     ...migrations.map(
@@ -74,6 +74,9 @@ commit;`,
       ? []
       : ['', "-- The names of pgacme's tasks are made known beforehand."]),
     ...tasks.map((task) => taskSql(schema, task).trim()),
+    '',
+    '-- What workers may do with it.',
+    accessSql(schema).trim(),
     'reset role;',
     'reset search_path;',
     '',

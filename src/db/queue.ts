@@ -23,7 +23,7 @@ export async function planQueue(
     select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
                     where n.nspname = ${schema} and c.relname = '_private_tasks') as "isInstalled"`;
   if (!found.isInstalled) return { ...found, migrations, tasks: [...taskIdentifiers] };
-  await tx`set local role acme_worker`;
+  await tx`set local role acme_owner`;
   const [latest] = await tx<[{ id: number }]>`
     select coalesce(max(id), 0) as id
       from ${tx(schema)}.migrations`;
@@ -62,12 +62,54 @@ select from "${schema}".add_job('${task}', run_at := now() + interval '1 day', j
 select from "${schema}".remove_job('${key}');`;
 }
 
-/** Installs graphile-worker's schema, which belongs to acme_worker, and as whom its migrations run. */
+/**
+ * What workers may do with the queue, which belongs to acme_owner: a worker that owned it could put code of its own
+ * where migrate reads with a superuser's rights, or where triggers add jobs as acme_owner.
+ */
+export function accessSql(schema: string): string {
+  return `
+do $pgacme$
+declare
+  v_grant text;
+begin
+  -- What is there already is not written again.
+  for v_grant in
+    select format('grant usage on schema %I to acme_worker', n.nspname)
+      from pg_namespace n
+     where n.nspname = '${schema}' and not has_schema_privilege('acme_worker', n.oid, 'usage')
+    union all
+    select format('grant %s on %s to acme_worker',
+                  case when c.relkind = 'S' then 'usage, select'
+                       when c.relname = 'migrations' then 'select'
+                       else 'select, insert, update, delete' end,
+                  case c.relkind when 'S' then 'sequence ' else '' end || c.oid::regclass)
+      from pg_class c
+     where c.relnamespace = to_regnamespace('"${schema}"')
+       and case when c.relkind = 'S' then not has_sequence_privilege('acme_worker', c.oid, 'usage')
+                when c.relkind in ('r', 'v') then not has_table_privilege('acme_worker', c.oid, 'select') end
+    union all
+    select format('grant execute on function %s to acme_worker', p.oid::regprocedure)
+      from pg_proc p
+     where p.pronamespace = to_regnamespace('"${schema}"') and not has_function_privilege('acme_worker', p.oid, 'execute')
+    union all
+    -- graphile-worker turns row-level security on, which lets nobody in but the owner.
+    select format('create policy every_worker on %s to acme_worker using (true) with check (true)', c.oid::regclass)
+      from pg_class c
+     where c.relnamespace = to_regnamespace('"${schema}"') and c.relrowsecurity
+       and not exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'every_worker')
+  loop
+    execute v_grant;
+  end loop;
+end
+$pgacme$;`;
+}
+
+/** Installs graphile-worker's schema, which belongs to acme_owner, and as whom its migrations run. */
 export async function installQueue(databaseUrl: string | undefined, schema: string): Promise<void> {
   const pool = new pg.Pool({
     ...(databaseUrl === undefined ? {} : { connectionString: databaseUrl }),
     max: 2,
-    options: `-c role=acme_worker -c search_path=${SEARCH_PATH.replace(' ', '')}`,
+    options: `-c role=acme_owner -c search_path=${SEARCH_PATH.replace(' ', '')}`,
     application_name: 'pgacme migrate',
   });
   pool.on('error', () => undefined);
@@ -83,6 +125,7 @@ export async function installQueue(databaseUrl: string | undefined, schema: stri
         await pool.query(taskSql(schema, task));
       }
     }
+    await pool.query(accessSql(schema));
   } finally {
     await pool.end();
   }

@@ -73,7 +73,7 @@ export async function readStanding(
   const schemas = [
     { schema: 'acme', owner: 'acme_owner' },
     { schema: 'acme_private', owner: 'acme_owner' },
-    ...(isQueueKnown ? [{ schema: workerSchema, owner: 'acme_worker' }] : []),
+    ...(isQueueKnown ? [{ schema: workerSchema, owner: 'acme_owner' }] : []),
   ];
   return {
     ...who,

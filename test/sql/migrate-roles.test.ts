@@ -43,7 +43,7 @@ async function expectMigrated(url: string): Promise<void> {
     select (select count(*)::int from unnest(${[...roles]}::text[]) r where has_database_privilege(r, current_database(), 'create')) as creators,
            (select nspowner::regrole::text from pg_namespace where nspname = 'acme_worker') as queue,
            (select nspowner::regrole::text from pg_namespace where nspname = 'acme') as owner`;
-  expect(left).toEqual({ creators: 0, queue: 'acme_worker', owner: 'acme_owner' });
+  expect(left).toEqual({ creators: 0, queue: 'acme_owner', owner: 'acme_owner' });
   const shop = await newLogin('in role acme_app');
   const app = cluster.connect(cluster.as(url, shop));
   await app`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
@@ -115,7 +115,7 @@ describe('a login without CREATEROLE', () => {
     sql = cluster.connect(await superuserOf(url));
     const statements = statementsOf(await pgacmeRefusal(migrate({ databaseUrl: url })));
     expect(statements).toContain('create schema acme authorization acme_owner;');
-    expect(statements).toContain('create schema acme_worker authorization acme_worker;');
+    expect(statements).toContain('create schema acme_worker authorization acme_owner;');
     expect(statements).not.toContain('on database');
     await sql.unsafe(statements);
     expect((await migrate({ databaseUrl: url })).applied).toEqual(ALL);
@@ -151,7 +151,7 @@ test('a schema that belongs to someone else is not taken over', async () => {
   sql = cluster.connect(url);
   for (const [schema, owner] of [
     ['acme', 'acme_owner'],
-    ['acme_worker', 'acme_worker'],
+    ['acme_worker', 'acme_owner'],
   ] as const) {
     await sql`create schema ${sql(schema)}`;
     const error = await pgacmeRefusal(migrate({ databaseUrl: url }));

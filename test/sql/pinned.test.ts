@@ -83,7 +83,7 @@ test('no column is of a type, and no index of a kind, whose answers depend on a 
 });
 
 /** What views, policies, defaults, checks, triggers, indexes and functions of acme and acme_private need from elsewhere. */
-async function neededFromElsewhere(sql: postgres.Sql): Promise<unknown[]> {
+async function neededFromElsewhere(sql: postgres.Sql): Promise<unknown> {
   return sql`
     with own as (
       select 'pg_class'::regclass as classid, oid as objid from pg_class where relnamespace in ('acme'::regnamespace, 'acme_private'::regnamespace)

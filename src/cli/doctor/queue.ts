@@ -62,6 +62,6 @@ async function sequence(sql: Sql, schema: string): Promise<Finding[]> {
   if (share < 0.5) return [];
   const text =
     `The queue has used ${Math.floor(share * 100)} % of the numbers of ${table}; at the end nothing can be enqueued. ` +
-    `As a member of acme_worker run: alter table ${table} alter column id restart with ${is.next};`;
+    `As a member of acme_owner run: alter table ${table} alter column id restart with ${is.next};`;
   return [share < 0.9 ? warning(text) : problem(text)];
 }
