@@ -16,7 +16,7 @@ test('docs/operations.md has the statements for a DBA as pgacme itself has them'
     missingSchemas: [
       { schema: 'acme', owner: 'acme_owner' },
       { schema: 'acme_private', owner: 'acme_owner' },
-      { schema: 'acme_worker', owner: 'acme_worker' },
+      { schema: 'acme_worker', owner: 'acme_owner' },
     ],
     isInstalled: false,
     isStatsGrantDue: false,

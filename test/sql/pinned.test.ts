@@ -209,7 +209,6 @@ test('what is stored is the same whatever a session says of how values look', as
     array_nulls: 'off',
     xmlbinary: 'hex',
     xmloption: 'document',
-    debug_parallel_query: 'off',
     enable_indexscan: 'off',
     'plpgsql.extra_warnings': 'all',
   };

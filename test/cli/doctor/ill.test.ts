@@ -100,7 +100,7 @@ test('migrations, functions and the queue are held against the files of this ver
   // What it says to run mends it.
   const cure = /has used 97 % .* run: (alter table .*;)$/m.exec(text)?.[1];
   await sql.begin(async (tx) => {
-    await tx`set local role acme_worker`;
+    await tx`set local role acme_owner`;
     await tx.unsafe(cure ?? '');
   });
   expect(problems(await findings(await envOf(database))).join()).not.toContain('has used');
