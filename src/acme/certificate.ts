@@ -1,12 +1,11 @@
+import { X509Error } from '../x509/errors.ts';
+import { type PemBlock, readPem, writePem } from '../x509/pem.ts';
 import type { Account } from './account.ts';
 import { badAnswer, type HttpAnswer } from './answer.ts';
 import { linkTargets } from './headers.ts';
 import type { Call } from './http.ts';
 
 const MAX_ALTERNATES = 16;
-
-// One certificate and the white space around it; `y` so that nothing between two is skipped.
-const BLOCK = /\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*/y;
 
 /**
  * Downloads a certificate (RFC 8555 §7.4.2): `chainPem` has the certificate first, then its issuers,
@@ -28,25 +27,23 @@ export async function downloadCertificate(
 }
 
 /**
- * RFC 8555 §11.4: a chain with anything in it but certificates is refused whole, since a server that
- * reads the file might take a key or a parameter from it. The body is never shown: it may be a key.
+ * RFC 8555 §11.4: a chain with a block of another kind is refused whole, since it may be a key or parameters. Text
+ * around the certificates, which some CAs write there, is left out. The body is never shown: it may be a key.
  */
 function chainOf({ url, body }: HttpAnswer): string {
-  const text = body.toString('latin1');
-  const blocks: string[] = [];
-  BLOCK.lastIndex = 0;
-  while (BLOCK.lastIndex < text.length) {
-    const base64 = BLOCK.exec(text)?.[1];
-    if (base64 === undefined || base64.trim() === '') {
-      throw badAnswer(url, 'something else than a chain of PEM certificates');
-    }
-    blocks.push(certificatePem(base64));
+  const blocks = blocksOf(body.toString('latin1'));
+  if (blocks?.every(({ label }) => label === 'CERTIFICATE') !== true) {
+    throw badAnswer(url, 'something else than a chain of PEM certificates');
   }
   if (blocks.length === 0) throw badAnswer(url, 'an empty certificate chain');
-  return blocks.join('');
+  return blocks.map(({ label, der }) => writePem(label, der)).join('');
 }
 
-function certificatePem(base64: string): string {
-  const lines = base64.trim().replace(/\s+/g, '\n');
-  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
+function blocksOf(text: string): PemBlock[] | undefined {
+  try {
+    return readPem(text);
+  } catch (error) {
+    if (error instanceof X509Error) return undefined;
+    throw error;
+  }
 }

@@ -53,15 +53,12 @@ export function certificateId(
 
 function partsOf(certificateDer: Uint8Array) {
   try {
-    const { serial, extensions } = parseCertificate(Buffer.from(certificateDer));
+    const { serialContent, extensions } = parseCertificate(Buffer.from(certificateDer));
     const value = extensions.values.get(AUTHORITY_KEY_IDENTIFIER);
     // RFC 5280 §4.2.1.1: keyIdentifier is the first member, [0] IMPLICIT.
     const key = value && within(within(value).next(0x30, 'the extension')).nextIf(0x80, 'the key');
     if (key !== undefined) {
-      const number = Buffer.from(serial, 'hex');
-      const sign = (number[0] ?? 0) >= 0x80 ? [0] : [];
-      const serialNumber = Buffer.from([...sign, ...number]);
-      return { authorityKeyIdentifier: key.content, serialNumber };
+      return { authorityKeyIdentifier: key.content, serialNumber: serialContent };
     }
   } catch (cause) {
     throw new AcmeError(

@@ -125,7 +125,7 @@ async function take(folder: string, path: string, text: string, found: Collected
 function takeChain(folder: string, path: string, text: string, found: Collected): void {
   try {
     const blocks = readPem(text)
-      .blocks.filter(({ label }) => label === 'CERTIFICATE')
+      .filter(({ label }) => label === 'CERTIFICATE')
       .map(({ der }) => der);
     const certificates = blocks.map((der) => new X509Certificate(der));
     const [leaf, ...others] = certificates;

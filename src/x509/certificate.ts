@@ -1,10 +1,12 @@
-import { DerError, DerReader, type Element, Tag, unsigned, within } from './der.ts';
+import { DerError, DerReader, type Element, Tag, within } from './der.ts';
 import { type Extensions, readExtensions } from './extensions.ts';
 
 /** The parts of a certificate that we compare or store (RFC 5280 §4.1). */
 export interface ParsedCertificate {
-  /** Lower-case hexadecimal, whole bytes, without the sign byte. */
+  /** Lower-case hexadecimal, whole bytes, without the sign byte; "-" before a negative one. */
   serial: string;
+  /** The bytes of its INTEGER. */
+  serialContent: Buffer;
   notBefore: Date;
   notAfter: Date;
   spki: Element;
@@ -22,7 +24,7 @@ export function parseCertificate(der: Buffer): ParsedCertificate {
   certificate.finish('the certificate');
 
   fields.nextIf(0xa0, 'the version');
-  const serial = unsigned(fields.next(Tag.integer, 'the serial number')).toString('hex');
+  const serialContent = fields.next(Tag.integer, 'the serial number').content;
   fields.next(Tag.sequence, 'the signature algorithm');
   fields.next(Tag.sequence, 'the issuer');
   const validity = fields.enter(Tag.sequence, 'the validity');
@@ -41,7 +43,23 @@ export function parseCertificate(der: Buffer): ParsedCertificate {
     outer.finish('the extensions');
   }
   fields.finish("the certificate's fields");
-  return { serial, notBefore, notAfter, spki, extensions };
+  return {
+    serial: serialText(serialContent),
+    serialContent,
+    notBefore,
+    notAfter,
+    spki,
+    extensions,
+  };
+}
+
+/** RFC 5280 §4.1.2.2 wants a positive number; roots of somebody's own have others, and serve all the same. */
+function serialText(content: Buffer): string {
+  const isNegative = (content[0] ?? 0) >= 0x80;
+  const number = BigInt.asIntN(8 * content.length, BigInt(`0x0${content.toString('hex')}`));
+  const digits = (isNegative ? -number : number).toString(16);
+  const whole = digits.length % 2 === 0 ? digits : `0${digits}`;
+  return isNegative ? `-${whole}` : whole;
 }
 
 /** RFC 5280 §4.1.2.5: always with seconds and in UTC; two-digit years below 50 are 20xx. */

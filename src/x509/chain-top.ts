@@ -16,7 +16,7 @@ export interface ChainTop {
 /** Reads the top of a PEM chain, leaf first; undefined for what is no chain of certificates. */
 export function chainTop(chainPem: string): ChainTop | undefined {
   try {
-    const blocks = readPem(chainPem).blocks;
+    const blocks = readPem(chainPem);
     const last = new X509Certificate(blocks.at(-1)?.der ?? '');
     return {
       root: commonName(last.issuer),

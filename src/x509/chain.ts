@@ -1,27 +1,57 @@
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { parseCertificate } from './certificate.ts';
 
+/** The certificates above a leaf, in order, as far as they verify. */
+export interface IssuingChain {
+  issuers: Buffer[];
+  /** The earliest end of the issuers, roots and those that had ended before the leaf began excepted. */
+  notAfter?: Date;
+}
+
 /**
- * Checks that each certificate of a chain is issued by the next (RFC 8555 §9.1): the issuer's name,
- * key identifier and key usage fit (RFC 5280 §6.1), and the signature verifies. Returns a sentence
- * about the first link that is broken. Never throws.
+ * Sorts what a server sent beside the leaf: each certificate is issued by the next (RFC 8555 §9.1): the issuer's
+ * name, key identifier and key usage fit (RFC 5280 §6.1), and the signature verifies. What belongs to no link is
+ * left out. Returns a sentence if there are others and none of them issued the leaf. Never throws.
  */
-export function brokenLink(leaf: X509Certificate, issuers: readonly Buffer[]): string | undefined {
+export function issuingChain(
+  leaf: X509Certificate,
+  leafNotBefore: Date,
+  others: readonly Buffer[],
+): IssuingChain | string {
+  const left = others.map((der) => readIssuer(der));
+  const found: Issuer[] = [];
   let child = leaf;
-  for (const [index, der] of issuers.entries()) {
-    const issuer = readIssuer(der);
-    if (!issuer) return `Certificate ${index + 2} of the chain cannot be read.`;
-    if (!isIssuedBy(child, issuer)) {
-      return `Certificate ${index + 1} of the chain is not issued by certificate ${index + 2}.`;
-    }
+  for (;;) {
+    const at = left.findIndex((issuer) => issuer && isIssuedBy(child, issuer));
+    const issuer = left[at];
+    if (!issuer) break;
+    left.splice(0, left.length, ...left.slice(at + 1), ...left.slice(0, at));
+    found.push(issuer);
+    if (issuer.isRoot) break;
     child = issuer.certificate;
   }
-  return undefined;
+  if (found.length === 0 && others.length > 0) return brokenLink(left);
+  const ends = found
+    .filter(({ isRoot, notAfter }) => !isRoot && notAfter > leafNotBefore)
+    .map(({ notAfter }) => notAfter.getTime());
+  return {
+    issuers: found.map(({ der }) => der),
+    ...(ends.length === 0 ? {} : { notAfter: new Date(Math.min(...ends)) }),
+  };
+}
+
+function brokenLink(others: readonly (Issuer | undefined)[]): string {
+  return others.includes(undefined)
+    ? 'Another certificate of the chain cannot be read.'
+    : 'The certificate is not issued by any other of the chain.';
 }
 
 interface Issuer {
+  der: Buffer;
   certificate: X509Certificate;
   publicKey: KeyObject;
+  notAfter: Date;
+  isRoot: boolean;
 }
 
 /**
@@ -45,16 +75,21 @@ function readIssuer(der: Buffer): Issuer | undefined {
 function decode(der: Buffer): Issuer | undefined {
   try {
     // Node passes over bytes behind the certificate, our reader does not.
-    parseCertificate(der);
+    const { notAfter } = parseCertificate(der);
     const certificate = new X509Certificate(der);
-    return { certificate, publicKey: certificate.publicKey };
+    const { publicKey } = certificate;
+    const isRoot = isIssuedBy(certificate, { certificate, publicKey });
+    return { der, certificate, publicKey, notAfter, isRoot };
   } catch {
     // OpenSSL throws on a kind of key, or a curve, that it does not know.
     return undefined;
   }
 }
 
-function isIssuedBy(child: X509Certificate, issuer: Issuer): boolean {
+function isIssuedBy(
+  child: X509Certificate,
+  issuer: Pick<Issuer, 'certificate' | 'publicKey'>,
+): boolean {
   try {
     return child.checkIssued(issuer.certificate) && child.verify(issuer.publicKey);
   } catch {

@@ -1,7 +1,7 @@
-import { bits, DerReader, type Element, oid, Tag, within } from './der.ts';
+import { bits, DerError, DerReader, type Element, oid, Tag, within } from './der.ts';
 import { X509Error } from './errors.ts';
-import { type Extensions, readExtensions } from './extensions.ts';
-import { type PemText, readPem } from './pem.ts';
+import { type Extensions, Oid, readExtensions } from './extensions.ts';
+import { type PemBlock, readPem } from './pem.ts';
 import { type Reason, reason } from './reason.ts';
 
 /** A signature's algorithm; `plain` if its parameters are absent or NULL, as for all but PSS. */
@@ -20,9 +20,12 @@ export interface ParsedCsr {
   commonNames: string[];
   spki: Element;
   extensions: Extensions;
+  /** Whether names are in the attribute that Microsoft's old tools write, which no CA reads. */
+  hasMisplacedNames: boolean;
 }
 
 const EXTENSION_REQUEST = '1.2.840.113549.1.9.14';
+const MICROSOFT_EXTENSION_REQUEST = '1.3.6.1.4.1.311.2.1.14';
 const COMMON_NAME = '2.5.4.3';
 
 /** `openssl req` writes the first label, some old tools the second. */
@@ -42,14 +45,14 @@ export function findCsr(pem: string): Buffer | Reason {
     const text = 'The text holds a private key; send the CSR alone and replace that key.';
     return reason('private_key', text);
   }
-  let text: PemText;
+  let blocks: PemBlock[];
   try {
-    text = readPem(pem);
+    blocks = readPem(pem);
   } catch (error) {
     if (!(error instanceof X509Error)) throw error;
     return notACsr(`This is not a PEM text: ${error.message}`);
   }
-  const [block, ...more] = text.blocks;
+  const [block, ...more] = blocks;
   if (!block) return notACsr('There is no CERTIFICATE REQUEST block in this text');
   if (more.length > 0) return notACsr(`There are ${more.length + 1} blocks in this text, not one`);
   if (!csrLabels.includes(block.label)) {
@@ -77,7 +80,7 @@ export function parseCsr(der: Buffer): ParsedCsr {
   fields.next(Tag.integer, 'the version');
   const subject = fields.next(Tag.sequence, 'the subject');
   const spki = fields.next(Tag.sequence, 'the public key');
-  const attributes = fields.nextIf(0xa0, 'the attributes');
+  const attributes = readAttributes(fields.nextIf(0xa0, 'the attributes'));
   fields.finish('the request information');
 
   return {
@@ -87,9 +90,8 @@ export function parseCsr(der: Buffer): ParsedCsr {
     signature,
     commonNames: readCommonNames(subject),
     spki,
-    extensions: attributes
-      ? requestedExtensions(attributes)
-      : { values: new Map(), duplicates: [] },
+    extensions: requestedExtensions(attributes),
+    hasMisplacedNames: hasMisplacedNames(attributes),
   };
 }
 
@@ -101,20 +103,63 @@ function readSignatureAlgorithm(algorithm: DerReader): SignatureAlgorithm {
   return { id, plain: parameters.tag === Tag.null && parameters.content.length === 0 };
 }
 
+interface Attribute {
+  id: string;
+  /** The first of its values. */
+  value: Element;
+}
+
+/**
+ * The attributes that CAs read. Go's crypto/x509, which Boulder uses, passes over an attribute that is not
+ * built as PKCS #10 says, or has no value, and reads the first value of the others.
+ */
+function readAttributes(attributes: Element | undefined): Attribute[] {
+  const found: Attribute[] = [];
+  const list = attributes && within(attributes);
+  while (list?.done === false) {
+    const attribute = readAttribute(list.any('an attribute'));
+    if (attribute) found.push(attribute);
+  }
+  return found;
+}
+
+function readAttribute({ tag, content, offset }: Element): Attribute | undefined {
+  if (tag !== Tag.sequence) return undefined;
+  try {
+    const parts = new DerReader(content, offset);
+    const id = oid(parts.next(Tag.oid, "an attribute's identifier"));
+    const values = parts.enter(Tag.set, "an attribute's values");
+    const value = values.any("an attribute's value");
+    while (!values.done) values.any("an attribute's value");
+    return { id, value };
+  } catch (error) {
+    if (error instanceof DerError) return undefined;
+    throw error;
+  }
+}
+
 /** RFC 2985 §5.4.2: the extensions that the requester asks for are one attribute. */
-function requestedExtensions(attributes: Element): Extensions {
+function requestedExtensions(attributes: readonly Attribute[]): Extensions {
   const extensions: Extensions = { values: new Map(), duplicates: [] };
-  const list = within(attributes);
-  while (!list.done) {
-    const attribute = list.enter(Tag.sequence, 'an attribute');
-    const id = oid(attribute.next(Tag.oid, "an attribute's identifier"));
-    const values = attribute.enter(Tag.set, "an attribute's values");
-    attribute.finish('an attribute');
+  for (const { id, value } of attributes) {
     if (id !== EXTENSION_REQUEST) continue;
-    readExtensions(values.next(Tag.sequence, 'the extensions'), extensions);
-    values.finish('the extension request');
+    if (value.tag !== Tag.sequence) throw new DerError('the extensions are missing', value.offset);
+    readExtensions(value, extensions);
   }
   return extensions;
+}
+
+function hasMisplacedNames(attributes: readonly Attribute[]): boolean {
+  return attributes.some(({ id, value }) => {
+    if (id !== MICROSOFT_EXTENSION_REQUEST) return false;
+    const extensions: Extensions = { values: new Map(), duplicates: [] };
+    try {
+      readExtensions(value, extensions);
+    } catch (error) {
+      if (!(error instanceof DerError)) throw error;
+    }
+    return extensions.values.has(Oid.subjectAltName);
+  });
 }
 
 function readCommonNames(subject: Element): string[] {

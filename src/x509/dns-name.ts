@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { getDomain, parse } from 'tldts';
-import { showBytes, showText, utf8 } from './printable.ts';
+import { showBytes, utf8 } from './printable.ts';
 import { type Reason, reason } from './reason.ts';
 
 /** A dNSName that may be ordered, or why it may not; `name` is lower case without trailing dot. */
@@ -13,6 +13,8 @@ export interface JudgedName {
 /** RFC 1035 §2.3.4, in characters, without the trailing dot. */
 const MAX_NAME = 253;
 const MAX_LABEL = 63;
+
+const DOT = 0x2e;
 
 /** Lower case, without one trailing dot: the form in which names are compared (RFC 8555 §7.1.3). */
 export function normaliseName(name: string): string {
@@ -45,6 +47,8 @@ export function judgeDnsName(content: Buffer): JudgedName {
     return { name, fault: reason('ip_not_supported', text) };
   }
   const faults = faultsOf(name);
+  // RFC 5280 §4.2.1.6: names are in the preferred syntax of RFC 1034 §3.5, which has no dot at the end.
+  if (content.at(-1) === DOT && name !== '') faults.push('it ends with a dot');
   if (faults.length > 0) {
     const text = `The name ${shown} cannot be ordered: ${faults.join(', ')}; correct or remove it.`;
     return { name, fault: reason('name_invalid', text) };
@@ -101,10 +105,14 @@ function isPublicSuffix(name: string): boolean {
 
 /** RFC 5890 §2.3.2.1: the form of an internationalised name that goes into a certificate. */
 function aLabel(content: Buffer): string {
-  const general = 'it with A-labels (xn--…)';
+  return aLabelOf(content) ?? 'it with A-labels (xn--…)';
+}
+
+/** A name in A-labels; undefined for what is no name, or is not UTF-8. */
+export function aLabelOf(content: Buffer): string | undefined {
   // Punycode costs the square of the length, and the length is the sender's choice.
   const text = content.length <= 4 * MAX_NAME ? utf8(content) : undefined;
-  if (text === undefined) return general;
+  if (text === undefined) return undefined;
   const ascii = normaliseName(domainToASCII(text));
-  return ascii !== '' && faultsOf(ascii).length === 0 ? showText(ascii) : general;
+  return ascii !== '' && faultsOf(ascii).length === 0 ? ascii : undefined;
 }

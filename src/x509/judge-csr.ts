@@ -36,6 +36,8 @@ export interface CsrRules {
   keyTypes: readonly string[];
   /** How many names one certificate may have. */
   maxNames: number;
+  /** What the server refuses that a CSR may ask for; nothing, if left out. */
+  refusedFeatures?: readonly string[];
   /** Hashes, as in {@link Csr.spkiSha256}, of the ACME accounts' keys (RFC 8555 §11.1). */
   accountKeySpkis?: readonly Buffer[];
 }
@@ -63,7 +65,11 @@ function judge(pem: string, rules: CsrRules): CsrVerdict {
     const csr = parseCsr(der);
     const key = judgeKey(csr, rules);
     const names = judgeNames(csr, rules.maxNames);
-    const reasons = [...key.reasons, ...names.reasons, ...judgeExtensions(csr)];
+    const reasons = [
+      ...key.reasons,
+      ...names.reasons,
+      ...judgeExtensions(csr, rules.refusedFeatures),
+    ];
     const { identifiers } = names;
     const { keyType, spkiSha256 } = key;
     if (reasons.length > 0) return { ok: false, reasons, identifiers, spkiSha256 };
@@ -122,21 +128,26 @@ function signatureFault(type: string, jwk: JsonWebKey, csr: ParsedCsr): Reason |
   }
 }
 
-function judgeExtensions({ extensions }: ParsedCsr): Reason[] {
+/** Most CAs leave out what they do not issue; some refuse a CSR that asks for it. */
+function judgeExtensions({ extensions }: ParsedCsr, refused: readonly string[] = []): Reason[] {
   const reasons: Reason[] = [];
   if (extensions.duplicates.length > 0) {
     const text = `The extension ${showText(extensions.duplicates[0] ?? '')} comes more than once; keep one.`;
     reasons.push(reason('duplicate_extension', text));
   }
-  if (extensions.values.has(Oid.tlsFeature)) {
+  if (refused.includes('must_staple') && extensions.values.has(Oid.tlsFeature)) {
     const text =
-      'The CSR asks for must-staple (TLS feature), which CAs no longer issue; leave it out.';
+      'The CSR asks for must-staple (TLS feature), which the server refuses; leave it out.';
     reasons.push(reason('must_staple', text));
   }
   const purposes = extensions.values.get(Oid.extendedKeyUsage);
-  if (purposes && readKeyPurposes(purposes).includes(Oid.clientAuth)) {
+  if (
+    purposes &&
+    readKeyPurposes(purposes).includes(Oid.clientAuth) &&
+    refused.includes('client_auth_eku')
+  ) {
     const text =
-      'The CSR asks for the clientAuth key usage, which CAs refuse; ask for serverAuth only.';
+      'The CSR asks for the clientAuth key usage, which the server refuses; ask for serverAuth only.';
     reasons.push(reason('client_auth_eku', text));
   }
   return reasons;

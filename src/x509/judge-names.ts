@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { ParsedCsr } from './csr.ts';
 import type { Element } from './der.ts';
-import { judgeDnsName, normaliseName } from './dns-name.ts';
+import { aLabelOf, judgeDnsName, normaliseName } from './dns-name.ts';
 import { dnsNameTag, generalNameKinds, ipAddressTag, Oid, readGeneralNames } from './extensions.ts';
 import { showText } from './printable.ts';
 import { type Reason, reason } from './reason.ts';
@@ -27,8 +27,9 @@ export function judgeNames(csr: ParsedCsr, maxNames: number) {
   }
   const reasons = listed([...faulty.values(), ...others]);
   if (entries.length === 0) {
-    const text =
-      'The CSR has no names in a subject alternative name extension; list all names there, the CN alone is not enough.';
+    const text = csr.hasMisplacedNames
+      ? "The CSR has its names in Microsoft's attribute 1.3.6.1.4.1.311.2.1.14, which CAs do not read; make it with a tool that writes the attribute extensionRequest (1.2.840.113549.1.9.14)."
+      : 'The CSR has no names in a subject alternative name extension; list all names there, the CN alone is not enough.';
     reasons.push(reason('no_san', text));
   }
   if (names.size > maxNames) {
@@ -40,18 +41,27 @@ export function judgeNames(csr: ParsedCsr, maxNames: number) {
   return { identifiers, reasons };
 }
 
-/** RFC 8555 §7.4: the CN is optional, and must be one of the names. */
+/** RFC 8555 §7.4: the CN is optional, and must be one of the names, in the same form. */
 function commonNameFaults(commonNames: readonly string[], names: ReadonlySet<string>): Reason[] {
   return commonNames.flatMap((commonName) => {
-    const name = normaliseName(commonName);
+    const name = commonName.toLowerCase();
     if (name === '' || names.has(name)) return [];
-    const host = looksLikeHost(name);
+    const written = aLabelOf(Buffer.from(commonName)) ?? normaliseName(commonName);
     // With no names at all, no_san already says to list them, this one included.
-    if (host && names.size === 0) return [];
-    const cure = host ? 'add it there or leave the CN out' : 'leave the CN out';
+    if (names.size === 0 && looksLikeHost(written)) return [];
+    const cure = commonNameCure(name, written, names);
     const text = `The common name ${showText(commonName)} is not among the subject alternative names; ${cure}.`;
     return [reason('cn_not_in_san', text)];
   });
+}
+
+/** `written`: the name in A-labels and without a dot at its end, as certificates have it. */
+function commonNameCure(name: string, written: string, names: ReadonlySet<string>): string {
+  if (names.has(written)) return `write it as ${showText(written)} or leave the CN out`;
+  if (!looksLikeHost(written)) return 'leave the CN out';
+  return name === written
+    ? 'add it there or leave the CN out'
+    : `add ${showText(written)} there and write the CN so, too, or leave it out`;
 }
 
 function looksLikeHost(name: string): boolean {

@@ -17,7 +17,7 @@ export interface Leaf {
 
 /** The DER of the first certificate in a PEM text. Throws X509Error `ERR_X509_PEM` if there is none. */
 export function certificateDer(pem: string): Buffer {
-  const block = readPem(pem).blocks.find(({ label }) => label === 'CERTIFICATE');
+  const block = readPem(pem).find(({ label }) => label === 'CERTIFICATE');
   if (block !== undefined) return block.der;
   throw new X509Error('ERR_X509_PEM', 'there is no CERTIFICATE block in this text');
 }

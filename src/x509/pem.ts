@@ -6,28 +6,19 @@ export interface PemBlock {
   der: Buffer;
 }
 
-/** The blocks of a PEM text; `stray` says whether anything but white space stands outside them. */
-export interface PemText {
-  blocks: PemBlock[];
-  stray: boolean;
-}
-
 const BEGIN = '-----BEGIN ';
 const DASHES = '-----';
 
 /**
- * Reads all blocks of a PEM text (RFC 7468). White space within the base64 is ignored, all else must
- * be exact. Throws {@link X509Error} `ERR_X509_PEM`; takes time linear in the text.
+ * Reads all blocks of a PEM text (RFC 7468). Text outside of them is explanatory (§5.2) and ignored, as is
+ * white space within the base64; all else must be exact. Throws {@link X509Error} `ERR_X509_PEM`; takes time linear in the text.
  */
-export function readPem(text: string): PemText {
+export function readPem(text: string): PemBlock[] {
   const blocks: PemBlock[] = [];
-  let stray = false;
   let at = 0;
   for (;;) {
     const begin = text.indexOf(BEGIN, at);
-    const between = text.slice(at, begin === -1 ? undefined : begin);
-    stray ||= /[^ \t\r\n]/.test(between);
-    if (begin === -1) return { blocks, stray };
+    if (begin === -1) return blocks;
     const labelEnd = text.indexOf(DASHES, begin + BEGIN.length);
     const label = text.slice(begin + BEGIN.length, labelEnd);
     if (labelEnd === -1 || !/^[A-Z0-9 ]{1,64}$/.test(label)) {

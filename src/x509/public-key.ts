@@ -99,16 +99,38 @@ export function importJwk(jwk: JsonWebKey): KeyObject | undefined {
 function rsa(algorithm: DerReader, key: Element): PublicKey {
   const outer = new DerReader(bits(key), key.offset + 1);
   const numbers = outer.enter(Tag.sequence, 'the RSA key');
-  const n = unsigned(numbers.next(Tag.integer, 'the RSA modulus'));
-  const e = unsigned(numbers.next(Tag.integer, 'the RSA exponent'));
+  const modulus = numbers.next(Tag.integer, 'the RSA modulus');
+  const exponent = numbers.next(Tag.integer, 'the RSA exponent');
   numbers.finish('the RSA key');
   outer.finish('the RSA key');
-  const bitLength = n.length * 8 - Math.clz32(n[0] ?? 0) + 24;
-  const type = `RSA-${bitLength}`;
-  if (bitLength > MAX_RSA_BITS) return { type };
+  const encoding = encodingFault('modulus', modulus) ?? encodingFault('exponent', exponent);
+  if (encoding) return { type: rsaType(modulus.content), fault: encoding };
+  const n = unsigned(modulus);
+  const e = unsigned(exponent);
+  const type = rsaType(n);
+  if (n.length * 8 > MAX_RSA_BITS) return { type };
   const jwk = { kty: 'RSA', n: n.toString('base64url'), e: e.toString('base64url') };
   const fault = rsaFault(algorithm, n, e);
   return fault ? { type, jwk, fault } : { type, jwk };
+}
+
+/** `RSA-` and the length in bits of a number without sign. */
+function rsaType(content: Buffer): string {
+  const first = content.findIndex((byte) => byte !== 0);
+  const n = content.subarray(Math.max(first, 0));
+  return `RSA-${n.length * 8 - Math.clz32(n[0] ?? 0) + 24}`;
+}
+
+/** Some tools leave out the zero byte in front of a number whose first bit is set; DER then reads it as negative. */
+function encodingFault(which: string, number: Element): Reason | undefined {
+  const [first = 0x80, second] = number.content;
+  const fault =
+    first >= 0x80 ? 'negative' : first === 0 && second !== undefined && second < 0x80 && 'padded';
+  if (fault === false) return undefined;
+  return reason(
+    'key_invalid',
+    `The RSA ${which} is ${fault}, since the tool encoded it wrongly; make the CSR with another tool.`,
+  );
 }
 
 function rsaFault(algorithm: DerReader, n: Buffer, e: Buffer): Reason | undefined {

@@ -1,6 +1,6 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { parseCertificate, type ParsedCertificate } from './certificate.ts';
-import { brokenLink } from './chain.ts';
+import { issuingChain } from './chain.ts';
 import { parseCsr } from './csr.ts';
 import { DerError } from './der.ts';
 import { normaliseName } from './dns-name.ts';
@@ -13,7 +13,7 @@ import { spkiHash } from './public-key.ts';
 /** A certificate that is what the CSR asked for. */
 export interface IssuedCertificate {
   leafPem: string;
-  /** Leaf first, then each issuer, as the server sent them. */
+  /** Leaf first, then each issuer that the server sent, in order. */
   chainPem: string;
   /** DNS names, lower case, sorted. */
   identifiers: string[];
@@ -23,7 +23,10 @@ export interface IssuedCertificate {
   subject: string;
   issuer: string;
   notBefore: Date;
+  /** The earliest end of the certificate and its issuers, roots excepted: nobody is to rely on it longer. */
   notAfter: Date;
+  /** Whether an issuer ends before the certificate does. */
+  endsWithIssuer: boolean;
   /** SHA-256 over the DER SubjectPublicKeyInfo. */
   spkiSha256: Buffer;
   /** SHA-256 over the DER of the leaf. */
@@ -49,8 +52,8 @@ class Refusal extends Error {}
 
 /**
  * Checks that a downloaded chain is the certificate for this CSR before it is stored: only
- * CERTIFICATE blocks (RFC 8555 §9.1, §11.4), the CSR's public key, exactly these names, and each
- * certificate signed by the next. Time is not judged. Rejects for no input.
+ * CERTIFICATE blocks (RFC 8555 §9.1, §11.4), the CSR's public key, exactly these names, and the issuers above
+ * it, which are sorted, and what does not belong to them left out. Time is not judged. Rejects for no input.
  */
 export async function verifyIssued(input: IssuedInput): Promise<IssuedVerdict> {
   return Promise.resolve(verdict(input));
@@ -59,16 +62,14 @@ export async function verifyIssued(input: IssuedInput): Promise<IssuedVerdict> {
 function verdict({ chainPem, csrDer, identifiers }: IssuedInput): IssuedVerdict {
   try {
     const chain = readChain(chainPem);
-    const [leaf, ...issuers] = chain;
-    if (!leaf) throw new Refusal('The answer holds no certificate.');
-    const parsed = refuse(() => parseCertificate(leaf), 'The first certificate cannot be read');
-    requireKey(parsed, csrDer);
+    const { leaf, parsed, others } = findLeaf(chain, csrDer);
     const names = requireNames(parsed, identifiers);
     const certificate = native(leaf);
-    const broken = brokenLink(certificate, issuers);
-    if (broken !== undefined) throw new Refusal(broken);
+    const above = issuingChain(certificate, parsed.notBefore, others);
+    if (typeof above === 'string') throw new Refusal(above);
+    const notAfter = new Date(Math.min(+parsed.notAfter, +(above.notAfter ?? Infinity)));
     const leafPem = writePem('CERTIFICATE', leaf);
-    const issuerPems = issuers.map((der) => writePem('CERTIFICATE', der));
+    const issuerPems = above.issuers.map((der) => writePem('CERTIFICATE', der));
     return {
       ok: true,
       certificate: {
@@ -79,7 +80,8 @@ function verdict({ chainPem, csrDer, identifiers }: IssuedInput): IssuedVerdict 
         subject: oneLine(certificate.subject),
         issuer: oneLine(certificate.issuer),
         notBefore: parsed.notBefore,
-        notAfter: parsed.notAfter,
+        notAfter,
+        endsWithIssuer: notAfter < parsed.notAfter,
         spkiSha256: spkiHash(parsed.spki.der),
         fingerprintSha256: createHash('sha256').update(leaf).digest(),
       },
@@ -91,22 +93,39 @@ function verdict({ chainPem, csrDer, identifiers }: IssuedInput): IssuedVerdict 
 }
 
 function readChain(chainPem: string): Buffer[] {
-  const text = refuse(() => readPem(chainPem), 'The answer is not a PEM chain');
-  const other = text.blocks.find((block) => block.label !== 'CERTIFICATE');
+  const blocks = refuse(() => readPem(chainPem), 'The answer is not a PEM chain');
+  const other = blocks.find((block) => block.label !== 'CERTIFICATE');
   if (other) throw new Refusal(`The chain holds a ${showText(other.label)} block.`);
-  if (text.stray) throw new Refusal('The chain has text outside its certificates.');
-  if (text.blocks.length > MAX_CERTIFICATES) {
-    throw new Refusal(
-      `The chain has ${text.blocks.length} certificates, over ${MAX_CERTIFICATES}.`,
-    );
+  if (blocks.length > MAX_CERTIFICATES) {
+    throw new Refusal(`The chain has ${blocks.length} certificates, over ${MAX_CERTIFICATES}.`);
   }
-  return text.blocks.map((block) => block.der);
+  return blocks.map((block) => block.der);
 }
 
-function requireKey(leaf: ParsedCertificate, csrDer: Uint8Array): void {
+/** The leaf is the certificate with the CSR's key, wherever in the chain it is. */
+function findLeaf(chain: readonly Buffer[], csrDer: Uint8Array) {
   const csr = refuse(() => parseCsr(Buffer.from(csrDer)), 'The CSR cannot be read');
-  if (!leaf.spki.der.equals(csr.spki.der)) {
-    throw new Refusal("The first certificate's public key is not the CSR's.");
+  const [first] = chain;
+  if (!first) throw new Refusal('The answer holds no certificate.');
+  for (const [at, leaf] of chain.entries()) {
+    const parsed = readable(leaf);
+    if (parsed?.spki.der.equals(csr.spki.der) !== true) continue;
+    return { leaf, parsed, others: [...chain.slice(at + 1), ...chain.slice(0, at)] };
+  }
+  refuse(() => parseCertificate(first), 'The first certificate cannot be read');
+  throw new Refusal(
+    chain.length === 1
+      ? "The certificate's public key is not the CSR's."
+      : "No certificate of the chain has the CSR's public key.",
+  );
+}
+
+function readable(der: Buffer): ParsedCertificate | undefined {
+  try {
+    return parseCertificate(der);
+  } catch (error) {
+    if (error instanceof DerError) return undefined;
+    throw error;
   }
 }
 

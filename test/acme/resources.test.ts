@@ -215,10 +215,17 @@ describe('certificates', () => {
     expect(ca.seen.at(-1)?.headers.accept).toBe('application/pem-certificate-chain');
   });
 
+  test('come without the text around them', async () => {
+    const ca = await rawCa();
+    ca.on['/cert'] = (_request, response) =>
+      response.end(`subject=a\n${cert}\n# issuer: c2VjcmV0\0\n${cert}behind\n`);
+    const { chainPem } = await downloadCertificate(await ca.account(), `${ca.url}/cert`);
+    expect(chainPem).toBe(cert + cert);
+  });
+
   test.each([
     ['a private key', cert + block('PRIVATE KEY', 'c2VjcmV0')],
     ['a private key first', block('EC PRIVATE KEY', 'c2VjcmV0') + cert],
-    ['text between', `${cert}subject=secret c2VjcmV0\n${cert}`],
     ['no end', cert.replace(/-----END.*/, '')],
     ['no base64', block('CERTIFICATE', 'c2Vj*cmV0')],
     ['an empty block', block('CERTIFICATE', '')],

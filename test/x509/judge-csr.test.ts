@@ -225,21 +225,24 @@ describe('the signature', () => {
 describe('extensions', () => {
   const asking = (id: string, value: Buffer) => new Extension(id, false, new Uint8Array(value));
 
-  test('the TLS feature extension is must_staple', async () => {
+  test('the TLS feature extension is must_staple where the server refuses it', async () => {
     const feature = asking('1.3.6.1.5.5.7.1.24', sequence(integer(Buffer.of(5))));
     const { pem } = await makeCsr({ names: ['example.com'], extensions: [feature] });
-    expect(await codes(pem)).toEqual(['must_staple']);
+    expect(await codes(pem, { refusedFeatures: ['must_staple'] })).toEqual(['must_staple']);
+    expect(await codes(pem, { refusedFeatures: ['client_auth_eku'] })).toEqual([]);
   });
 
-  test('clientAuth is refused, serverAuth is not', async () => {
+  test('clientAuth is refused where the server refuses it, serverAuth is not', async () => {
     const usage = (...ids: string[]) => asking('2.5.29.37', sequence(...ids.map(oid)));
     const serverAuth = '1.3.6.1.5.5.7.3.1';
     const clientAuth = '1.3.6.1.5.5.7.3.2';
     const names = ['example.com'];
     const both = await makeCsr({ names, extensions: [usage(serverAuth, clientAuth)] });
-    expect(await codes(both.pem)).toEqual(['client_auth_eku']);
+    const refusedFeatures = ['client_auth_eku'];
+    expect(await codes(both.pem, { refusedFeatures })).toEqual(refusedFeatures);
+    expect(await codes(both.pem)).toEqual([]);
     const server = await makeCsr({ names, extensions: [usage(serverAuth)] });
-    expect(await codes(server.pem)).toEqual([]);
+    expect(await codes(server.pem, { refusedFeatures })).toEqual([]);
   });
 
   test('one that comes twice is duplicate_extension, also from two attributes', async () => {
@@ -306,7 +309,8 @@ test('all reasons come at once', async () => {
     ],
   });
   const accountKeySpkis = [spkiHash(spki.export({ type: 'spki', format: 'der' }))];
-  expect((await codes(pem, { maxNames: 2, accountKeySpkis })).sort()).toEqual([
+  const refusedFeatures = ['must_staple', 'client_auth_eku'];
+  expect((await codes(pem, { maxNames: 2, accountKeySpkis, refusedFeatures })).sort()).toEqual([
     'account_key',
     'bad_signature',
     'client_auth_eku',

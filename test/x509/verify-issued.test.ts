@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Extension } from '../../src/x509/crypto.ts';
+import { certificateId } from '../../src/acme/index.ts';
 import { csrDer, type IssuedCertificate, makeCsr, verifyIssued } from '../../src/x509/index.ts';
 import { readPem, writePem } from '../../src/x509/pem.ts';
 import { type TestCa, testCa } from './helpers/chain.ts';
@@ -82,12 +83,109 @@ test('control characters in the issuer are escaped', async () => {
   expect(found.issuer).toContain('\\u{202e}B');
 });
 
+describe('a chain is sorted, and what does not belong to it left out:', () => {
+  /** What the server sends, and which of it is stored. */
+  const sent: Record<string, (all: Chains) => string[]> = {
+    'the root before the intermediate': ({ leaf, intermediate, root }) => [
+      leaf,
+      root,
+      intermediate,
+    ],
+    'the leaf last': ({ leaf, intermediate, root }) => [intermediate, root, leaf],
+    'all backwards': ({ leaf, intermediate, root }) => [root, intermediate, leaf],
+    'the leaf twice': ({ leaf, intermediate, root }) => [leaf, intermediate, root, leaf],
+    "another CA's root at the end": ({ leaf, intermediate, root, foreign }) => [
+      leaf,
+      intermediate,
+      root,
+      foreign,
+    ],
+    "another CA's root between": ({ leaf, intermediate, root, foreign }) => [
+      leaf,
+      foreign,
+      intermediate,
+      root,
+    ],
+    'a certificate that cannot be read': ({ leaf, intermediate, root }) => [
+      leaf,
+      intermediate,
+      root,
+      writePem('CERTIFICATE', Buffer.of(0x30, 0)),
+    ],
+    'text before, between and behind': ({ leaf, intermediate, root }) => [
+      `subject=example.com\n${leaf}`,
+      `<b>\n${intermediate}`,
+      `Root:\0\n${root}-- \n`,
+    ],
+  };
+  interface Chains {
+    leaf: string;
+    intermediate: string;
+    root: string;
+    foreign: string;
+  }
+
+  test.each(Object.entries(sent))('%s', async (_, order) => {
+    const foreign = (await testCa('ec', 'Foreign')).root;
+    const { intermediate, root } = ca;
+    const found = await accepted(order({ leaf, intermediate, root, foreign }).join(''));
+    expect(found.leafPem).toBe(leaf);
+    expect(found.chainPem).toBe(leaf + intermediate + root);
+  });
+
+  test('an issuer that is missing ends it', async () => {
+    const twin = await testCa('ec');
+    expect((await accepted(chain + twin.root)).chainPem).toBe(chain);
+  });
+});
+
+test.each([
+  ['negative', 'ff', '-01'],
+  ['negative and long', 'fedcba9876543210', '-0123456789abcdf0'],
+  ['zero', '00', '00'],
+  ['of 24 bytes', `01${'ab'.repeat(23)}`, `01${'ab'.repeat(23)}`],
+])('a private CA may have serial numbers that are %s', async (_, bytes, serial) => {
+  const odd = await testCa('ec', 'Odd', { serial: Buffer.from(bytes, 'hex') });
+  const authority = new Extension('2.5.29.35', false, sequence(tlv(0x80, 'its key')));
+  const issued = await odd.issue({ csrPem, names, extra: [authority] });
+  const found = await accepted(issued + odd.intermediate + odd.root);
+  expect(found.chainPem).toBe(issued + odd.intermediate + odd.root);
+  expect(found.serial).toBe(serial);
+  // The id that renewal information knows it by has the very bytes (RFC 9773 §4.1).
+  expect(certificateId(readPem(issued)[0]?.der ?? Buffer.alloc(0)).split('.')[1]).toBe(
+    Buffer.from(bytes, 'hex').toString('base64url'),
+  );
+});
+
+describe('a certificate ends with its issuers:', () => {
+  const notBefore = '2026-11-23T00:00:00Z';
+  const notAfter = '2027-02-21T00:00:00Z';
+  test.each([
+    ['the intermediate ends first', { intermediate: '2026-12-01T00:00:00Z' }, true],
+    ['the intermediate ends at the same time', { intermediate: notAfter }, false],
+    ['the root ends first', { root: '2026-12-01T00:00:00Z' }, false],
+    ['the intermediate had ended before', { intermediate: '2026-11-01T00:00:00Z' }, false],
+  ])('%s', async (_, ends, endsWithIssuer) => {
+    const short = await testCa('ec', 'Short', { ends });
+    const issued = await short.issue({ csrPem, names, notBefore, notAfter });
+    const found = await accepted(issued + short.intermediate + short.root);
+    expect(found.endsWithIssuer).toBe(endsWithIssuer);
+    expect(found.notAfter).toEqual(
+      new Date(endsWithIssuer ? (Object.values(ends)[0] ?? '') : notAfter),
+    );
+  });
+});
+
 describe('refused is', () => {
+  const broken = 'The certificate is not issued by any other of the chain.';
+
   test("a certificate for another key, even the issuer's", async () => {
     const other = await makeCsr({ names });
-    const reason = "The first certificate's public key is not the CSR's.";
-    expect(await refusal(await ca.issue({ csrPem: other.pem, names }))).toBe(reason);
-    expect(await refusal(ca.intermediate + leaf)).toBe(reason);
+    const issued = await ca.issue({ csrPem: other.pem, names });
+    expect(await refusal(issued)).toBe("The certificate's public key is not the CSR's.");
+    expect(await refusal(issued + ca.intermediate)).toBe(
+      "No certificate of the chain has the CSR's public key.",
+    );
   });
 
   test('a missing name, and no name at all', async () => {
@@ -125,34 +223,24 @@ describe('refused is', () => {
   });
 
   test('a chain that leaves out the intermediate', async () => {
-    expect(await refusal(leaf + ca.root)).toContain(
-      '1 of the chain is not issued by certificate 2',
-    );
-  });
-
-  test('a chain in another order', async () => {
-    expect(await refusal(leaf + ca.root + ca.intermediate)).toContain('1 of the chain');
-    expect(await refusal(chain + leaf)).toContain('2 of the chain is not issued by certificate 3');
+    expect(await refusal(leaf + ca.root)).toBe(broken);
   });
 
   test('an issuer of the right name and the wrong key', async () => {
     const twin = await testCa('ec');
-    expect(await refusal(leaf + twin.intermediate)).toContain('1 of the chain');
-    expect(await refusal(chain + twin.root)).toContain('2 of the chain');
+    expect(await refusal(leaf + twin.intermediate)).toBe(broken);
     const rsa = await testCa('rsa');
-    expect(await refusal(leaf + rsa.intermediate)).toContain('1 of the chain');
+    expect(await refusal(leaf + rsa.intermediate)).toBe(broken);
   });
 
   test('an issuer of the right key and the wrong name', async () => {
-    expect(await refusal(leaf + ca.renamed)).toContain('1 of the chain is not issued');
+    expect(await refusal(leaf + ca.renamed)).toBe(broken);
   });
 
   test('a changed certificate', async () => {
-    const der = Buffer.from(readPem(leaf).blocks[0]?.der ?? '');
+    const der = Buffer.from(readPem(leaf)[0]?.der ?? '');
     der[der.length - 1] = (der.at(-1) ?? 0) ^ 1;
-    expect(await refusal(writePem('CERTIFICATE', der) + ca.intermediate)).toContain(
-      '1 of the chain',
-    );
+    expect(await refusal(writePem('CERTIFICATE', der) + ca.intermediate)).toBe(broken);
   });
 
   test('an issuer that once was part of a good chain, behind a leaf that it did not sign', async () => {
@@ -160,21 +248,13 @@ describe('refused is', () => {
     const issued = await twin.issue({ csrPem, names });
     expect(await refusal(issued + twin.intermediate)).toBe('');
     expect(await refusal(chain)).toBe('');
-    expect(await refusal(issued + ca.intermediate)).toContain('1 of the chain');
+    expect(await refusal(issued + ca.intermediate)).toBe(broken);
   });
 
   test('any other block', async () => {
     expect(await refusal(chain + keyPem)).toBe('The chain holds a PRIVATE KEY block.');
     expect(await refusal(keyPem + chain)).toBe('The chain holds a PRIVATE KEY block.');
     expect(await refusal(chain + csrPem)).toContain('CERTIFICATE REQUEST');
-  });
-
-  test.each([
-    ['text before', (pem: string) => `subject=example.com\n${pem}`],
-    ['text between', (pem: string) => pem.replace('-----\n-----', '-----\n<b>\n-----')],
-    ['text behind', (pem: string) => `${pem}\0`],
-  ])('%s', async (_, change) => {
-    expect(await refusal(change(chain))).toBe('The chain has text outside its certificates.');
   });
 
   test.each([
@@ -188,12 +268,11 @@ describe('refused is', () => {
   });
 
   test('an unreadable issuer, and bytes behind one', async () => {
-    expect(await refusal(leaf + writePem('CERTIFICATE', Buffer.of(0x30, 0)))).toContain(
-      '2 of the chain',
-    );
-    const der = readPem(ca.intermediate).blocks[0]?.der ?? Buffer.alloc(0);
+    const unreadable = 'Another certificate of the chain cannot be read.';
+    expect(await refusal(leaf + writePem('CERTIFICATE', Buffer.of(0x30, 0)))).toBe(unreadable);
+    const der = readPem(ca.intermediate)[0]?.der ?? Buffer.alloc(0);
     const longer = writePem('CERTIFICATE', Buffer.concat([der, Buffer.of(5, 0)]));
-    expect(await refusal(leaf + longer)).toContain('2 of the chain cannot be read');
+    expect(await refusal(leaf + longer)).toBe(unreadable);
   });
 
   test('a chain of more than ten', async () => {
@@ -203,7 +282,7 @@ describe('refused is', () => {
 
 test('whatever the bytes, there is a verdict', { timeout: 120_000 }, async () => {
   const runs = 250 * Number(process.env['PGACME_TEST_SCALE'] ?? 1);
-  const [first, second] = readPem(chain).blocks.map((block) => block.der);
+  const [first, second] = readPem(chain).map((block) => block.der);
   if (!first || !second) throw new Error('The chain has two certificates.');
   for (let run = 0; run < runs; run += 1) {
     const der = Buffer.from(first);

@@ -1,4 +1,4 @@
-import { webcrypto } from 'node:crypto';
+import { KeyObject, sign, webcrypto } from 'node:crypto';
 import {
   BasicConstraintsExtension,
   Extension,
@@ -6,9 +6,13 @@ import {
   KeyUsagesExtension,
   Pkcs10CertificateRequest,
   SubjectAlternativeNameExtension,
+  type X509Certificate,
   X509CertificateGenerator,
 } from '../../../src/x509/crypto.ts';
+import { DerReader, Tag } from '../../../src/x509/der.ts';
 import { type MakeAlgorithm, makeCsr } from '../../../src/x509/index.ts';
+import { writePem } from '../../../src/x509/pem.ts';
+import { bitString, sequence, tlv } from './der-writer.ts';
 
 const usages: webcrypto.KeyUsage[] = ['sign', 'verify'];
 
@@ -47,20 +51,35 @@ export interface TestCa {
 
 const days = (count: number): Date => new Date(Date.now() + count * 86_400_000);
 
+/** What is odd about a CA. */
+export interface Oddities {
+  /** The bytes of every serial number. */
+  serial?: Buffer;
+  ends?: { intermediate?: string; root?: string };
+}
+
 /** Makes a root, an intermediate below it, and what issues with the intermediate. */
-export async function testCa(kind: keyof typeof generators, name = 'Test'): Promise<TestCa> {
+export async function testCa(
+  kind: keyof typeof generators,
+  name = 'Test',
+  { serial, ends = {} }: Oddities = {},
+): Promise<TestCa> {
   const [rootKeys, keys] = await Promise.all([generators[kind](), generators[kind]()]);
   const signingAlgorithm = { name: rootKeys.privateKey.algorithm.name, hash: 'SHA-256' };
-  const notBefore = days(-1);
+  const notBefore = days(-100);
   const ca = [
     new BasicConstraintsExtension(true, undefined, true),
     new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
   ];
+  const pem = (certificate: X509Certificate, key: webcrypto.CryptoKey) =>
+    serial === undefined
+      ? `${certificate.toString('pem')}\n`
+      : withSerial(Buffer.from(certificate.rawData), serial, key);
   const root = await X509CertificateGenerator.createSelfSigned({
     name: [{ O: [name] }, { CN: [`${name} Root`] }],
     keys: rootKeys,
     notBefore,
-    notAfter: days(365),
+    notAfter: ends.root === undefined ? days(365) : new Date(ends.root),
     signingAlgorithm,
     extensions: ca,
   });
@@ -71,16 +90,16 @@ export async function testCa(kind: keyof typeof generators, name = 'Test'): Prom
       publicKey: keys.publicKey,
       signingKey: rootKeys.privateKey,
       notBefore,
-      notAfter: days(300),
+      notAfter: ends.intermediate === undefined ? days(30 * 365) : new Date(ends.intermediate),
       signingAlgorithm,
       extensions: ca,
     });
   const intermediate = await sign(`${name} Intermediate`);
   const renamed = await sign(`${name} Other`);
   return {
-    intermediate: `${intermediate.toString('pem')}\n`,
-    root: `${root.toString('pem')}\n`,
-    renamed: `${renamed.toString('pem')}\n`,
+    intermediate: await pem(intermediate, rootKeys.privateKey),
+    root: await pem(root, rootKeys.privateKey),
+    renamed: await pem(renamed, rootKeys.privateKey),
     async issue({
       csrPem,
       names,
@@ -103,9 +122,23 @@ export async function testCa(kind: keyof typeof generators, name = 'Test'): Prom
         signingAlgorithm,
         extensions: [altNames, ...extra],
       });
-      return `${leaf.toString('pem')}\n`;
+      return pem(leaf, keys.privateKey);
     },
   };
+}
+
+/** The certificate with a serial number that no library would write, signed again. */
+async function withSerial(der: Buffer, serial: Buffer, key: webcrypto.CryptoKey): Promise<string> {
+  const certificate = new DerReader(der).enter(Tag.sequence, 'the certificate');
+  const fields = certificate.enter(Tag.sequence, 'its fields');
+  const algorithm = certificate.next(Tag.sequence, 'the algorithm').der;
+  const version = fields.any('the version').der;
+  fields.next(Tag.integer, 'the serial number');
+  const rest: Buffer[] = [];
+  while (!fields.done) rest.push(fields.any('a field').der);
+  const info = sequence(version, tlv(Tag.integer, serial), ...rest);
+  const signature = sign('sha256', info, KeyObject.from(key));
+  return writePem('CERTIFICATE', sequence(info, algorithm, bitString(signature)));
 }
 
 const made = new Map<string, Promise<{ pem: string; keyPem: string }>>();
