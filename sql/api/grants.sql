@@ -64,9 +64,10 @@ grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_fl
 grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
 grant select on acme.account to acme_reader;
 grant select on acme.solver to acme_app, acme_reader;
-grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy),
+grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy,
+                      refused_csr_features, blocks_revoked_keys),
   update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy, paused_at,
-          pause_reason),
+          pause_reason, refused_csr_features, blocks_revoked_keys),
   delete on acme.server to acme_admin;
 grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac),
   update (contact, terms_agreed, is_default, eab_kid, eab_hmac, paused_at, pause_reason, terms_request, verify_request,
@@ -164,6 +165,7 @@ grant execute on function
   acme_private.authorization_deactivated(bigint, bigint, uuid, text, int),
   acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int),
   acme_private.certificate_stored(bigint, bigint, uuid, jsonb, int),
+  acme_private.renewal_window(bigint, bigint, uuid, jsonb, int),
   acme_private.certificate_revoked(bigint, bigint, uuid, bigint, boolean),
   acme_private.accounts_for_revocation(bigint, bigint),
   acme_private.abandoned_authorizations(bigint),

@@ -1,12 +1,10 @@
 import { parseCertificate } from '../x509/certificate.ts';
-import { within } from '../x509/der.ts';
+import { readAuthorityKeyId } from '../x509/extensions.ts';
 import { type Answer, answerWith, badAnswer, type HttpAnswer, jsonOf } from './answer.ts';
 import { optionalText, optionalTime } from './guards.ts';
 import type { Call } from './http.ts';
 import { AcmeError, isObject } from './problem.ts';
 import type { Server } from './server.ts';
-
-const AUTHORITY_KEY_IDENTIFIER = '2.5.29.35';
 
 /** When the CA suggests to renew a certificate (RFC 9773 §4.2). Times are RFC 3339. */
 export interface RenewalInfo {
@@ -54,11 +52,9 @@ export function certificateId(
 function partsOf(certificateDer: Uint8Array) {
   try {
     const { serialContent, extensions } = parseCertificate(Buffer.from(certificateDer));
-    const value = extensions.values.get(AUTHORITY_KEY_IDENTIFIER);
-    // RFC 5280 §4.2.1.1: keyIdentifier is the first member, [0] IMPLICIT.
-    const key = value && within(within(value).next(0x30, 'the extension')).nextIf(0x80, 'the key');
-    if (key !== undefined) {
-      return { authorityKeyIdentifier: key.content, serialNumber: serialContent };
+    const authorityKeyIdentifier = readAuthorityKeyId(extensions);
+    if (authorityKeyIdentifier !== undefined) {
+      return { authorityKeyIdentifier, serialNumber: serialContent };
     }
   } catch (cause) {
     throw new AcmeError(

@@ -75,7 +75,9 @@ Examples:
         output.line('This database does not have it; nothing else was done.');
         return 0;
       }
-      await sql`select acme.certificate_was_revoked(${row.id}, ${reason})`;
+      // The key is of no use there any more, and a csr with it would be refused at its renewal.
+      const because = server.blocks_revoked_keys ? 'keyCompromise' : reason;
+      await sql`select acme.certificate_was_revoked(${row.id}, ${because})`;
       const [after] = await sql<{ state: string; reason: string | null }[]>`
         select state, reason from acme.csr_status where id = ${row.csr}`;
       const why = after?.reason ?? '';

@@ -35,6 +35,8 @@ export interface OrderClaim extends Lease {
   not_before: string | null;
   /** The certificate that it renews, where the same account ordered that. */
   replaces_pem: string | null;
+  /** A renewal that nobody asked for: it may wait until the server would like it. */
+  may_wait: boolean;
   state: string;
   url: string | null;
   finalize_url: string | null;
@@ -134,6 +136,8 @@ export interface ReceivedCsr {
   pem: string;
   key_types: string[];
   max_names: number;
+  /** What the server refuses that a CSR may ask for: codes of reasons. */
+  refused_csr_features: string[];
   /** Of a certificate that another client ordered for it; null: one is to be ordered. */
   chain_pem: string | null;
 }
@@ -283,7 +287,9 @@ export interface CertificateFacts {
   issuer: string;
   serial: string;
   not_before: string;
+  /** The earliest end of it and its issuers. */
   not_after: string;
+  ends_with_issuer: boolean;
   spki_sha256: string;
   fingerprint_sha256: string;
   /** Where the server's chains lead, when none is the preferred one. */

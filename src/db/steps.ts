@@ -303,6 +303,22 @@ export class Steps {
     );
   }
 
+  /** A renewal may have to wait for this window; null: it is time. */
+  async renewalWindow(
+    claim: OrderClaim,
+    window: { start: string; end: string },
+    take: number,
+  ): Promise<Claim[] | null> {
+    const asked = performance.now();
+    const claims = await commit<Claim[] | null>(
+      'renewal_window',
+      this.#sql`
+        select acme_private.renewal_window(
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(window)}, ${take}) as value`,
+    );
+    return claims && stamped(claims, asked);
+  }
+
   async abandonedAuthorizations(order: number): Promise<{ id: number; url: string }[]> {
     return valueOf<{ id: number; url: string }[]>(
       await this.#sql`select acme_private.abandoned_authorizations(${order}) as value`,

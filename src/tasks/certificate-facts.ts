@@ -16,6 +16,7 @@ export function certificateFacts(
     serial: certificate.serial,
     not_before: certificate.notBefore.toISOString(),
     not_after: certificate.notAfter.toISOString(),
+    ends_with_issuer: certificate.endsWithIssuer,
     spki_sha256: certificate.spkiSha256.toString('hex'),
     fingerprint_sha256: certificate.fingerprintSha256.toString('hex'),
   };

@@ -1,5 +1,5 @@
 import { AcmeProblem, AcmeTrouble } from '../acme/index.ts';
-import { chainTop, type IssuedVerdict, leadsTo } from '../x509/index.ts';
+import { chainTop, type IssuedCertificate, type IssuedVerdict, leadsTo } from '../x509/index.ts';
 
 interface Fetched {
   chainPem: string;
@@ -17,7 +17,7 @@ export async function chooseChain(
   fetched: Fetched,
   verify: (chainPem: string) => Promise<IssuedVerdict>,
   fetch: (url: string) => Promise<Fetched>,
-): Promise<{ chainPem: string } | { offered: string[] }> {
+): Promise<{ certificate: IssuedCertificate } | { offered: string[] }> {
   const offered: string[] = [];
   for (const next of [
     () => Promise.resolve(fetched),
@@ -30,13 +30,13 @@ export async function chooseChain(
         throw error;
       },
     );
-    const top = chainTop(chainPem);
+    // Only a chain that verifies is sorted, and has a top.
+    const verdict = chainPem === '' ? undefined : await verify(chainPem);
+    if (verdict?.ok !== true || verdict.certificate.leafPem !== leafPem) continue;
+    const top = chainTop(verdict.certificate.chainPem);
     if (top === undefined) continue;
-    const verdict = leadsTo(top, wanted) ? await verify(chainPem) : undefined;
-    if (verdict?.ok === true && verdict.certificate.leafPem === leafPem) {
-      return { chainPem: verdict.certificate.chainPem };
-    }
-    offered.push(`${top.root} (${top.keys.at(-1) ?? 'no issuer in the chain'})`);
+    if (leadsTo(top, wanted)) return { certificate: verdict.certificate };
+    offered.push(`${top.root} (${top.rootKey ?? 'it names no key'})`);
   }
   return { offered };
 }

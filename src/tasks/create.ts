@@ -9,7 +9,7 @@ import type { Claim, Failure, OrderClaim } from '../db/steps.ts';
 import type { Hold } from './context.ts';
 import { orderRequest, unknownProfile } from './order-request.ts';
 import { remote } from './remote.ts';
-import { mayBeAboutReplaces, replacedBy } from './replaces.ts';
+import { mayBeAboutReplaces, replacedBy, waitForWindow } from './replaces.ts';
 import { seenInOrder, seenOfRefusedReplaces } from './seen.ts';
 
 /**
@@ -22,7 +22,10 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const account = await accounts.signer(claim);
   const refusal = await profileRefusal(claim, account, hold);
   if (refusal !== undefined) return steps.stepFailed(claim, refusal, take);
-  const { url, order, replaces, refused } = await place(claim, account, hold);
+  const id = await replacedBy(claim, account, hold);
+  const later = id === undefined ? undefined : await waitForWindow(claim, account, id, hold);
+  if (later !== undefined) return later;
+  const { url, order, replaces, refused } = await place(claim, account, id, hold);
   if (order.status === 'invalid') {
     return steps.stepFailed(
       claim,
@@ -70,8 +73,12 @@ interface Placed {
  * A renewal says what it replaces (RFC 9773 §5). Whatever the server has against that, the certificate is
  * wanted all the same: it is ordered without, and what the server says then counts.
  */
-async function place(claim: OrderClaim, account: Account, hold: Hold): Promise<Placed> {
-  const replaces = await replacedBy(claim, account, hold);
+async function place(
+  claim: OrderClaim,
+  account: Account,
+  replaces: string | undefined,
+  hold: Hold,
+): Promise<Placed> {
   const send = async (request: OrderRequest) => {
     const { url, value: order } = await remote('order.create', () =>
       newOrder(account, request, hold.call),

@@ -48,7 +48,7 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
     claim,
     'offered' in choice
       ? { ...facts, chains_offered: choice.offered }
-      : { ...facts, chain_pem: choice.chainPem },
+      : certificateFacts(choice.certificate, claim.certificate_url),
     takeOther,
   );
 }

@@ -7,7 +7,7 @@ import {
   getOrder,
   type Order,
 } from '../acme/index.ts';
-import type { Claim, OrderClaim } from '../db/steps.ts';
+import type { Claim, Failure, OrderClaim } from '../db/steps.ts';
 import { csrDer } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { download } from './download.ts';
@@ -27,7 +27,12 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
   const look = () => remote('order.look', () => getOrder(account, url, call));
   let answer: Answer<Order> | undefined = claim.fresh ? undefined : await look();
   if (answer === undefined || answer.value.status === 'ready') {
-    answer = (await send(claim, account, call)) ?? (await look());
+    const sent = await send(claim, account, call);
+    answer = sent instanceof AcmeProblem || sent === undefined ? await look() : sent;
+    // The server reads what this account signs, and the order waits still: it is the CSR that it refuses.
+    if (sent instanceof AcmeProblem && ['ready', 'invalid'].includes(answer.value.status)) {
+      return steps.stepFailed(claim, csrRefused(sent), hold.takeOther);
+    }
   }
   if (answer.value.status === 'processing') {
     await hold.seen.tell(
@@ -74,12 +79,24 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
   }
 }
 
-/** undefined: the order is not ready (§7.4, orderNotReady); what it is then has to be looked at. */
+function csrRefused({ type, detail, document }: AcmeProblem): Failure {
+  return {
+    class: 'permanent',
+    code: 'refused_for_good',
+    text: sentence(`The server answered ${type}${detail === '' ? '' : `: ${detail}`}`),
+    problem: document,
+  };
+}
+
+/**
+ * undefined: the order is not ready (§7.4, orderNotReady), a problem: `malformed` with status 400 (other statuses of
+ * it, of Boulder, are no words on the CSR). What the order is then has to be looked at.
+ */
 async function send(
   claim: OrderClaim,
   account: Account,
   call: Call,
-): Promise<Answer<Order> | undefined> {
+): Promise<Answer<Order> | AcmeProblem | undefined> {
   try {
     const order = { finalize: claim.finalize_url ?? '' };
     return await remote('order.finalize', () =>
@@ -87,6 +104,8 @@ async function send(
     );
   } catch (error) {
     if (error instanceof AcmeProblem && error.type === 'orderNotReady') return undefined;
+    if (error instanceof AcmeProblem && error.type === 'malformed' && error.status === 400)
+      return error;
     throw error;
   }
 }

@@ -7,7 +7,12 @@ import { certificateFacts } from './certificate-facts.ts';
  * the database adds (solvers, other tenants' names) joins the same list of reasons.
  */
 export async function judge(row: ReceivedCsr): Promise<Verdict> {
-  const verdict = await judgeCsr(row.pem, { keyTypes: row.key_types, maxNames: row.max_names });
+  const verdict = await judgeCsr(row.pem, {
+    keyTypes: row.key_types,
+    maxNames: row.max_names,
+    // What has its certificate is kept: whoever issued it was not in the way.
+    refusedFeatures: row.chain_pem === null ? row.refused_csr_features : [],
+  });
   const { identifiers, spkiSha256 } = verdict.ok ? verdict.csr : verdict;
   const adopted =
     verdict.ok && typeof row.chain_pem === 'string'

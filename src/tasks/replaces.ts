@@ -1,5 +1,11 @@
-import { type Account, AcmeError, AcmeProblem, certificateId } from '../acme/index.ts';
-import type { OrderClaim } from '../db/steps.ts';
+import {
+  type Account,
+  AcmeError,
+  AcmeProblem,
+  certificateId,
+  getRenewalInfo,
+} from '../acme/index.ts';
+import type { Claim, OrderClaim } from '../db/steps.ts';
 import { certificateDer } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
@@ -31,6 +37,35 @@ export async function replacedBy(
   if (pem === null) return undefined;
   const { renewalInfo } = await remote('account.directory', () => server.directory(call));
   return renewalInfo === undefined ? undefined : idOf(pem);
+}
+
+/** A renewal waits for this answer no longer than this: it goes on without. */
+const RENEWAL_INFO_MS = 10_000;
+
+/**
+ * What is next where a renewal comes before the server's window (RFC 9773 §4.2), in which alone Let's Encrypt
+ * exempts it from limits; undefined: it is time, it was asked for, or the server does not say.
+ */
+export async function waitForWindow(
+  claim: OrderClaim,
+  { server }: Account,
+  id: string,
+  { steps, call, takeOther, log }: Hold,
+): Promise<Claim[] | undefined> {
+  if (!claim.may_wait) return undefined;
+  try {
+    const { value } = await remote('order.renewal_info', () =>
+      getRenewalInfo(server, id, { ...call, timeoutMs: RENEWAL_INFO_MS }),
+    );
+    return (await steps.renewalWindow(claim, value.suggestedWindow, takeOther)) ?? undefined;
+  } catch (error) {
+    if (!(error instanceof AcmeError)) throw error;
+    log.info(
+      { kind: claim.kind, id: claim.id, csr: claim.csr_id, reason: error.message },
+      'the server does not say when to renew; the renewal goes on',
+    );
+    return undefined;
+  }
 }
 
 /** Whether the same order may be had without `replaces`. */

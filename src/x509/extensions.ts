@@ -10,6 +10,7 @@ export interface Extensions {
 /** Object identifiers of the extensions that we look at. */
 export const Oid = {
   subjectAltName: '2.5.29.17',
+  authorityKeyIdentifier: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
   tlsFeature: '1.3.6.1.5.5.7.1.24',
   clientAuth: '1.3.6.1.5.5.7.3.2',
@@ -70,4 +71,13 @@ export function readKeyPurposes(value: Element): string[] {
   const purposes: string[] = [];
   while (!list.done) purposes.push(oid(list.next(Tag.oid, 'a key purpose')));
   return purposes;
+}
+
+/** How a certificate names its issuer's key (RFC 5280 §4.2.1.1), if it does; throws {@link DerError}. */
+export function readAuthorityKeyId({ values }: Extensions): Buffer | undefined {
+  const value = values.get(Oid.authorityKeyIdentifier);
+  // keyIdentifier is the first member, [0] IMPLICIT.
+  return (
+    value && within(value).enter(Tag.sequence, 'the extension').nextIf(0x80, 'the key')?.content
+  );
 }

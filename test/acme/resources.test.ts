@@ -195,7 +195,7 @@ test('a challenge is answered with an empty object and comes back with its error
 });
 
 describe('certificates', () => {
-  const block = (name: string, base64 = 'AAAA\nBBBB') =>
+  const block = (name: string, base64 = 'AAAABBBB') =>
     `-----BEGIN ${name}-----\n${base64}\n-----END ${name}-----\n`;
   const cert = block('CERTIFICATE');
 
@@ -206,7 +206,8 @@ describe('certificates', () => {
         `<${ca.url}/cert/1>;rel="alternate", </dir>;rel="index"`,
         '</cert/2>;rel="alternate", <https://elsewhere.example/3>;rel="alternate"',
       ]);
-      response.end(`\r\n${(cert + '\n' + cert).replaceAll('\n', '\r\n')}\r\n`);
+      const sent = `\n${cert}\n${cert}\n`.replaceAll('AAAA', 'AAAA\n');
+      response.end(sent.replaceAll('\n', '\r\n'));
     };
     expect(await downloadCertificate(await ca.account(), `${ca.url}/cert`)).toEqual({
       chainPem: cert + cert,

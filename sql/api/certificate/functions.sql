@@ -17,9 +17,25 @@ begin
 end
 $$;
 
--- A certificate that a worker has checked, with its names. No order: another client ordered it.
+-- When a new certificate is to be renewed (renewal_time). One that ends with its issuer may get the same issuer
+-- again: then it is not tried without end in what is left, but a day later.
+create or replace function acme_private.first_renewal(p_certificate jsonb) returns timestamptz
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at timestamptz := acme_private.renewal_time((p_certificate ->> 'not_before')::timestamptz,
+                                                (p_certificate ->> 'not_after')::timestamptz);
+begin
+  return case when (p_certificate ->> 'ends_with_issuer')::boolean
+              then greatest(v_at, acme_private.clock() + interval '1 day') else v_at end;
+end
+$$;
+
+-- A certificate that a worker has checked, with its names, and when it is to be renewed. No order: another client
+-- ordered it.
 create or replace function acme_private.insert_certificate(
-  s acme_private.csr_state, p_order bigint, p_certificate jsonb
+  s acme_private.csr_state, p_order bigint, p_certificate jsonb, p_renewal timestamptz
 ) returns bigint
 language plpgsql volatile
 as $$
@@ -28,12 +44,13 @@ declare
   v_certificate bigint;
 begin
   insert into acme_private.certificate (csr_id, tenant, order_id, account_id, identifiers, leaf_pem, chain_pem, subject, issuer,
-                                        serial, not_before, not_after, spki_sha256, fingerprint_sha256)
+                                        serial, not_before, not_after, spki_sha256, fingerprint_sha256, planned_renewal_at)
   values (s.csr_id, s.tenant, p_order, case when p_order is null then acme_private.account_of_adoption(s.csr_id) end,
           v_names, p_certificate ->> 'leaf_pem', p_certificate ->> 'chain_pem',
           p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial',
           (p_certificate ->> 'not_before')::timestamptz, (p_certificate ->> 'not_after')::timestamptz,
-          decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'))
+          decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'),
+          p_renewal)
   returning id into v_certificate;
   insert into acme_private.certificate_name (name, certificate_id, tenant)
   select n, v_certificate, s.tenant from unnest(v_names) n;
@@ -52,8 +69,8 @@ declare
   o acme_private."order";
   s acme_private.csr_state;
   v_certificate bigint;
-  v_not_before timestamptz := p_certificate ->> 'not_before';
   v_not_after timestamptz := p_certificate ->> 'not_after';
+  v_renewal timestamptz := acme_private.first_renewal(p_certificate);
   v_spki bytea := decode(p_certificate ->> 'spki_sha256', 'hex');
   v_is_revoking boolean;
   v_ending text;
@@ -73,7 +90,7 @@ begin
     v_ending := acme_private.ending_reason(s.certificate_id);
     v_is_revoking := acme_private.supersede(s.certificate_id);
   end if;
-  v_certificate := acme_private.insert_certificate(s, o.id, p_certificate);
+  v_certificate := acme_private.insert_certificate(s, o.id, p_certificate, v_renewal);
   update acme_private."order"
      set state = 'issued', certificate_url = coalesce(p_certificate ->> 'url', certificate_url), finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,
          attempts = 0, next_attempt_at = null, reason_code = null, reason = null, last_problem = null
@@ -82,7 +99,7 @@ begin
      set state = 'issued', order_id = null, certificate_id = v_certificate, attempts = 0, next_attempt_at = null,
          reason_code = null, reason = null, last_problem = null, renewal_reason = null, updated_at = v_now,
          renew_at = case when (select c.renewal from acme.csr c where c.id = o.csr_id) = 'off' then null
-                         else acme_private.renewal_time(v_not_before, v_not_after) end
+                         else v_renewal end
    where csr_id = o.csr_id;
   if o.state <> 'downloading' then
     perform acme_private.note('order_finalized', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker, null);

@@ -9,6 +9,8 @@ select c.id, c.csr_id, c.tenant, c.order_id,
        c.revocation_reason, c.revoke_when_replaced, c.revoking_since, c.next_attempt_at, c.attempts, c.reason_code, c.reason,
        c.last_problem
   from acme_private.certificate c;
+comment on column acme.certificate.not_after is
+  'Until when it is good: its own end, or that of an issuer in its chain which ends before (roots excepted).';
 comment on view acme.certificate is
   'Every certificate that was issued, also the superseded, revoked and expired ones; where one is being revoked, how that goes.';
 comment on column acme.certificate.id is 'Given by the database.';

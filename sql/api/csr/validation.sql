@@ -39,7 +39,7 @@ begin
       returning s.csr_id, s.server_id, s.account_id, s.claims
     )
     select jsonb_agg(jsonb_build_object('csr_id', t.csr_id, 'pem', c.pem, 'key_types', v.key_types,
-                                        'max_names', v.max_names,
+                                        'max_names', v.max_names, 'refused_csr_features', v.refused_csr_features,
                                         'chain_pem', (select d.chain_pem from acme_private.adoption d where d.csr_id = t.csr_id))
                      order by t.csr_id),
            min(t.csr_id) filter (where t.claims > acme_private.claims_allowed()),

@@ -88,7 +88,8 @@ select s.csr_id as id,
                   and (k.ends_csr and k.state = 'revoking'
                        or k.id in (select q.certificate_id from acme.revocation_request q where q.ends_csr)) then
                coalesce(case when k.ends_csr then k.reason_code end, 'revoking')
-             when s.state = 'issued' then null
+             when s.state = 'issued' then
+               case when s.reason_code = 'renewal_window' and s.renew_at > acme_private.clock() then s.reason_code end
              else s.reason_code
            end as code
       from (select 1) one
@@ -108,7 +109,12 @@ select s.csr_id as id,
                     when ast.state = 'valid' then 'is looked at first' else 'is ' || ast.state end,
                coalesce(case ast.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
                                              else ': ' || ast.reason end, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
-             when 'waiting_for_room' then format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name)
+             when 'waiting_for_room' then coalesce(
+               (select format('It waits for csr %s, which has the same names and is being ordered by the same account.', y.csr_id)
+                  from acme_private."order" y
+                 where y.is_live and y.account_id = s.account_id and y.identifiers_key = s.identifiers_key
+                   and coalesce(y.profile, '') = coalesce(s.profile, '')),
+               format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name))
              when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
              when 'limited' then coalesce(l.reason, o.reason, a.reason, k.reason, s.reason)
              when 'revoking' then 'Its certificate is being revoked.'

@@ -152,6 +152,11 @@ begin
     perform acme_private.end_cancelled(o);
     return;
   end if;
+  if p_class = 'refused' and acme_private.came_out_the_same(o, p_problem) then
+    p_class := 'person';
+    p_text := format('%s It came out the same twice, so that it is not ordered again: ask the CA, or make another CSR. When the CA has changed that: select acme.retry(%s).',
+                     p_text, o.csr_id);
+  end if;
   perform acme_private.clean_up(o.id);
   update acme_private."order"
      set state = 'failed', finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,

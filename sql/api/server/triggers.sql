@@ -13,6 +13,10 @@ create or replace trigger _090_policy before insert or update of account_policy 
   for each row when (new.account_policy not in ('single', 'per_registered_domain'))
   execute function acme_private.tg_server__policy();
 
+create or replace trigger _095_known_ca before insert or update on acme.server
+  for each row when (new.refused_csr_features is null or new.blocks_revoked_keys is null)
+  execute function acme_private.tg_server__known_ca();
+
 create or replace function acme_private.tg_server__update() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$

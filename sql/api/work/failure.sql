@@ -90,6 +90,21 @@ begin
 end
 $$;
 
+-- Has the csr had a certificate before that was not what it asked for, and for the same reason, since it got a good one?
+create or replace function acme_private.came_out_the_same(o acme_private."order", p_problem jsonb) returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_problem ->> 'type' = 'certificate_mismatch' and exists (
+    select from acme_private."order" x
+     where x.csr_id = o.csr_id and x.id < o.id and x.state = 'failed' and x.reason_code = 'certificate_mismatch'
+       and x.last_problem ->> 'detail' = p_problem ->> 'detail'
+       and x.id > coalesce((select max(g.id) from acme_private."order" g
+                             where g.csr_id = o.csr_id and g.state = 'issued'), 0));
+end
+$$;
+
 -- outcome: {class, code, text, problem, retry_after_ms, scope, authorization_state, account_version}
 --   class: waiting, trouble, limited, or one of end_order's
 create or replace function acme_private.step_failed(

@@ -15,6 +15,8 @@ export interface ServerRow {
   directory_url: string;
   ca_bundle: string | null;
   allowed_hosts: string[];
+  /** It takes whoever signs with the certificate's key for a finder of it. */
+  blocks_revoked_keys: boolean;
 }
 
 interface Row {
@@ -68,7 +70,7 @@ export async function serverFor(
 ): Promise<ServerRow> {
   const wanted = named ?? row?.server ?? null;
   const [server] = await sql<ServerRow[]>`
-    select s.name, s.directory_url, s.ca_bundle, s.allowed_hosts
+    select s.name, s.directory_url, s.ca_bundle, s.allowed_hosts, s.blocks_revoked_keys
       from acme.server s
      where s.name = coalesce(${wanted}, (select a.server from acme.account a where a.is_default))`;
   if (server !== undefined) return server;
