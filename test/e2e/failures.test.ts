@@ -216,14 +216,12 @@ test('a certificate for another key is not stored; the event keeps it, and it is
   await world.reach(id, 'issued');
 });
 
-test('a trailing dot in a CSR is normalised and issued where the server takes such a CSR', async () => {
+test('a name with a dot at its end is refused before anything is ordered', async () => {
   const { ca, ...world } = await faultyWorld();
   await world.worker();
-  const name = freshName();
-  const id = await world.insert({ names: [`${name}.`] });
-  const row = await world.reach(id, 'issued');
-  expect(row.identifiers).toEqual([name]);
-  expect(ca.count('newOrder')).toBe(1);
+  const id = await world.insert({ names: [`${freshName()}.`] });
+  expect(await world.reach(id, 'rejected')).toMatchObject({ reason_code: 'name_invalid' });
+  expect(ca.count('newOrder')).toBe(0);
 });
 
 test('an authorization that is offered only with other challenges asks for a person', async () => {

@@ -86,7 +86,7 @@ export class Authority {
     });
     const chains: string[] = [];
     for (let index = 0; index <= request.alternates; index++) {
-      chains.push(await this.#chain(leaf, index, flaws.chain));
+      chains.push(await this.#chain(leaf, index, flaws));
     }
     return { leaf, chains };
   }
@@ -94,10 +94,13 @@ export class Authority {
   async #chain(
     leaf: x509.X509Certificate,
     index: number,
-    flaw: CertificateFlaws['chain'],
+    { chain: flaw, issuerNotAfter }: CertificateFlaws,
   ): Promise<string> {
     if (flaw === 'leaf-only') return pem(leaf);
-    const { root, intermediate } = await this.#branch(index);
+    const { root, intermediate: ordinary } = await this.#branch(index);
+    const intermediate = issuerNotAfter
+      ? await this.#intermediate(root, this.#intermediateKeys, issuerNotAfter)
+      : ordinary;
     if (flaw === 'with-root') return pem(leaf, intermediate, root.certificate);
     if (flaw === undefined) return pem(leaf, intermediate);
     return pem(leaf, await this.#intermediate(root, this.#foreign));
@@ -121,12 +124,17 @@ export class Authority {
     return (this.#branches[index] ??= branch);
   }
 
-  #intermediate(root: Issuer, keys: webcrypto.CryptoKeyPair): Promise<x509.X509Certificate> {
+  #intermediate(
+    root: Issuer,
+    keys: webcrypto.CryptoKeyPair,
+    notAfter?: Date,
+  ): Promise<x509.X509Certificate> {
     return certify({
       publicKey: keys.publicKey,
       issuer: root,
       subject: 'CN=pgacme test intermediate',
       ...this.#years(10),
+      ...(notAfter && { notAfter }),
       extensions: caExtensions(0),
     });
   }

@@ -23,6 +23,8 @@ export interface CertificateFlaws {
   readonly missingNames?: readonly string[];
   /** `foreign`: an intermediate of the same name with another key; `leaf-only`: none; `with-root`. */
   readonly chain?: 'foreign' | 'leaf-only' | 'with-root';
+  /** When the issuer ends. */
+  readonly issuerNotAfter?: Date;
   readonly notBefore?: Date;
   readonly notAfter?: Date;
   /** Rewrites the PEM at download. */

@@ -117,9 +117,16 @@ export function certificateFacts(claim: Claim & { kind: 'order' }, now: Date) {
     serial: String(claim.id),
     not_before: now.toISOString(),
     not_after: new Date(now.getTime() + 90 * 86_400_000).toISOString(),
+    ends_with_issuer: false,
     spki_sha256: '00',
     fingerprint_sha256: '00',
   };
+}
+
+/** When the server would like a renewal: some before now, some behind. */
+export function windowFrom(now: Date, b: number): { start: string; end: string } {
+  const at = (hours: number) => new Date(now.getTime() + hours * 3_600_000).toISOString();
+  return { start: at(b - 40), end: at(b) };
 }
 
 function nameOf(url: string): string {

@@ -8,6 +8,7 @@ import {
   failureOf,
   offered,
   orderFacts,
+  windowFrom,
 } from './outcomes.ts';
 import type { World } from './world.ts';
 
@@ -111,6 +112,11 @@ export async function commit(
   }
   switch (claim.step) {
     case 'create': {
+      if (claim.may_wait && draw.c < 50) {
+        const window = windowFrom(world.now(), draw.b);
+        const later = await steps.renewalWindow(claim, window, take);
+        if (later !== null) return next('renewal_window', Promise.resolve(later));
+      }
       const facts = orderFacts(claim, world.now(), draw);
       return next(`order_created ${facts.status}`, steps.orderCreated(claim, facts, take));
     }
