@@ -97,11 +97,11 @@ grant select on acme.identifier_claim to acme_reader;
 grant select, delete on acme.identifier_claim to acme_app;
 
 -- What the views read, column by column: never a lease, never a key.
-grant select (csr_id, tenant, ref, state, is_live, identifiers, server_id, account_id, profile, priority, order_id, certificate_id,
+grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id,
               renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, queued_at,
               created_at, updated_at)
   on acme_private.csr_state to acme_app, acme_reader;
-grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, profile, url, finalize_url,
+grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url,
               certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at)
   on acme_private."order" to acme_app, acme_reader;
 grant select (id, tenant, account_id, url, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code,

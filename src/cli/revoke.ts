@@ -15,7 +15,7 @@ certificate too, that is marked as revoked, and what follows is the same as afte
 acme.revoke_certificate(). The login is a member of acme_admin.
 
 Some CAs take whoever signs with the key for a finder of it: they revoke with the reason keyCompromise, and
-refuse the key from then on.
+refuse the key from then on. Where acme.server.blocks_revoked_keys says so, the key is blocked here, too.
 
 Examples:
   pgacme revoke --key-file www.key --id 7 --reason superseded

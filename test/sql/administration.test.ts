@@ -51,6 +51,41 @@ describe('a server', () => {
     expect(await version()).toEqual([{ version: '2' }]);
   });
 
+  test('refuses what its CA is known to refuse, unless it is said', async () => {
+    const known: Record<string, [string[], boolean]> = {
+      'https://acme-v02.api.letsencrypt.org/directory': [['must_staple'], true],
+      'https://acme-staging-v02.api.letsencrypt.org/directory': [['must_staple'], true],
+      'https://DV.acme-v02.api.pki.goog/directory': [['client_auth_eku'], false],
+      'https://dv.acme-v02.test-api.pki.goog/directory': [['client_auth_eku'], false],
+      'https://acme.zerossl.com/v2/DV90': [[], false],
+      'https://ca.example.org/acme-v02.api.letsencrypt.org': [[], false],
+    };
+    for (const [url, [refuses, blocks]] of Object.entries(known)) {
+      expect(
+        await admin`
+          insert into acme.server (name, directory_url) values ('known', ${url})
+          returning refused_csr_features as refuses, blocks_revoked_keys as blocks`,
+        url,
+      ).toEqual([{ refuses, blocks }]);
+      await admin`delete from acme.server where name = 'known'`;
+    }
+    expect(
+      await admin`
+        insert into acme.server (name, directory_url, refused_csr_features, blocks_revoked_keys)
+        values ('known', 'https://acme-v02.api.letsencrypt.org/dir', '{}', false)
+        returning refused_csr_features as refuses, blocks_revoked_keys as blocks`,
+    ).toEqual([{ refuses: [], blocks: false }]);
+    expect(
+      await admin`
+        select distinct refused_csr_features as refuses, blocks_revoked_keys as blocks
+          from acme.server where name like 'letsencrypt%'`,
+    ).toEqual([{ refuses: ['must_staple'], blocks: true }]);
+    const error = await refusal(
+      admin`update acme.server set refused_csr_features = '{ocsp}' where name = 'known'`,
+    );
+    expect(error.constraint_name).toBe('server_refused_csr_features_are_known');
+  });
+
   test('may be renamed; its accounts follow', async () => {
     await admin`update acme.server set name = 'internal' where name = 'ca'`;
     expect(await admin`select server from acme.account`).toEqual([{ server: 'internal' }]);

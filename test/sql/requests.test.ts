@@ -206,6 +206,19 @@ describe('acme.explain tells in words', () => {
     expect(await explain(id)).toContain('at most 50 for server ca). [waiting_for_room]');
   });
 
+  test('which csr it waits for, where that has the same names', async () => {
+    await registerDefaultAccount(shop.sql);
+    const [first, second] = [await csrIn('ordering'), await csrIn('queued')];
+    await shop.sql`
+      update acme_private.csr_state s
+         set identifiers = f.identifiers, identifiers_key = f.identifiers_key
+        from acme_private.csr_state f
+       where f.csr_id = ${first} and s.csr_id = ${second}`;
+    expect(await explain(second)).toContain(
+      `It waits for csr ${first}, which has the same names and is being ordered by the same account. [waiting_for_room]`,
+    );
+  });
+
   test('when it is tried next, and what happened', async () => {
     const id = await csrIn('retrying');
     await shop.sql`
