@@ -1,3 +1,4 @@
+import { createPublicKey, type JsonWebKey } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { relative } from 'node:path';
 import type { JWK } from 'jose';
@@ -120,9 +121,25 @@ async function withUsableKey(account: ForeignAccount): Promise<ForeignAccount> {
     if (!['P-256', 'P-384', 'RSA'].includes(type)) {
       throw otherKey(path, printable(type, 20), cause);
     }
+    const bits = modulusLength(jwk);
+    if (bits !== undefined && bits < 2048) {
+      throw accountFileError(
+        `The key in ${path} is an RSA key of ${bits} bits, and signatures of ACME take 2048 or more (RFC 7518 §3.3). Let the client that made it change the account's key for a longer one, or insert a new account.`,
+        cause,
+      );
+    }
     throw accountFileError(`${path} is damaged: its key cannot sign.`, cause);
   });
   return account;
+}
+
+function modulusLength({ kty, n, e }: ForeignAccount['privateJwk']): number | undefined {
+  try {
+    const key = createPublicKey({ key: { kty, n, e } as JsonWebKey, format: 'jwk' });
+    return key.asymmetricKeyDetails?.modulusLength;
+  } catch {
+    return undefined;
+  }
 }
 
 function otherKey(path: string, type: string, cause?: unknown): Error {

@@ -37,6 +37,8 @@ export interface OrderClaim extends Lease {
   replaces_pem: string | null;
   /** A renewal that nobody asked for: it may wait until the server would like it. */
   may_wait: boolean;
+  /** What the server refuses that a CSR may ask for: codes of reasons. */
+  refused_csr_features: string[];
   state: string;
   url: string | null;
   finalize_url: string | null;

@@ -6,6 +6,7 @@ import {
   type OrderRequest,
 } from '../acme/index.ts';
 import type { Claim, Failure, OrderClaim } from '../db/steps.ts';
+import { csrDer, refusedFeatures } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { orderRequest, unknownProfile } from './order-request.ts';
 import { remote } from './remote.ts';
@@ -20,7 +21,7 @@ import { seenInOrder, seenOfRefusedReplaces } from './seen.ts';
 export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, take } = hold;
   const account = await accounts.signer(claim);
-  const refusal = await profileRefusal(claim, account, hold);
+  const refusal = featureRefusal(claim) ?? (await profileRefusal(claim, account, hold));
   if (refusal !== undefined) return steps.stepFailed(claim, refusal, take);
   const id = await replacedBy(claim, account, hold);
   const later = id === undefined ? undefined : await waitForWindow(claim, account, id, hold);
@@ -97,6 +98,18 @@ async function place(
     );
     return { ...(await send(request)), refused: error };
   }
+}
+
+/** Told before ordering, too: a renewal of what was adopted may ask for what this server refuses. */
+function featureRefusal(claim: OrderClaim): Failure | undefined {
+  const [refused] = refusedFeatures(csrDer(claim.pem), claim.refused_csr_features);
+  return (
+    refused && {
+      class: 'person',
+      code: refused.code,
+      text: `${refused.text} Cancel this csr, and insert one that does not ask for it.`,
+    }
+  );
 }
 
 /** Told before ordering. The directory is remembered for a day, so that it is read anew before a no. */

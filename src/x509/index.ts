@@ -8,7 +8,7 @@ export { csrDer } from './csr.ts';
 export { judgeDnsName, registeredDomain } from './dns-name.ts';
 export type { JudgedName } from './dns-name.ts';
 export { X509Error } from './errors.ts';
-export { defaultKeyTypes, judgeCsr } from './judge-csr.ts';
+export { defaultKeyTypes, judgeCsr, refusedFeatures } from './judge-csr.ts';
 export type { Csr, CsrRules, CsrVerdict, KeyType } from './judge-csr.ts';
 export { certificateDer, readLeaf } from './leaf.ts';
 export type { Leaf } from './leaf.ts';

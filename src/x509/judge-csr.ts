@@ -1,7 +1,7 @@
 import type { JsonWebKey } from 'node:crypto';
 import { findCsr, notACsr, parseCsr, type ParsedCsr } from './csr.ts';
 import { DerError } from './der.ts';
-import { Oid, readKeyPurposes } from './extensions.ts';
+import { type Extensions, Oid, readKeyPurposes } from './extensions.ts';
 import { judgeNames } from './judge-names.ts';
 import { showText } from './printable.ts';
 import { readPublicKey, spkiHash } from './public-key.ts';
@@ -128,13 +128,29 @@ function signatureFault(type: string, jwk: JsonWebKey, csr: ParsedCsr): Reason |
   }
 }
 
+function judgeExtensions(
+  { extensions }: ParsedCsr,
+  refusedFeatures: readonly string[] = [],
+): Reason[] {
+  const refused = judgeFeatures(extensions, refusedFeatures);
+  if (extensions.duplicates.length === 0) return refused;
+  const text = `The extension ${showText(extensions.duplicates[0] ?? '')} comes more than once; keep one.`;
+  return [reason('duplicate_extension', text), ...refused];
+}
+
+/**
+ * What of a CSR that was accepted once its server refuses: it was adopted with its certificate, or the server was
+ * said to refuse more since.
+ */
+export function refusedFeatures(csrDer: Uint8Array, refused: readonly string[]): Reason[] {
+  return refused.length === 0
+    ? []
+    : judgeFeatures(parseCsr(Buffer.from(csrDer)).extensions, refused);
+}
+
 /** Most CAs leave out what they do not issue; some refuse a CSR that asks for it. */
-function judgeExtensions({ extensions }: ParsedCsr, refused: readonly string[] = []): Reason[] {
+function judgeFeatures(extensions: Extensions, refused: readonly string[]): Reason[] {
   const reasons: Reason[] = [];
-  if (extensions.duplicates.length > 0) {
-    const text = `The extension ${showText(extensions.duplicates[0] ?? '')} comes more than once; keep one.`;
-    reasons.push(reason('duplicate_extension', text));
-  }
   if (refused.includes('must_staple') && extensions.values.has(Oid.tlsFeature)) {
     const text =
       'The CSR asks for must-staple (TLS feature), which the server refuses; leave it out.';

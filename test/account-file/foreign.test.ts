@@ -322,6 +322,19 @@ test('a key of a type that no account can have says which are taken', async () =
   );
 });
 
+test('an RSA key that is too short for ACME says so', async () => {
+  const short = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey;
+  const root = await folderOf({
+    'short.key': String(short.export({ format: 'pem', type: 'pkcs8' })),
+    'short.json': short.export({ format: 'jwk' }),
+  });
+  for (const file of ['short.key', 'short.json']) {
+    expect(await refusal(join(root, file))).toContain(
+      `The key in ${join(root, file)} is an RSA key of 1024 bits, and signatures of ACME take 2048 or more`,
+    );
+  }
+});
+
 test('of a client that is recognised it is said what is missing or damaged', async () => {
   const said = async (files: Record<string, string | object>, name = '') => {
     const root = await folderOf(files);

@@ -102,6 +102,18 @@ describe('a certificate is revoked with its own key', () => {
     await world.reach(one.csr, 'needs_new_csr');
   });
 
+  test('for another reason, and the CA blocks the key: its csr needs another CSR', async () => {
+    const one = await issued();
+    await world.sql`update acme.server set blocks_revoked_keys = true where name = 'ca'`;
+    const args = ['--id', one.id, '--reason', 'superseded'];
+    const done = await cli(['revoke', '--key-file', one.key, ...args], admin);
+    await world.sql`update acme.server set blocks_revoked_keys = false where name = 'ca'`;
+    expect(done).toMatchObject({ code: 0, stderr: '' });
+    expect(linesOf(done.stdout)[1]).toContain(`Its csr ${one.csr} is needs_new_csr`);
+    // Sent as it was said.
+    expect(await certificateStatus(world.pebble, one.serial)).toMatchObject({ Reason: 4 });
+  });
+
   test('that this database does not have', async () => {
     const one = await issued();
     await world.sql`delete from acme.csr where id = ${one.csr}`;

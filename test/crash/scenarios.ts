@@ -59,6 +59,25 @@ const renew: Scenario = {
   events: { renewal_due: 1, issued: 2 },
 };
 
+/** A renewal that is due long before the window of the CA, and waits for that. */
+const renewLater: Scenario = {
+  name: 'renew in the window',
+  points: ['order.renewal_info', 'renewal_window'],
+  async begin(world) {
+    const csr = await issueFirst(world);
+    await world.sql`update acme_private.csr_state set renew_at = now() where csr_id = ${csr}`;
+    await world.sql`select acme_private.reconcile()`;
+    return csr;
+  },
+  async finish(world, csr) {
+    await until(async () => (await world.status(csr)).reason_code === 'renewal_window', {
+      what: 'the renewal waits',
+    });
+  },
+  certificates: 1,
+  events: { renewal_due: 1, renewal_waits: 1, issued: 1 },
+};
+
 /** The CA cannot reach the name; later it can. */
 const validation: Scenario = {
   name: 'failed validation',
@@ -215,6 +234,7 @@ const scenarios: readonly Scenario[] = [
   issue,
   issueSlowly,
   renew,
+  renewLater,
   validation,
   refusedCommit,
   cancel,

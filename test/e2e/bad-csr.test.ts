@@ -126,6 +126,8 @@ const cases: Record<string, { pem: () => Promise<string> | string; code: string;
 
 test('each bad CSR is rejected with its reason, and a good one beside them is issued', async () => {
   const world = await faultyWorld();
+  await world.sql`
+    update acme.server set refused_csr_features = '{must_staple,client_auth_eku}' where name = 'ca'`;
   await world.worker();
   const ids = new Map<string, string>();
   for (const [name, { pem }] of Object.entries(cases)) {

@@ -158,6 +158,13 @@ test('what a CSR asks for is refused by server, and what is adopted is kept', as
   const adopted = await world.insert({ pem: row.pem }, { chain_pem: row.chain_pem });
   await world.reach(adopted, 'issued');
   expect(finalized(ca)).toBe(before);
+  // Its renewal is told to need another CSR before anything is ordered.
+  const orders = ordered(ca);
+  await sql`select acme.renew(${adopted})`;
+  const status = await world.reach(adopted, 'needs_person');
+  expect(status).toMatchObject({ reason_code: 'client_auth_eku', has_certificate: true });
+  expect(status.reason).toMatch(/the server refuses.*insert one that does not ask/);
+  expect(ordered(ca)).toBe(orders);
 });
 
 test('a certificate that outlives its issuer is renewed by the end of that', async () => {

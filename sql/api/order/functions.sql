@@ -32,6 +32,7 @@ begin
       -- Due by the clock, and not asked for: a time that the server would rather have is waited for (renewal_window).
       'may_wait', o.state = 'creating' and (
         select s.renewal_reason = 'its lifetime is nearly over' from acme_private.csr_state s where s.csr_id = o.csr_id),
+      'refused_csr_features', srv.refused_csr_features,
       'url', o.url, 'finalize_url', o.finalize_url, 'certificate_url', o.certificate_url)
       from acme_private."order" o
       join acme.csr c on c.id = o.csr_id
