@@ -190,7 +190,7 @@ begin
      order by y.id
        for update
   loop
-    perform acme_private.end_order(p_worker, o, 'account_held', 'account_key_changes', v_text, null, null);
+    perform acme_private.end_order_anyhow(p_worker, o, 'account_held', 'account_key_changes', v_text, null, null);
   end loop;
 end
 $$;

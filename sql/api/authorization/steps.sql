@@ -120,19 +120,15 @@ begin
   delete from acme_private.identifier_failure f where f.account_id = a.account_id and f.identifier = a.identifier;
   perform acme_private.note_preauthorization('authorization_valid', a, p_worker);
   for o in
-    select x.id, x.csr_id, x.tenant, x.state, x.lease_token
+    select x.id, count(*) over () > 1 as is_shared
       from acme_private."order" x
      where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null
      order by x.id
   loop
-    perform acme_private.note('authorization_valid', o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
-                              jsonb_build_object('identifier', a.identifier));
-    if o.state = 'authorizing' and o.lease_token is null and not exists (
-      select from acme_private.order_authorization oa
-        join acme_private.authorization x on x.id = oa.authorization_id
-       where oa.order_id = o.id and x.state = 'pending'
-    ) then
-      v_claims := v_claims || acme_private.go_on(p_worker, o.id, 'ready', p_take - jsonb_array_length(v_claims));
+    if o.is_shared then
+      v_claims := v_claims || acme_private.advance_or_leave(p_worker, o.id, a, p_take - jsonb_array_length(v_claims));
+    else
+      v_claims := v_claims || acme_private.advance(p_worker, o.id, a, p_take - jsonb_array_length(v_claims));
     end if;
   end loop;
   -- What is left of the others may be a person's.

@@ -101,7 +101,7 @@ begin
        for no key update
   loop
     if s.order_id is null then
-      perform acme_private.heed(s.csr_id);
+      perform acme_private.heed_anyhow(s.csr_id);
     else
       -- Its steps look at it when they are due (order_claim); reconcile wakes what waits for a person.
       update acme_private."order" o

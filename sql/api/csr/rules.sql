@@ -20,6 +20,9 @@ begin
   if strpos(pem, 'PRIVATE KEY') > 0 then
     return 'This holds a private key. Private keys never belong here: send only the certificate signing request, and replace the key if this text was logged anywhere.';
   end if;
+  if pem ~ '[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]' then
+    return 'The text has a control character, or one that turns the direction of text. Send only the CERTIFICATE REQUEST block.';
+  end if;
   if strpos(pem, '-----BEGIN CERTIFICATE REQUEST-----') = 0 and strpos(pem, '-----BEGIN NEW CERTIFICATE REQUEST-----') = 0 then
     if pem ~ '-----BEGIN (TRUSTED )?CERTIFICATE-----' then
       return 'This is a certificate, not a certificate signing request. Make a CSR with the certificate''s key, for example: openssl req -new -key key.pem -subj / -addext subjectAltName=DNS:www.example.org';
@@ -63,7 +66,7 @@ begin
 end
 $$;
 comment on function acme.csr_problem(text) is
-  'Says in a sentence why a PEM text would be refused as a CSR at INSERT; null if it would not. A worker judges the rest.';
+  'Checks the form of a text: one whole PEM block of a certificate signing request. Returns a sentence that says why INSERT would refuse it, else null. A worker then reads key, signature and names, and may still reject it: see acme.csr_status.';
 
 -- The key by which the same CSR is recognised: the hash of its DER form. Raises what csr_problem says.
 create or replace function acme_private.csr_sha256(p_pem text, p_ref text) returns bytea
@@ -75,8 +78,12 @@ begin
   if v_problem is not null then
     raise exception using
       errcode = 'invalid_parameter_value',
-      message = case when p_ref is null then v_problem else format('ref %L: %s', p_ref, v_problem) end,
-      hint = 'select acme.csr_problem(pem) tells the same without inserting.';
+      message = case when p_ref is null or length(p_ref) > 500 then v_problem
+                     when p_ref ~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]' then v_problem
+                     else format('ref %L: %s', p_ref, v_problem) end,
+      -- Nobody is invited to send a private key once more.
+      hint = case when strpos(p_pem, 'PRIVATE KEY') = 0 and octet_length(p_pem) <= 65536
+                  then 'select acme.csr_problem(pem) says the same without inserting. It checks the form of the text; a worker then reads key, signature and names.' end;
   end if;
   -- decode skips white space
   return sha256(decode(split_part(split_part(p_pem, 'CERTIFICATE REQUEST-----', 2), '-----END ', 1), 'base64'));
@@ -95,7 +102,8 @@ create or replace function acme_private.is_plain_csr(pem text, body text, der by
 language sql immutable parallel safe
 return starts_with(pem, '-----BEGIN CERTIFICATE REQUEST-----')
    -- 35 signs before the body, 33 after it and at most the end of the line: there is nothing else.
-   and octet_length(pem) - octet_length(body) between 68 and 70
+   and octet_length(pem) - octet_length(body) <= 70
+   and octet_length(rtrim(pem, E'\r\n')) - octet_length(body) = 68
    and split_part(pem, '-----', 4) = 'END CERTIFICATE REQUEST'
    and octet_length(pem) <= 65536
    -- decode takes padding anywhere

@@ -133,7 +133,7 @@ create or replace trigger _100_truncate before truncate on acme.csr
   for each statement execute function acme_private.tg_csr__truncate();
 
 -- A private key is refused before anything else is checked: where no row-level security holds, PostgreSQL
--- shows the row that breaks a constraint.
+-- shows the row that breaks a constraint. So is what is too long, before it is stored.
 create or replace function acme_private.tg_csr__no_key() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -143,8 +143,23 @@ begin
 end
 $$;
 
-create or replace trigger _100_no_key before insert or update of pem on acme.csr
-  for each row when (strpos(new.pem, 'PRIVATE KEY') > 0) execute function acme_private.tg_csr__no_key();
+create or replace trigger _100_no_key before insert on acme.csr
+  for each row when (octet_length(new.pem) > 65536 or strpos(new.pem, 'PRIVATE KEY') > 0)
+  execute function acme_private.tg_csr__no_key();
+
+-- Everything else of a csr is of this CSR: its hash, its names, its key.
+create or replace function acme_private.tg_csr__pem() returns trigger
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'The pem of csr % cannot change: it is what the csr is.', old.id
+    using errcode = 'object_not_in_prerequisite_state', hint = 'Insert the other certificate signing request as a row of its own, and cancel this one.';
+end
+$$;
+comment on function acme_private.tg_csr__pem() is 'Refuses another pem for a csr.';
+
+create or replace trigger _090_pem before update of pem on acme.csr
+  for each row when (old.pem is distinct from new.pem) execute function acme_private.tg_csr__pem();
 
 -- What a constraint would refuse is said in a sentence first, which does not repeat the row. Rows that are right
 -- cost no call: what was found to be there is not looked for again in the transaction (the foreign keys are what
@@ -155,12 +170,14 @@ as $$
 begin
   if new.account is not null and not exists (select from acme.account a where a.name = new.account) then
     raise exception using errcode = 'foreign_key_violation', constraint = 'csr_account_fkey',
-      message = format('There is no account %s.', left(new.account, 300)),
+      message = format('There is no account %s.', regexp_replace(left(new.account, 300),
+        '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]', '?', 'g')),
       hint = 'Insert it into acme.account first, or name none: then the default account orders.';
   end if;
   if new.solver is not null and not exists (select from acme.solver s where s.name = new.solver) then
     raise exception using errcode = 'foreign_key_violation', constraint = 'csr_solver_fkey',
-      message = format('There is no solver %s.', left(new.solver, 300)),
+      message = format('There is no solver %s.', regexp_replace(left(new.solver, 300),
+        '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]', '?', 'g')),
       hint = 'Insert it into acme.solver first, or name none: then the most specific one serves each name.';
   end if;
   perform set_config('acme_private.known_names', coalesce(new.account, '') || ' ' || coalesce(new.solver, ''), true);
@@ -175,7 +192,7 @@ create or replace trigger _120_names before insert or update of account, solver 
   execute function acme_private.tg_csr__names();
 
 create or replace function acme_private.tg_csr__check() returns trigger
-language plpgsql immutable
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_constraint text;
@@ -189,26 +206,68 @@ begin
        format('The name of a profile has 1 to 100 characters, and this one %s.', length(new.profile))),
       ('csr_preferred_chain_is_short', length(new.preferred_chain) not between 1 and 300,
        format('A preferred_chain has 1 to 300 characters, and this one %s.', length(new.preferred_chain))),
+      ('csr_tenant_is_plain', length(new.tenant) not between 1 and 200,
+       format('The name of a tenant has 1 to 200 characters, and this one %s.', length(new.tenant))),
+      ('csr_renew_reason_is_plain', length(new.renew_reason) > 500,
+       format('A renew_reason has at most 500 characters, and this one %s.', length(new.renew_reason))),
+      ('csr_cancel_reason_is_plain', length(new.cancel_reason) > 500,
+       format('A cancel_reason has at most 500 characters, and this one %s.', length(new.cancel_reason))),
       ('csr_renewal_is_known', new.renewal not in ('reuse', 'off'),
        format('renewal is %L; it must be reuse or off.', left(new.renewal, 100))),
       ('csr_labels_is_object', jsonb_typeof(new.labels) <> 'object',
        'labels must be a JSON object, such as {"team": "shop"}.'),
+      ('csr_labels_are_plain', octet_length(new.labels::text) > 16384,
+       format('labels have at most 16384 bytes, and these %s.', octet_length(new.labels::text))),
+      ('csr_priority_is_bounded', new.priority not between -1000000 and 1000000,
+       format('priority is between -1000000 and 1000000, and this one %s.', new.priority)),
       ('csr_validity_is_positive', new.validity <= interval '0', 'validity must be longer than nothing.'),
       ('csr_validity_ends_after_start', new.validity <= new.validity_start,
        'validity must be longer than validity_start.')
     ) x (name, is_broken, sentence)
    where x.is_broken
    limit 1;
-  raise exception using errcode = 'check_violation', constraint = v_constraint, message = v_text;
+  if not found then
+    select 'csr_' || x.name || '_is_bounded', format('%s is at most 100 years.', x.name)
+      into v_constraint, v_text
+      from (values ('validity', new.validity), ('validity_start', new.validity_start)) x (name, value)
+     where not (extract(year from x.value) between -100 and 100 and extract(day from x.value) between -36600 and 36600
+                and extract(hour from x.value) between -878400 and 878400)
+     limit 1;
+  end if;
+  if not found then
+    -- Then it is what the text contains.
+    select 'csr_' || x.name || '_is_plain',
+           format('%s has a control character, or one that turns the direction of text. Leave it out.', x.name)
+      into v_constraint, v_text
+      from (values ('tenant', new.tenant), ('ref', new.ref), ('profile', new.profile), ('preferred_chain', new.preferred_chain),
+                   ('renew_reason', new.renew_reason), ('cancel_reason', new.cancel_reason)) x (name, value)
+     where x.value ~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'
+     limit 1;
+  end if;
+  raise exception using errcode = 'check_violation', constraint = coalesce(v_constraint, 'csr_labels_are_plain'),
+    message = coalesce(v_text, 'labels has a control character, or one that turns the direction of text. Leave it out.');
 end
 $$;
 
 create or replace trigger _130_check
-  before insert or update of ref, profile, preferred_chain, renewal, labels, validity, validity_start on acme.csr
+  before insert or update of tenant, ref, profile, preferred_chain, renewal, priority, labels, validity, validity_start, renew_reason,
+    cancel_reason on acme.csr
   for each row when (length(new.ref) not between 1 and 500 or length(new.profile) not between 1 and 100
                      or length(new.preferred_chain) not between 1 and 300 or new.renewal not in ('reuse', 'off')
+                     or length(new.tenant) not between 1 and 200 or length(new.renew_reason) > 500
+                     or length(new.cancel_reason) > 500 or new.priority not between -1000000 and 1000000
                      or jsonb_typeof(new.labels) <> 'object' or new.validity <= interval '0'
-                     or new.validity <= new.validity_start)
+                     or new.validity <= new.validity_start
+                     or not (extract(year from new.validity) between -100 and 100
+                             and extract(day from new.validity) between -36600 and 36600
+                             and extract(hour from new.validity) between -878400 and 878400)
+                     or not (extract(year from new.validity_start) between -100 and 100
+                             and extract(day from new.validity_start) between -36600 and 36600
+                             and extract(hour from new.validity_start) between -878400 and 878400)
+                     or new.labels <> '{}' and (octet_length(new.labels::text) > 16384 or new.labels::text
+                       ~ '[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|(^|[^\\])(\\\\)*\\[bfnrtu]')
+                     or concat(new.ref, new.profile, new.preferred_chain, new.tenant, new.renew_reason, new.cancel_reason)
+                       ~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]')
   execute function acme_private.tg_csr__check();
 
 -- version counts the changes that workers heed; a request remembers the version that made it.

@@ -1,6 +1,123 @@
 -- Judging: received csrs go to a worker in batches, which reads them; what only the database knows is judged
 -- here, and they are queued or rejected.
 
+-- The next tenant with csrs that nobody has taken yet; null: there is none after this one.
+create or replace function acme_private.tenant_to_judge_after(p_tenant text) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select s.tenant
+      from acme_private.csr_state s
+     where s.state = 'received' and s.claims = 0 and s.tenant > p_tenant
+     order by s.tenant
+     limit 1);
+end
+$$;
+comment on function acme_private.tenant_to_judge_after(text) is 'The next tenant whose csrs wait to be judged, in the order of their names.';
+
+-- Locks the next csrs of a tenant that nobody has taken yet, oldest first, after the csr p_after.
+create or replace function acme_private.lock_fresh(p_tenant text, p_after bigint, p_limit int) returns bigint[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_default text := (select a.name from acme.account a where a.is_default);
+begin
+  return array(
+    with picked as (
+      select s.csr_id
+        from acme_private.csr_state s
+        join acme.csr c on c.id = s.csr_id
+       where s.state = 'received' and s.claims = 0 and s.tenant = p_tenant and s.csr_id > p_after
+         and (s.next_attempt_at is null or s.next_attempt_at <= v_now)
+         and coalesce(c.account, v_default) is not null
+       order by s.csr_id
+       limit p_limit
+         for no key update of s skip locked
+    )
+    select p.csr_id from picked p);
+end
+$$;
+comment on function acme_private.lock_fresh(text, bigint, int) is 'Locks received csrs of a tenant for a worker to judge.';
+
+-- Up to a hundred received csrs that nobody has taken yet, locked: in equal parts of all tenants that have some, beginning
+-- after the tenant where the last turn ended. One that needs less leaves the rest to the others.
+create or replace function acme_private.pick_fresh() returns bigint[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_most constant int := 100;
+  v_start text := (select t.tenant from acme_private.turn t where t.name = 'judge');
+  v_tenant text := v_start;
+  v_has_wrapped boolean := false;
+  v_tenants text[] := '{}';
+  v_last bigint[];
+  v_more text[];
+  v_more_last bigint[];
+  v_share int;
+  v_ids bigint[];
+  v_picked bigint[] := '{}';
+begin
+  while cardinality(v_tenants) < c_most loop
+    v_tenant := acme_private.tenant_to_judge_after(v_tenant);
+    if v_tenant is null then
+      exit when v_has_wrapped;
+      v_has_wrapped := true;
+      v_tenant := '';
+    else
+      exit when v_has_wrapped and v_tenant > v_start;
+      v_tenants := v_tenants || v_tenant;
+    end if;
+  end loop;
+  -- Where somebody else is at it at this moment, it is their turn that counts.
+  update acme_private.turn t
+     set tenant = v_tenants[cardinality(v_tenants)]
+   where t.name in (select x.name from acme_private.turn x where x.name = 'judge' for update skip locked)
+     and cardinality(v_tenants) > 0 and t.tenant <> v_tenants[cardinality(v_tenants)];
+  v_last := array_fill(0::bigint, array[cardinality(v_tenants)]);
+  while cardinality(v_tenants) > 0 and cardinality(v_picked) < c_most loop
+    v_share := greatest((c_most - cardinality(v_picked)) / cardinality(v_tenants), 1);
+    v_more := '{}';
+    v_more_last := '{}';
+    for i in 1..cardinality(v_tenants) loop
+      v_ids := acme_private.lock_fresh(v_tenants[i], v_last[i], least(v_share, c_most - cardinality(v_picked)));
+      v_picked := v_picked || v_ids;
+      if cardinality(v_ids) = v_share then
+        v_more := v_more || v_tenants[i];
+        v_more_last := v_more_last || v_ids[v_share];
+      end if;
+    end loop;
+    v_tenants := v_more;
+    v_last := v_more_last;
+  end loop;
+  return v_picked;
+end
+$$;
+comment on function acme_private.pick_fresh() is 'Locks received csrs for a worker to judge, in turns of their tenants.';
+
+-- One received csr that was taken before without a result, locked: it goes alone, so that it cannot take others down with it.
+create or replace function acme_private.pick_suspect() returns bigint[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+begin
+  return array(
+    select s.csr_id
+      from acme_private.csr_state s
+      join acme.csr c on c.id = s.csr_id
+     where s.state = 'received' and s.claims > 0
+       and (s.lease_token is null or s.lease_until < v_now)
+       and (s.next_attempt_at is null or s.next_attempt_at <= v_now)
+       and (c.account is not null or exists (select from acme.account a where a.is_default))
+     order by s.csr_id
+     limit 1
+       for no key update of s skip locked);
+end
+$$;
+comment on function acme_private.pick_suspect() is 'Locks a received csr that was judged before without a result.';
+
 -- Takes up to a hundred received csrs to be judged. One that was taken before without a result goes
 -- alone, so that it cannot take the others down with it.
 create or replace function acme_private.claim_received(p_worker bigint) returns jsonb
@@ -10,26 +127,21 @@ declare
   v_now timestamptz := acme_private.clock();
   v_lease uuid := gen_random_uuid();
   v_default text := (select a.name from acme.account a where a.is_default);
+  v_ids bigint[];
   v_rows jsonb;
   v_set_aside bigint;
   v_accounts bigint[];
 begin
   for v_batch in 1..2 loop
-    exit when v_batch = 2 and not exists (select from acme_private.csr_state where state = 'received' and claims > 0);
-    exit when not exists (select from acme_private.csr_state where state = 'received');
+    v_ids := case v_batch when 1 then acme_private.pick_fresh() else acme_private.pick_suspect() end;
+    continue when v_ids = '{}';
     with picked as (
       select s.csr_id, a.id as account_id, v.id as server_id
         from acme_private.csr_state s
         join acme.csr c on c.id = s.csr_id
         join acme.account a on a.name = coalesce(c.account, v_default)
         join acme.server v on v.name = a.server
-       where s.state = 'received'
-         and (s.lease_token is null or s.lease_until < v_now)
-         and (s.next_attempt_at is null or s.next_attempt_at <= v_now)
-         and (s.claims > 0) = (v_batch = 2)
-       order by s.csr_id
-       limit case when v_batch = 1 then 100 else 1 end
-         for no key update of s skip locked
+       where s.csr_id = any (v_ids)
     ), taken as (
       update acme_private.csr_state s
          set lease_token = v_lease, lease_until = v_now + acme_private.lease_time(), lease_worker = p_worker,
@@ -55,7 +167,7 @@ begin
         using errcode = 'serialization_failure';
     end if;
     if v_set_aside is not null then
-      perform acme_private.set_aside(p_worker, 'csr', v_set_aside);
+      perform acme_private.set_aside(p_worker, 'csr', v_set_aside, 'PRTRY');
       v_rows := null;
     end if;
     exit when v_rows is not null;
@@ -64,7 +176,7 @@ begin
 end
 $$;
 
--- Stores what a worker found. verdicts: [{csr_id, identifiers, domains, spki, reasons: [{code, text}], certificate}];
+-- Stores what a worker found, of rows that store_verdicts has locked. verdicts: [{csr_id, identifiers, domains, spki, reasons: [{code, text}], certificate}];
 -- domains: the registered domain of each identifier; certificate: that of an adoption, as for certificate_stored. What only the database knows is judged here, so
 -- that a rejected csr has all its reasons at once.
 create or replace function acme_private.judge(p_worker bigint, p_lease uuid, p_verdicts jsonb) returns void
@@ -83,14 +195,6 @@ declare
   v_account record;
   v_made bigint[] := '{}';
 begin
-  -- Its rows first: whoever took them up when the lease had run out may be waiting for the lock below.
-  perform from acme_private.csr_state
-   where csr_id = any (array(select (r ->> 'csr_id')::bigint from jsonb_array_elements(p_verdicts) r))
-     and lease_token = p_lease
-   order by csr_id
-     for no key update;
-  -- One batch at a time: two tenants must not take overlapping names side by side.
-  perform from acme_private.lock where name = 'dispatch' for update;
   for v in select * from jsonb_array_elements(p_verdicts) loop
     select * into s from acme_private.csr_state
      where csr_id = (v ->> 'csr_id')::bigint and lease_token = p_lease;
@@ -173,3 +277,42 @@ begin
   end if;
 end
 $$;
+
+-- Stores the verdicts of a batch. One that raises an error is set aside, and the others are stored.
+create or replace function acme_private.store_verdicts(p_worker bigint, p_lease uuid, p_verdicts jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v jsonb;
+begin
+  -- Its rows first: whoever took them up when the lease had run out may be waiting for the lock below.
+  perform from acme_private.csr_state
+   where csr_id = any (array(select (r ->> 'csr_id')::bigint from jsonb_array_elements(p_verdicts) r))
+     and lease_token = p_lease
+   order by csr_id
+     for no key update;
+  -- One batch at a time: two tenants must not take overlapping names side by side.
+  perform from acme_private.lock where name = 'dispatch' for update;
+  begin
+    perform acme_private.judge(p_worker, p_lease, p_verdicts);
+    return;
+  exception when others then
+    if not acme_private.is_fault_of_row(sqlstate) then
+      raise;
+    end if;
+  end;
+  for v in select * from jsonb_array_elements(p_verdicts) loop
+    begin
+      perform acme_private.judge(p_worker, p_lease, jsonb_build_array(v));
+    exception when others then
+      if not acme_private.is_fault_of_row(sqlstate) then
+        raise;
+      end if;
+      raise warning 'pgacme sets csr % aside: %', v ->> 'csr_id', sqlerrm;
+      perform acme_private.set_aside(p_worker, 'csr', (v ->> 'csr_id')::bigint, sqlstate);
+    end;
+  end loop;
+end
+$$;
+comment on function acme_private.store_verdicts(bigint, uuid, jsonb) is
+  'Stores the verdicts of a batch, each for itself where one raises an error.';

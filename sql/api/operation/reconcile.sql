@@ -54,7 +54,7 @@ begin
        where id = r.id and state = 'authorizing' and lease_token is null;
       v_ready := v_ready || r.id;
     else
-      perform acme_private.end_order(null, o, 'gone', 'order_gone', 'The order ended at the server before its names were proved.', null, null)
+      perform acme_private.end_order_anyhow(null, o, 'gone', 'order_gone', 'The order ended at the server before its names were proved.', null, null)
          from acme_private."order" o
         where o.id = r.id;
     end if;

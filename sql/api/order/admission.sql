@@ -75,9 +75,58 @@ begin
 end
 $$;
 
+-- The order of a csr that is locked, for this worker or for whoever takes its job. Null: it may not go after all.
+create or replace function acme_private.begin_order(
+  p_worker bigint, s acme_private.csr_state, p_is_taken boolean
+) returns acme_private.admitted
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v acme_private.admitted;
+begin
+  v.order_id := acme_private.make_order(p_worker, s.csr_id);
+  if v.order_id is null then
+    return v;
+  end if;
+  v.account_id := s.account_id;
+  v.tenant := s.tenant;
+  if p_is_taken then
+    v.claim := acme_private.order_claim(v.order_id, true);
+  else
+    perform acme_private.hand_out(v.order_id);
+  end if;
+  return v;
+end
+$$;
+comment on function acme_private.begin_order(bigint, acme_private.csr_state, boolean) is
+  'Makes the order of a locked csr, and its claim or its job.';
+
+-- The same; where the csr raises an error, it is set aside, and there is no order.
+create or replace function acme_private.begin_order_or_set_aside(
+  p_worker bigint, s acme_private.csr_state, p_is_taken boolean
+) returns acme_private.admitted
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return acme_private.begin_order(p_worker, s, p_is_taken);
+exception when others then
+  if not acme_private.is_fault_of_row(sqlstate) then
+    raise;
+  end if;
+  raise warning 'pgacme sets csr % aside: %', s.csr_id, sqlerrm;
+  perform acme_private.set_aside(p_worker, 'csr', s.csr_id, sqlstate);
+  return null;
+end
+$$;
+comment on function acme_private.begin_order_or_set_aside(bigint, acme_private.csr_state, boolean) is
+  'Makes the order of a locked csr; sets the csr aside where that raises an error.';
+
 -- Admits the next csr of a server after the place (account, tenant) where the last one came from, so
--- that tenants take turns whatever the length of their queues. Returns its order, leased; null: none.
-create or replace function acme_private.admit_next(p_worker bigint, p_server bigint, p_account bigint, p_tenant text) returns bigint
+-- that tenants take turns whatever the length of their queues. Its order is leased to this worker, which gets the claim, or
+-- (p_is_taken false) left to whoever takes the job. Null: there is none. p_is_careful: one that raises an error is set aside.
+create or replace function acme_private.admit_next(
+  p_worker bigint, p_server bigint, p_account bigint, p_tenant text, p_is_taken boolean, p_is_careful boolean
+) returns acme_private.admitted
 language plpgsql volatile
 as $$
 declare
@@ -86,7 +135,7 @@ declare
   v_tenant text := p_tenant;
   v_is_second_round boolean := false;
   v_passed int := 0;
-  v_order bigint;
+  v_admitted acme_private.admitted;
 begin
   if (select paused_at is not null from acme.server where id = p_server) then
     return null;
@@ -114,9 +163,13 @@ begin
                                 limit 1), 9223372036854775807);
         v_tenant := '';
       else
-        v_order := acme_private.make_order(p_worker, s.csr_id);
-        if v_order is not null then
-          return v_order;
+        if p_is_careful then
+          v_admitted := acme_private.begin_order_or_set_aside(p_worker, s, p_is_taken);
+        else
+          v_admitted := acme_private.begin_order(p_worker, s, p_is_taken);
+        end if;
+        if v_admitted.order_id is not null then
+          return v_admitted;
         end if;
         -- It left the queue (cancelled, held back): look again from the same place, within bounds.
         v_passed := v_passed + 1;
@@ -149,19 +202,65 @@ begin
 end
 $$;
 
+-- Admits as many csrs as there are places, in turns after the place (account, tenant). The first p_take orders come back as
+-- claims, jobs wake workers for the rest.
+create or replace function acme_private.admit_after(
+  p_worker bigint, p_server bigint, p_account bigint, p_tenant text, p_places int, p_take int, p_is_careful boolean
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v acme_private.admitted;
+  v_account bigint := p_account;
+  v_tenant text := p_tenant;
+  v_claims jsonb := '[]';
+begin
+  for i in 1..p_places loop
+    v := acme_private.admit_next(p_worker, p_server, v_account, v_tenant, jsonb_array_length(v_claims) < p_take, p_is_careful);
+    exit when v.order_id is null;
+    if v.claim is not null then
+      v_claims := v_claims || v.claim;
+    end if;
+    v_account := v.account_id;
+    v_tenant := v.tenant;
+  end loop;
+  return v_claims;
+end
+$$;
+comment on function acme_private.admit_after(bigint, bigint, bigint, text, int, int, boolean) is
+  'Admits csrs of a server in turns; returns the first claims.';
+
+-- The same, in one subtransaction; only where something was raised in it csr by csr, and whose fault it is is set aside.
+create or replace function acme_private.fill_places(
+  p_worker bigint, p_server bigint, p_account bigint, p_tenant text, p_places int, p_take int
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  begin
+    return acme_private.admit_after(p_worker, p_server, p_account, p_tenant, p_places, p_take, false);
+  exception when others then
+    if not acme_private.is_fault_of_row(sqlstate) then
+      raise;
+    end if;
+  end;
+  return acme_private.admit_after(p_worker, p_server, p_account, p_tenant, p_places, p_take, true);
+end
+$$;
+comment on function acme_private.fill_places(bigint, bigint, bigint, text, int, int) is
+  'Admits csrs of a server in turns; one that raises an error is set aside, and the others go.';
+
 -- Fills a server's free places. The first p_take orders come back as claims; jobs wake workers for the rest.
 create or replace function acme_private.admit(p_worker bigint, p_server bigint, p_take int) returns jsonb
 language plpgsql volatile
 as $$
 declare
   v_room int;
-  v_order bigint;
-  v_claims jsonb := '[]';
   v_account bigint := 0;
   v_tenant text := '';
 begin
   if acme_private.room(p_server) <= 0 then
-    return v_claims;
+    return '[]';
   end if;
   -- Two dispatchers must not count the same free places.
   perform from acme_private.lock where name = 'dispatch' for update;
@@ -179,18 +278,7 @@ begin
      order by x.id desc
      limit 1;
   end if;
-  while v_room > 0 loop
-    v_order := acme_private.admit_next(p_worker, p_server, coalesce(v_account, 0), coalesce(v_tenant, ''));
-    exit when v_order is null;
-    v_room := v_room - 1;
-    if jsonb_array_length(v_claims) < p_take then
-      v_claims := v_claims || acme_private.order_claim(v_order, true);
-    else
-      perform acme_private.hand_out(v_order);
-    end if;
-    select o.account_id, o.tenant into v_account, v_tenant from acme_private."order" o where o.id = v_order;
-  end loop;
-  return v_claims;
+  return acme_private.fill_places(p_worker, p_server, coalesce(v_account, 0), coalesce(v_tenant, ''), v_room, p_take);
 end
 $$;
 
@@ -241,7 +329,7 @@ declare
 begin
   perform acme_private.begin_work(true);
   if p_lease is not null then
-    perform acme_private.judge(p_worker, p_lease, p_verdicts);
+    perform acme_private.store_verdicts(p_worker, p_lease, p_verdicts);
   end if;
   if acme_private.is_held(p_worker) then
     return '{"received": {"rows": []}, "claims": []}';

@@ -6,7 +6,7 @@ create or replace function acme_private.pass_on(p_worker bigint, o acme_private.
 language plpgsql volatile
 as $$
 declare
-  v_order bigint;
+  v_claims jsonb := '[]';
 begin
   if acme_private.is_held(p_worker) then
     return '[]';
@@ -16,14 +16,13 @@ begin
     if o.is_parked then
       perform acme_private.wake_dispatch();
     elsif acme_private.room(o.server_id) > 0 then
-      v_order := acme_private.admit_next(p_worker, o.server_id, o.account_id, o.tenant);
+      v_claims := acme_private.fill_places(p_worker, o.server_id, o.account_id, o.tenant, 1, 1);
     end if;
-    if v_order is null then
+    if v_claims = '[]' then
       -- Its own csr may be in the queue again, and whoever opened its account or server meanwhile cannot see it.
       perform acme_private.come_back('{}', array[o.csr_id]);
-      return '[]';
     end if;
-    return jsonb_build_array(acme_private.order_claim(v_order, true));
+    return v_claims;
   end if;
   if exists (select from acme_private.csr_state q
               where q.server_id = o.server_id and q.state in ('queued', 'renewing') and q.order_id is null) then
@@ -134,6 +133,7 @@ comment on function acme_private.order_cancelled(bigint, bigint, uuid, bigint[],
 --   limited      new order when the server takes them again; nothing was made at the server
 --   person       waits for acme.retry() after a person acted
 --   permanent    failed: the same request can never succeed
+--   set_aside    new order in an hour: workers died over it, or PostgreSQL raised an error for it
 create or replace function acme_private.end_order(
   p_worker bigint, o acme_private."order", p_class text, p_code text, p_text text, p_problem jsonb, p_identifier text
 ) returns void
@@ -173,6 +173,9 @@ begin
     when p_class in ('validation', 'refused') or p_class = 'gone' and s.attempts > 0 then
       v_state := 'retrying';
       v_due := v_now + acme_private.ladder(s.attempts + 1);
+    when p_class = 'set_aside' then
+      v_state := 'retrying';
+      v_due := v_now + interval '1 hour';
     when p_class in ('gone', 'account_lost', 'account_held', 'limited') then
       null;
     when p_class = 'person' then
@@ -233,7 +236,7 @@ begin
      where y.finished_at is null and y.id = any (p_orders)
      order by y.id
   loop
-    perform acme_private.end_order(p_worker, o, p_class, p_code, p_text, p_problem, p_identifier);
+    perform acme_private.end_order_anyhow(p_worker, o, p_class, p_code, p_text, p_problem, p_identifier);
     v_ended := v_ended || o;
   end loop;
   foreach o in array v_ended loop

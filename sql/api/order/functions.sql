@@ -186,6 +186,55 @@ begin
 end
 $$;
 
+-- One of the authorizations of an order is valid; the last one makes it ready.
+create or replace function acme_private.advance(
+  p_worker bigint, p_order bigint, a acme_private.authorization, p_take int
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  o acme_private."order";
+begin
+  select * into o from acme_private."order" x where x.id = p_order;
+  perform acme_private.note('authorization_valid', o.tenant, o.csr_id, o.id, a.account_id, null, p_worker,
+                            jsonb_build_object('identifier', a.identifier));
+  if o.state = 'authorizing' and o.lease_token is null and not exists (
+    select from acme_private.order_authorization oa
+      join acme_private.authorization x on x.id = oa.authorization_id
+     where oa.order_id = o.id and x.state = 'pending'
+  ) then
+    return acme_private.go_on(p_worker, o.id, 'ready', p_take);
+  end if;
+  return '[]';
+end
+$$;
+comment on function acme_private.advance(bigint, bigint, acme_private.authorization, int) is
+  'Tells an order that an authorization is valid; returns the claim to finalize it, if that was the last one.';
+
+-- The same, where other orders share the authorization. One that raises an error is left to a job, whose claim sets it aside:
+-- its csr would have to be locked before the orders.
+create or replace function acme_private.advance_or_leave(
+  p_worker bigint, p_order bigint, a acme_private.authorization, p_take int
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return acme_private.advance(p_worker, p_order, a, p_take);
+exception when others then
+  if not acme_private.is_fault_of_row(sqlstate) then
+    raise;
+  end if;
+  raise warning 'pgacme sets order % aside: %', p_order, sqlerrm;
+  update acme_private."order" o
+     set state = 'ready', is_parked = false, claims = acme_private.claims_allowed()
+   where o.id = p_order and o.state = 'authorizing';
+  perform acme_private.enqueue('order', p_order);
+  return '[]';
+end
+$$;
+comment on function acme_private.advance_or_leave(bigint, bigint, acme_private.authorization, int) is
+  'Tells an order that an authorization is valid; one that raises an error is left to be set aside.';
+
 -- The order is finalized. null: the server still works on it. A certificate URL: download it (a worker
 -- that has the URL downloads without this commit, certificate_stored tells what came of both).
 create or replace function acme_private.order_finalized(

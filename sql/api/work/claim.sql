@@ -13,18 +13,15 @@ create or replace function acme_private.claims_allowed() returns int
 language sql immutable
 return 5;
 
-create or replace function acme_private.claim(p_worker bigint, p_kind text, p_id bigint) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+-- The claim of one row: see claim(). Its settings are begin_work's.
+create or replace function acme_private.claim_row(p_worker bigint, p_kind text, p_id bigint) returns jsonb
+language plpgsql volatile
 as $$
 declare
   v_now timestamptz := acme_private.clock();
   v_claims int;
   v_claim jsonb;
 begin
-  if acme_private.is_held(p_worker) then
-    return null;
-  end if;
-  perform acme_private.begin_work(true);
   case p_kind
     when 'order' then
       update acme_private."order" o
@@ -92,64 +89,38 @@ begin
       v_claim := case when found then acme_private.certificate_claim(p_id) end;
   end case;
   if v_claims > acme_private.claims_allowed() then
-    perform acme_private.set_aside(p_worker, p_kind, p_id);
-    return null;
+    raise exception using errcode = 'PRTRY', message = 'it was claimed too often without a commit';
   end if;
   return v_claim;
 end
 $$;
-comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
+comment on function acme_private.claim_row(bigint, text, bigint) is 'Takes the lease of a row that nothing is known against.';
 
--- A row whose claims never come to a commit may be what kills workers: leave it for an hour.
-create or replace function acme_private.set_aside(p_worker bigint, p_kind text, p_id bigint) returns void
-language plpgsql volatile
+create or replace function acme_private.claim(p_worker bigint, p_kind text, p_id bigint) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_until timestamptz := acme_private.clock() + interval '1 hour';
-  v_text text := format('%s workers in a row gave it up without a result; it is left alone for an hour. Look into the workers'' logs.',
-                        acme_private.claims_allowed());
-  v_tenant text;
-  v_csr bigint;
-  v_order bigint;
-  v_account bigint;
-  v_certificate bigint;
+  v_sqlstate text;
 begin
-  case p_kind
-    when 'order' then
-      update acme_private."order"
-         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
-             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
-       where id = p_id
-      returning tenant, csr_id, id, account_id into v_tenant, v_csr, v_order, v_account;
-    when 'authorization' then
-      update acme_private.authorization
-         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
-             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
-       where id = p_id
-      returning tenant, account_id into v_tenant, v_account;
-    when 'csr' then
-      update acme_private.csr_state
-         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
-             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
-       where csr_id = p_id
-      returning tenant, csr_id into v_tenant, v_csr;
-    when 'account' then
-      update acme_private.account_state
-         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
-             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
-       where account_id = p_id
-      returning account_id into v_account;
-    when 'certificate' then
-      update acme_private.certificate
-         set claims = 0, lease_token = null, lease_until = null, lease_worker = null,
-             next_attempt_at = v_until, reason_code = 'set_aside', reason = v_text
-       where id = p_id
-      returning tenant, csr_id, id into v_tenant, v_csr, v_certificate;
-  end case;
-  perform acme_private.note('set_aside', v_tenant, v_csr, v_order, v_account, v_certificate, p_worker,
-                            jsonb_build_object('kind', p_kind, 'id', p_id, 'reason', v_text));
+  if acme_private.is_held(p_worker) then
+    return null;
+  end if;
+  perform acme_private.begin_work(true);
+  begin
+    return acme_private.claim_row(p_worker, p_kind, p_id);
+  exception when others then
+    if not acme_private.is_fault_of_row(sqlstate) then
+      raise;
+    end if;
+    v_sqlstate := sqlstate;
+    raise warning 'pgacme sets % % aside: %', p_kind, p_id, sqlerrm;
+  end;
+  -- Nothing is locked any more, so that its csrs can be, in their turn.
+  perform acme_private.set_aside(p_worker, p_kind, p_id, v_sqlstate);
+  return null;
 end
 $$;
+comment on function acme_private.claim(bigint, text, bigint) is 'Takes the lease of a row; null if there is nothing to do.';
 
 -- On a bug or an outage of the database's own: give the lease back first, then let the error pass on.
 -- The job that is tried again may have been another row's, so this one gets a wake-up of its own.
