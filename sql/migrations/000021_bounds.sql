@@ -42,9 +42,9 @@ alter table acme_private.authorization
     check (not is_preauthorization
            or length(tenant) <= 200 and length(identifier) <= 255 and (solver is null or length(solver) <= 63));
 
--- Received csrs are judged by turns of their tenants. Those that nobody has taken yet: one that is taken leaves the
--- index, so that a turn reads what it takes, however many wait.
-create index csr_state_fresh_idx on acme_private.csr_state (tenant, csr_id) where state = 'received' and claims = 0;
+-- Received csrs are judged in turns of their tenants.
+drop index acme_private.csr_state_received_idx;
+create index csr_state_received_idx on acme_private.csr_state (tenant, csr_id) where state = 'received';
 
 -- Where the last turn of something that goes round the tenants ended.
 create table acme_private.turn (
@@ -64,3 +64,5 @@ create type acme_private.admitted as (order_id bigint, account_id bigint, tenant
 -- Two arguments more: set_aside and admit_next of sql/api.
 drop function if exists acme_private.set_aside(bigint, text, bigint);
 drop function if exists acme_private.admit_next(bigint, bigint, bigint, text);
+drop trigger if exists _090_policy on acme.server;
+drop function if exists acme_private.tg_server__policy();

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Claim, JobPayload } from '../db/steps.ts';
+import type { Claim, Dispatched, JobPayload, Verdict } from '../db/steps.ts';
 import { cancel } from './cancel.ts';
 import type { Context, Hold } from './context.ts';
 import { create } from './create.ts';
@@ -53,7 +53,7 @@ export async function runDispatch(context: Context): Promise<void> {
   while (turn.received.rows.length > 0) {
     const { lease, rows } = turn.received;
     try {
-      const verdicts = await Promise.all(rows.map(judge));
+      const verdicts = await judgeAll(turn.received, run);
       turn = await steps.dispatch(lease, verdicts, stopping.aborted ? 0 : 1);
     } catch (error) {
       for (const { csr_id: id } of rows) {
@@ -63,6 +63,22 @@ export async function runDispatch(context: Context): Promise<void> {
     }
   }
   await followAll(turn.claims, run);
+}
+
+/** The verdicts of a batch. A csr that cannot be judged is given back by itself; the others go on. */
+async function judgeAll({ lease, rows }: Dispatched['received'], run: Run): Promise<Verdict[]> {
+  const judged = await Promise.allSettled(rows.map(judge));
+  const verdicts: Verdict[] = [];
+  for (const [at, one] of judged.entries()) {
+    if (one.status === 'fulfilled') {
+      verdicts.push(one.value);
+      continue;
+    }
+    const id = rows[at]?.csr_id ?? 0;
+    run.log.error({ kind: 'csr', id, error: one.reason as unknown }, 'the CSR could not be judged');
+    await giveBack({ kind: 'csr', id, lease }, run);
+  }
+  return verdicts;
 }
 
 /** Follows claims side by side. All of them come to an end before an error of one passes on. */

@@ -186,7 +186,7 @@ async function passOverTheDead({ sql }: Shop): Promise<void> {
   const blocksOfALook = async () => {
     const [row] = await sql<[{ 'QUERY PLAN': [{ Plan: Record<string, number> }] }]>`
       explain (analyze, buffers, format json)
-      select from acme_private.csr_state where state = 'received' order by csr_id limit 1`;
+      select from acme_private.csr_state where state = 'received' order by tenant, csr_id limit 1`;
     const { Plan: plan } = row['QUERY PLAN'][0];
     return (plan['Shared Hit Blocks'] ?? 0) + (plan['Shared Read Blocks'] ?? 0);
   };

@@ -137,7 +137,7 @@ describe('set aside after too many claims', () => {
   const SET_ASIDE = {
     reason_code: 'set_aside',
     minutes: 20,
-    reason: expect.stringMatching(/It is taken again at .*Look into the workers' logs/) as string,
+    reason: expect.stringMatching(/It is taken again at .*Look into the workers' logs, and PostgreSQL's/) as string,
   };
   /** As acme_private.set_aside leaves a row, 20 minutes ago. */
   const aside = {
@@ -164,7 +164,7 @@ describe('set aside after too many claims', () => {
     ]);
   });
 
-  test('by acme_private.claim, and not any more once the hour is over and a worker has it', async () => {
+  test('an order that was claimed too often ends, and its csr is stuck until the hour is over', async () => {
     const { sql } = shop;
     const { csr, order } = await ordering('ready');
     for (let i = 0; i < 6; i++) {
@@ -172,10 +172,10 @@ describe('set aside after too many claims', () => {
       await set('order', `id = ${order}`, { lease_until: ago(1) }).catch(() => undefined);
     }
     expect(await look()).toMatchObject([
-      { kind: 'order', id: order, csr_id: csr, reason_code: 'set_aside', minutes: 0 },
+      { kind: 'csr', id: csr, csr_id: csr, reason_code: 'set_aside', minutes: 0 },
     ]);
-    await set('order', `id = ${order}`, { next_attempt_at: ago(1), lease_until: 'null' });
-    await sql`select acme_private.claim(1, 'order', ${order})`;
+    await set('csr_state', `csr_id = ${csr}`, { next_attempt_at: ago(1) });
+    await sql`select acme_private.reconcile()`;
     expect(await look()).toEqual([]);
   });
 

@@ -51,6 +51,15 @@ declare
   v_problem text;
   v_header jsonb;
 begin
+  if new.key_algorithm not in ('ES256', 'ES384', 'RS256') then
+    raise exception using errcode = 'check_violation', constraint = 'account_key_algorithm_is_known',
+      message = format('key_algorithm is %L; it must be ES256, ES384 or RS256.', left(new.key_algorithm, 100));
+  end if;
+  if not exists (select from acme.server v where v.name = new.server) then
+    raise exception using errcode = 'foreign_key_violation', constraint = 'account_server_fkey',
+      message = case when new.server is null then 'An account needs a server.' else format('There is no server %s.', left(new.server, 100)) end,
+      hint = 'Insert it into acme.server first, or name one that is there.';
+  end if;
   if array_ndims(new.contact) > 1 then
     raise exception using errcode = 'invalid_parameter_value',
       message = format('The contact of account %s cannot be used. It is one list of URLs, such as {mailto:a@example.org,mailto:b@example.org}.', new.name);
@@ -97,7 +106,7 @@ begin
 end
 $$;
 
-create or replace trigger _120_check before insert or update of contact, eab_hmac, eab_kid on acme.account
+create or replace trigger _120_check before insert or update of contact, eab_hmac, eab_kid, key_algorithm, server on acme.account
   for each row execute function acme_private.tg_account__check();
 
 -- The protected header of a JWE in compact form (RFC 7516 §7.1) such as pgacme makes; null: it is none.

@@ -22,7 +22,7 @@ begin
       join acme.csr r on r.id = x.csr_id
      where x.csr_id = p_csr and x.lease_token is null
        and (r.version <> x.seen_version
-            or r.cancel_request is not null and x.state not in ('cancelled', 'rejected')
+            or r.cancel_request is not null and x.state <> 'cancelled'
             or x.certificate_id is not null and x.state <> 'cancelled' and (
               exists (select from acme_private.certificate k where k.csr_id = x.csr_id and k.ends_csr)
               or exists (select from acme.revocation_request q where q.certificate_id = x.certificate_id and q.ends_csr))
@@ -72,7 +72,7 @@ begin
   v_is_ended := exists (
     select from acme_private.certificate k where k.csr_id = p_csr and k.ends_csr and k.state <> 'revoking');
   if c.cancel_request is not null or v_is_ended then
-    if s.state not in ('cancelled', 'rejected') then
+    if s.state <> 'cancelled' then
       -- What was to be revoked after its replacement is not replaced any more.
       update acme_private.certificate k
          set state = 'revoking', revoke_when_replaced = false, revoking_since = v_now
@@ -121,7 +121,6 @@ begin
                               jsonb_build_object('reason', coalesce(c.renew_reason, 'asked for')));
   elsif greatest(c.retry_request, c.renew_request) > s.seen_version
         and s.state in ('retrying', 'failed', 'needs_person', 'needs_new_csr', 'rejected') then
-    perform acme_private.note('retry_asked', s.tenant, p_csr);
     begin
       -- An application may hold the same request in a transaction that it leaves open.
       perform set_config('lock_timeout', '200ms', true);
@@ -132,11 +131,13 @@ begin
              attempts = 0, claims = 0, reason_code = null, reason = null, next_attempt_at = null, updated_at = v_now
        where csr_id = p_csr;
       perform set_config('lock_timeout', v_lock_timeout, true);
+      perform acme_private.note('retry_asked', s.tenant, p_csr);
     exception when lock_not_available then
-      -- Not seen, then: reconcile comes back to it.
+      -- Not seen, then: reconcile comes back to it, each minute, so that it is no event yet.
       update acme_private.csr_state set seen_version = s.seen_version where csr_id = p_csr;
       insert into acme_private.request (csr_id) values (p_csr);
     when unique_violation then
+      perform acme_private.note('retry_asked', s.tenant, p_csr);
       -- Brought back to life it would be the second live csr of its kind.
       update acme_private.csr_state
          set reason_code = 'replaced', updated_at = v_now,

@@ -15,7 +15,7 @@ declare
   v_detail text;
 begin
   if on_duplicate is null or on_duplicate not in ('return', 'renew', 'refuse') then
-    raise exception 'on_duplicate is %; it must be return, renew or refuse.', quote_nullable(on_duplicate)
+    raise exception 'on_duplicate is %; it must be return, renew or refuse.', quote_nullable(left(on_duplicate, 60))
       using errcode = 'invalid_parameter_value';
   end if;
   -- A bad CSR and an unknown account are refused by the INSERT, with the same sentence.

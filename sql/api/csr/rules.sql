@@ -76,14 +76,17 @@ declare
   v_problem text := acme.csr_problem(p_pem);
 begin
   if v_problem is not null then
+    if p_ref is not null and length(p_ref) <= 500
+       and p_ref !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]' then
+      v_problem := format('ref %L: %s', p_ref, v_problem);
+    end if;
+    -- Nobody is invited to send a private key once more.
+    if strpos(p_pem, 'PRIVATE KEY') > 0 then
+      raise exception using errcode = 'invalid_parameter_value', message = v_problem;
+    end if;
     raise exception using
-      errcode = 'invalid_parameter_value',
-      message = case when p_ref is null or length(p_ref) > 500 then v_problem
-                     when p_ref ~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]' then v_problem
-                     else format('ref %L: %s', p_ref, v_problem) end,
-      -- Nobody is invited to send a private key once more.
-      hint = case when strpos(p_pem, 'PRIVATE KEY') = 0 and octet_length(p_pem) <= 65536
-                  then 'select acme.csr_problem(pem) says the same without inserting. It checks the form of the text; a worker then reads key, signature and names.' end;
+      errcode = 'invalid_parameter_value', message = v_problem,
+      hint = 'select acme.csr_problem(pem) says the same without inserting. It checks the form of the text; key, signature and names are read by a worker.';
   end if;
   -- decode skips white space
   return sha256(decode(split_part(split_part(p_pem, 'CERTIFICATE REQUEST-----', 2), '-----END ', 1), 'base64'));

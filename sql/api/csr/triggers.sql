@@ -314,24 +314,6 @@ create or replace trigger _500_update after update on acme.csr
   referencing old table as old_rows new table as new_rows
   for each statement execute function acme_private.tg_csr__update();
 
--- What is known of some CAs, where a new server does not say it. Let's Encrypt leaves clientAuth out and issues,
--- Google refuses it.
-create or replace function acme_private.tg_server__known_ca() returns trigger
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_host text := lower(substring(new.directory_url from '^https://([^/?:]+)'));
-begin
-  new.refused_csr_features := coalesce(new.refused_csr_features, case
-    when v_host like '%.api.letsencrypt.org' then '{must_staple}'::text[]
-    when v_host like '%api.pki.goog' then '{client_auth_eku}'
-    else '{}' end);
-  new.blocks_revoked_keys := coalesce(new.blocks_revoked_keys, v_host like '%.api.letsencrypt.org', false);
-  return new;
-end
-$$;
-
 create or replace function acme_private.tg_csr__adopt() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$

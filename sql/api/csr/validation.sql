@@ -27,12 +27,19 @@ begin
   return array(
     with picked as (
       select s.csr_id
-        from acme_private.csr_state s
-        join acme.csr c on c.id = s.csr_id
-       where s.state = 'received' and s.claims = 0 and s.tenant = p_tenant and s.csr_id > p_after
-         and (s.next_attempt_at is null or s.next_attempt_at <= v_now)
-         and coalesce(c.account, v_default) is not null
-       order by s.csr_id
+        from (
+          select x.csr_id
+            from acme_private.csr_state x
+           where x.state = 'received' and x.tenant = p_tenant and x.csr_id > p_after
+             and x.claims = 0 and (x.next_attempt_at is null or x.next_attempt_at <= v_now)
+           order by x.csr_id
+           -- Without a default account all of a long queue may be waiting for one.
+           limit case when v_default is null then 1000 end
+        ) w
+        join acme_private.csr_state s on s.csr_id = w.csr_id
+        join acme.csr c on c.id = w.csr_id
+       where s.state = 'received' and s.claims = 0 and coalesce(c.account, v_default) is not null
+       order by w.csr_id
        limit p_limit
          for no key update of s skip locked
     )

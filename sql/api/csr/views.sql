@@ -65,7 +65,7 @@ select s.csr_id as id,
              when h.reason is not null
                   and (s.state in ('received', 'queued', 'ordering', 'renewing', 'retrying')
                        or c.version > s.seen_version and s.state not in ('cancelled', 'rejected')) then 'database_copied'
-             when c.cancel_request is not null and s.state not in ('cancelled', 'rejected') then 'cancel_requested'
+             when c.cancel_request is not null and s.state <> 'cancelled' then 'cancel_requested'
              when s.state = 'received' and coalesce(c.account, d.name) is null then 'no_account'
              when s.state = 'received' then coalesce(s.reason_code, 'waiting_for_worker')
              when s.state in ('queued', 'renewing') and s.order_id is null then
@@ -157,11 +157,15 @@ language plpgsql volatile
 as $$
 #variable_conflict use_column
 declare
-  v_end timestamptz := clock_timestamp() + wait.timeout;
+  v_end timestamptz;
   v_pause double precision := 0.02;
   v_csr acme.csr;
   v_row acme.csr_status;
 begin
+  if (wait.timeout between interval '-1 day' and interval '1 day') is not true then
+    raise exception 'acme.wait waits for at most a day.' using errcode = 'invalid_parameter_value';
+  end if;
+  v_end := clock_timestamp() + make_interval(secs => extract(epoch from wait.timeout)::double precision);
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     raise exception 'acme.wait cannot see other transactions'' work under %.', current_setting('transaction_isolation')
       using errcode = 'invalid_transaction_state', hint = 'Call it in a transaction of READ COMMITTED, or outside one.';
@@ -179,6 +183,8 @@ begin
     exit when not v_row.has_pending_request
           and v_row.state in ('issued', 'rejected', 'failed', 'cancelled', 'needs_person', 'needs_new_csr')
           and v_row.reason_code is distinct from 'revoking';
+    -- Nobody can order for it before an administrator has acted.
+    exit when v_row.reason_code = 'no_account';
     exit when clock_timestamp() >= v_end;
     perform pg_sleep(least(v_pause, greatest(extract(epoch from v_end - clock_timestamp()), 0)));
     v_pause := least(v_pause * 1.5, 0.5);
@@ -187,4 +193,4 @@ begin
 end
 $$;
 comment on function acme.wait(bigint, interval) is
-  'Waits until this csr is issued, its certificate revoked where that was asked for, or it cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';
+  'Waits until this csr is issued, its certificate revoked where that was asked for, or it cannot go on by itself (also where there is no account to order with), or the time is over, a day at most; returns its row of csr_status as it then is.';

@@ -85,7 +85,7 @@ begin atomic
                (select n.epoch from acme_private.epoch n),
                (select pg_snapshot_xmin(pg_current_snapshot())))
        order by x.epoch, x.xid, x.id
-       limit changes.max
+       limit greatest(changes.max, 0)
     ) e
     left join acme_private.csr_state s on s.csr_id = e.csr_id
    order by e.epoch, e.xid, e.id;

@@ -68,7 +68,7 @@ begin
   if v_code = 'set_aside' and v_next > acme_private.clock() then
     since := v_next - interval '1 hour';
     reason_code := 'set_aside';
-    reason := format('Several workers in a row gave it up without a result. It is taken again at %s. Look into the workers'' logs for what ends them.',
+    reason := format('It ended several workers in a row, or PostgreSQL raised an error for it. It is taken again at %s. Look into the workers'' logs, and PostgreSQL''s.',
                      to_char(v_next, 'YYYY-MM-DD HH24:MI:SS TZ'));
     return next;
   elsif v_due < v_late and coalesce(v_until < v_late, true) then

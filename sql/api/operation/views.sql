@@ -81,6 +81,12 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
     from acme_private.csr_state s
    where s.state = 'retrying' and s.next_attempt_at < (select acme_private.late())
   union all
+  select 'csr', s.csr_id, s.csr_id, s.tenant, n.since, n.reason_code, n.reason
+    from acme_private.csr_state s
+   cross join lateral acme_private.neglect('csr', s.csr_id) n
+   where s.state = 'retrying' and s.reason_code = 'set_aside'
+     and s.next_attempt_at between (select acme_private.clock()) and (select acme_private.clock()) + interval '1 hour'
+  union all
   -- Queued although its server and account are open, there is room, and the server has taken no order lately.
   select 'csr', s.csr_id, s.csr_id, s.tenant, s.queued_at, 'not_taken' as reason_code,
          'It is its turn, and no worker has made its order. If none runs (acme.worker_status), start one; else look into their logs.'

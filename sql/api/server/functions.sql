@@ -13,7 +13,7 @@ begin
     when 'account' then
       update acme.account a set paused_at = now(), pause_reason = pause.reason where a.name = pause.name;
     else
-      raise exception 'The scope is %; it must be server or account.', quote_nullable(scope)
+      raise exception 'The scope is %; it must be server or account.', quote_nullable(left(scope, 60))
         using errcode = 'invalid_parameter_value';
   end case;
   if not found then
@@ -34,7 +34,7 @@ begin
     when 'account' then
       update acme.account a set paused_at = null, pause_reason = null where a.name = resume.name;
     else
-      raise exception 'The scope is %; it must be server or account.', quote_nullable(scope)
+      raise exception 'The scope is %; it must be server or account.', quote_nullable(left(scope, 60))
         using errcode = 'invalid_parameter_value';
   end case;
   if not found then

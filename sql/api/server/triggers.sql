@@ -1,17 +1,55 @@
 -- The triggers on acme.server.
 
-create or replace function acme_private.tg_server__policy() returns trigger
-language plpgsql immutable
+-- What the constraints of the administrators' tables would refuse is said in a sentence, which does not repeat the row.
+create or replace function acme_private.tg_server__check() returns trigger
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_constraint text;
+  v_text text;
 begin
-  raise exception using errcode = 'check_violation', constraint = 'server_account_policy_is_known',
-    message = format('account_policy is %L; it must be single or per_registered_domain.', left(new.account_policy, 100));
+  select x.name, x.sentence into v_constraint, v_text
+    from (values
+      ('server_account_policy_is_known', new.account_policy not in ('single', 'per_registered_domain'),
+       format('account_policy is %L; it must be single or per_registered_domain.', left(new.account_policy, 100))),
+      ('server_directory_url_is_https',
+       (new.directory_url ~ '^https://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$') is not true,
+       'directory_url must be the https URL of the server''s directory, such as https://acme-v02.api.letsencrypt.org/directory, without a user name, a fragment or white space.'),
+      ('server_ca_bundle_is_pem', not (new.ca_bundle ~ '-----BEGIN CERTIFICATE-----' and new.ca_bundle !~ 'PRIVATE KEY'),
+       'ca_bundle must be certificates in PEM form, and no private key.'),
+      ('server_max_names_is_positive', new.max_names <= 0, 'max_names must be 1 or more.'),
+      ('server_max_orders_in_flight_is_positive', new.max_orders_in_flight <= 0, 'max_orders_in_flight must be 1 or more.')
+    ) x (name, is_broken, sentence)
+   where x.is_broken
+   limit 1;
+  if found then
+    raise exception using errcode = 'check_violation', constraint = v_constraint, message = v_text;
+  end if;
+  return new;
 end
 $$;
+comment on function acme_private.tg_server__check() is 'Says in a sentence what a server cannot have.';
 
-create or replace trigger _090_policy before insert or update of account_policy on acme.server
-  for each row when (new.account_policy not in ('single', 'per_registered_domain'))
-  execute function acme_private.tg_server__policy();
+create or replace trigger _090_check before insert or update on acme.server
+  for each row execute function acme_private.tg_server__check();
+
+-- What is known of some CAs, where a new server does not say it. Let's Encrypt leaves clientAuth out and issues,
+-- Google refuses it.
+create or replace function acme_private.tg_server__known_ca() returns trigger
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_host text := lower(substring(new.directory_url from '^https://([^/?:]+)'));
+begin
+  new.refused_csr_features := coalesce(new.refused_csr_features, case
+    when v_host like '%.api.letsencrypt.org' then '{must_staple}'::text[]
+    when v_host like '%api.pki.goog' then '{client_auth_eku}'
+    else '{}' end);
+  new.blocks_revoked_keys := coalesce(new.blocks_revoked_keys, v_host like '%.api.letsencrypt.org', false);
+  return new;
+end
+$$;
 
 create or replace trigger _095_known_ca before insert or update on acme.server
   for each row when (new.refused_csr_features is null or new.blocks_revoked_keys is null)

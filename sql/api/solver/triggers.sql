@@ -1,4 +1,23 @@
--- The trigger on records.
+-- The triggers on solvers and records.
+
+create or replace function acme_private.tg_solver__check() returns trigger
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if new.challenge_type not in ('http-01') then
+    raise exception using errcode = 'check_violation', constraint = 'solver_challenge_type_is_known',
+      message = format('challenge_type is %L; it must be http-01.', left(new.challenge_type, 100));
+  elsif new.method not in ('responder', 'manual') then
+    raise exception using errcode = 'check_violation', constraint = 'solver_method_is_known',
+      message = format('method is %L; it must be responder or manual.', left(new.method, 100));
+  end if;
+  return new;
+end
+$$;
+comment on function acme_private.tg_solver__check() is 'Says in a sentence what a solver cannot have.';
+
+create or replace trigger _090_check before insert or update on acme.solver
+  for each row execute function acme_private.tg_solver__check();
 
 -- What a person published can be answered for.
 create or replace function acme_private.tg_record__published() returns trigger

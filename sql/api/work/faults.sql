@@ -86,15 +86,14 @@ declare
   v_orders bigint[] := '{}';
   v_tenant text;
   v_csr bigint;
-  v_order bigint;
   v_account bigint;
   v_certificate bigint;
 begin
   case p_kind
     when 'order' then
       perform acme_private.lock_with_csrs(array[p_id]);
-      select o.tenant, o.csr_id, o.id, o.account_id, array[o.id]
-        into v_tenant, v_csr, v_order, v_account, v_orders
+      select o.csr_id, array[o.id]
+        into v_csr, v_orders
         from acme_private."order" o
        where o.id = p_id and o.is_live and (o.lease_token is null or o.lease_until < v_now);
     when 'authorization' then
@@ -130,8 +129,15 @@ begin
   if coalesce(v_csr, v_account, v_certificate) is null then
     return;
   end if;
-  perform acme_private.note('set_aside', v_tenant, v_csr, v_order, v_account, v_certificate, p_worker,
-                            jsonb_build_object('kind', p_kind, 'id', p_id, 'reason', v_text));
+  if cardinality(v_orders) > 0 then
+    perform acme_private.note('set_aside', o.tenant, o.csr_id, o.id, o.account_id, null, p_worker,
+                              jsonb_build_object('kind', p_kind, 'id', p_id, 'reason', v_text))
+       from acme_private."order" o
+      where o.id = any (v_orders);
+  else
+    perform acme_private.note('set_aside', v_tenant, v_csr, null, v_account, v_certificate, p_worker,
+                              jsonb_build_object('kind', p_kind, 'id', p_id, 'reason', v_text));
+  end if;
   perform acme_private.end_orders(p_worker, v_orders, 'set_aside', 'set_aside', v_text, null, null, 0);
 end
 $$;
