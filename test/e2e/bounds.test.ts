@@ -16,10 +16,7 @@ const CHARACTERS = ['001b', '0007', '000a', '007f', '0085', '200e', '202e', '202
 function extremes(type: string, size: number): string[] {
   switch (type) {
     case 'text':
-      return [
-        `repeat('a', ${size})`,
-        ...CHARACTERS.map((hex) => `'a' || U&'\\${hex}' || 'b'`),
-      ];
+      return [`repeat('a', ${size})`, ...CHARACTERS.map((hex) => `'a' || U&'\\${hex}' || 'b'`)];
     case 'text[]':
       return extremes('text', size).map((value) => `array[${value}]`);
     case 'jsonb':
@@ -147,8 +144,12 @@ async function told(
 /** A sentence of ours, which is short whatever was given. */
 function expectSentence(error: postgres.PostgresError | undefined, what: string): void {
   expect(error, what).toBeDefined();
-  expect(error?.code, `${what}: ${error?.message}`).toMatch(/^(22023|23514|23503|42501|P0002|P0001|55000)$/);
-  expect(error?.message, what).not.toMatch(/violates|value too long|out of range|permission denied/);
+  expect(error?.code, `${what}: ${error?.message}`).toMatch(
+    /^(22023|23514|23503|42501|P0002|P0001|55000)$/,
+  );
+  expect(error?.message, what).not.toMatch(
+    /violates|value too long|out of range|permission denied/,
+  );
   expect(error?.message.length, what).toBeLessThan(1000);
   expect(error?.detail ?? '', what).not.toMatch(/Failing row/);
 }
@@ -204,7 +205,13 @@ test('every argument that acme_app may give is refused with a sentence, or chang
     for (const [at, type] of types.entries()) {
       for (const value of extremes(type, 2 * MB)) {
         const args = types.map((other, n) =>
-          n === at ? value : other === 'bigint' ? shop.csr : other === 'text' ? `'superseded'` : 'null',
+          n === at
+            ? value
+            : other === 'bigint'
+              ? shop.csr
+              : other === 'text'
+                ? `'superseded'`
+                : 'null',
         );
         const call = `select ${name}(${args.join(', ')})`;
         const error = await told(shop.app, call);
@@ -222,7 +229,7 @@ test("another tenant's certificate is issued meanwhile", async () => {
   const columns = (await writable(sql)).filter(({ table }) => table === 'acme.csr');
   const good: string[] = [];
   for (const { name, type } of columns) {
-    for (const value of extremes(type, 300 * MB)) {
+    for (const value of extremes(type, name === 'ref' ? 300 * MB : 2 * MB)) {
       const pem = name === 'pem' ? '' : `'${pemShapedLikeCsr()}', `;
       await evil
         .unsafe(`insert into acme.csr (${pem && 'pem, '}${name}) values (${pem}${value})`)

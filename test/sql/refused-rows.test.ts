@@ -1,7 +1,8 @@
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { putInState } from '../helpers/csr-state.ts';
 import { foreignCertificates } from '../helpers/foreign-certificates.ts';
-import { pemShapedLikeCsr } from '../helpers/pem.ts';
+import { pemShapedLikeCsr, privateKeys } from '../helpers/pem.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
@@ -198,5 +199,114 @@ describe('a server', () => {
       (await refusal(sql`update acme.server set account_policy = 'nonsense' where name = 'ca'`))
         .message,
     ).toBe(sentence);
+  });
+});
+
+describe('what an administrator cannot write is said in a sentence', () => {
+  test.each<[string, string, string]>([
+    [
+      `insert into acme.server (name, directory_url) values ('x', 'http://x.example/dir')`,
+      'server_directory_url_is_https',
+      'directory_url must be the https URL',
+    ],
+    [
+      `insert into acme.server (name, directory_url, ca_bundle) values ('x', 'https://x.example/dir', 'x')`,
+      'server_ca_bundle_is_pem',
+      'ca_bundle must be certificates in PEM form',
+    ],
+    [
+      `update acme.server set max_names = 0 where name = 'ca'`,
+      'server_max_names_is_positive',
+      'max_names must be 1 or more.',
+    ],
+    [
+      `update acme.server set max_orders_in_flight = 0 where name = 'ca'`,
+      'server_max_orders_in_flight_is_positive',
+      'max_orders_in_flight must be 1 or more.',
+    ],
+    [
+      `insert into acme.account (name, server) values ('x', 'nosuch')`,
+      'account_server_fkey',
+      'There is no server nosuch.',
+    ],
+    [
+      `insert into acme.account (name, server, key_algorithm) values ('x', 'ca', 'EdDSA')`,
+      'account_key_algorithm_is_known',
+      "key_algorithm is 'EdDSA'; it must be ES256, ES384 or RS256.",
+    ],
+    [
+      `insert into acme.solver (name, challenge_type) values ('x', 'tls-alpn-02')`,
+      'solver_challenge_type_is_known',
+      "challenge_type is 'tls-alpn-02'; it must be",
+    ],
+    [
+      `insert into acme.solver (name, method) values ('x', 'magic')`,
+      'solver_method_is_known',
+      "method is 'magic'; it must be responder or manual.",
+    ],
+  ])('%.80s', async (statement, constraint, sentence) => {
+    const error = await refusal(sql.unsafe(statement));
+    expect(error.constraint_name).toBe(constraint);
+    expect(error.message).toContain(sentence);
+    expect(error.detail).toBeUndefined();
+  });
+});
+
+describe('a csr', () => {
+  test('keeps the pem that it was inserted with', async () => {
+    const id = await shop.insert();
+    const error = await refusal(
+      sql`update acme.csr set pem = ${pemShapedLikeCsr()} where id = ${id}`,
+    );
+    expect(error.message).toBe(`The pem of csr ${id} cannot change: it is what the csr is.`);
+    expect(error.hint).toMatch(/^Insert the other certificate signing request/);
+  });
+
+  test('whose text holds a private key is refused without a hint to send it again', async () => {
+    for (const key of Object.values(privateKeys())) {
+      const error = await refusal(shop.app`insert into acme.csr (pem) values (${key})`);
+      expect(error.message).toMatch(/^This holds a private key\./);
+      expect(error.hint).toBeUndefined();
+    }
+  });
+
+  test.each(['rejected', 'failed'])('that is %s is cancelled by acme.cancel', async (state) => {
+    const id = await shop.insert();
+    await putInState(sql, id, state);
+    await shop.app`select acme.cancel(${id})`;
+    await shop.attend(id);
+    expect(await shop.status(id)).toMatchObject({
+      state: 'cancelled',
+      reason_code: 'cancelled',
+      has_pending_request: false,
+    });
+  });
+
+  test('that nobody can order for is not waited for', async () => {
+    await sql`update acme.account set is_default = false`;
+    const id = await shop.insert();
+    const [row] = await shop.app`select reason_code from acme.wait(${id}, '1 hour')`;
+    expect(row).toEqual({ reason_code: 'no_account' });
+    await sql`update acme.account set is_default = true`;
+  }, 30_000);
+
+  test('whose retry meets an open transaction has no event for each look at it', async () => {
+    const { app } = shop;
+    const pem = pemShapedLikeCsr();
+    const id = await shop.insert({ pem });
+    await putInState(sql, id, 'rejected');
+    await app`select acme.retry(${id})`;
+    const undo = new Error('undo');
+    const open = app.begin(async (tx) => {
+      await tx`insert into acme.csr (pem) values (${pem})`;
+      for (let n = 0; n < 3; n++) await shop.attend(id);
+      expect(await sql`select from acme.event where csr_id = ${id}`).toHaveLength(0);
+      throw undo;
+    });
+    await expect(open).rejects.toBe(undo);
+    await shop.attend(id);
+    expect(await sql`select event from acme.event where csr_id = ${id}`).toEqual([
+      { event: 'retry_asked' },
+    ]);
   });
 });

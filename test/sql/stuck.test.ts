@@ -137,7 +137,9 @@ describe('set aside after too many claims', () => {
   const SET_ASIDE = {
     reason_code: 'set_aside',
     minutes: 20,
-    reason: expect.stringMatching(/It is taken again at .*Look into the workers' logs, and PostgreSQL's/) as string,
+    reason: expect.stringMatching(
+      /It is taken again at .*Look into the workers' logs, and PostgreSQL's/,
+    ) as string,
   };
   /** As acme_private.set_aside leaves a row, 20 minutes ago. */
   const aside = {

@@ -9,7 +9,7 @@ begin
     select from acme_private.transition t
      where t.kind = tg_argv[0] and t.from_state = old.state and t.to_state = new.state
   ) then
-    raise exception '% cannot go from % to %', tg_argv[0], old.state, new.state
+    raise exception '% cannot go from % to %', tg_argv[0], old.state, left(new.state, 60)
       using errcode = 'check_violation', hint = 'See acme_private.transition and docs/state-machine.md.';
   end if;
   return new;
