@@ -98,7 +98,7 @@ grant select, delete on acme.identifier_claim to acme_app;
 
 -- What the views read, column by column: never a lease, never a key.
 grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id,
-              renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, queued_at,
+              renew_at, renewal_reason, is_renewal, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, queued_at,
               created_at, updated_at)
   on acme_private.csr_state to acme_app, acme_reader;
 grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url,
@@ -125,12 +125,17 @@ grant update (state) on acme_private.record to acme_app;
 
 -- A view asks its reader for every column that it names: the few that they may read are said above.
 grant select on acme_private.record to acme_responder, acme_worker;
-grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app, acme_reader;
+grant select (server_id, account_id, scope, until, reason) on acme_private.closure to acme_app;
+grant select (id, server_id, account_id, scope, value, limit_name, since, until, reason) on acme_private.closure to acme_reader, acme_admin;
+grant select on acme.cooldown to acme_reader, acme_admin;
+grant select on acme.resume_request to acme_reader, acme_admin;
+grant insert (scope, name) on acme.resume_request to acme_admin;
+grant select on acme.paused_csr, acme_private.paused_csr to acme_admin;
 
 -- (the URL stands in the DNS of whoever restricts their names to it)
-grant select (account_id, server_id, state, url, next_attempt_at, reason_code, reason, reread_since) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, next_attempt_at, reason_code, reason, reread_since, doubted_at) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
-              last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version, reread_since, agreed_terms_url)
+              last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version, reread_since, agreed_terms_url, doubted_at)
   on acme_private.account_state to acme_reader, acme_admin;
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.server_fact, acme_private.feature, acme_private.documented_feature to acme_app, acme_reader;
@@ -220,6 +225,14 @@ create policy by_hand_only on acme_private.record as restrictive for update to a
 drop policy if exists challenge_answers on acme_private.record;
 create policy challenge_answers on acme_private.record for select to acme_responder, acme_worker
   using (state in ('published', 'removing'));
+
+-- A limit of a server or an account is shown to all who wait for it; the others name what is one tenant's, who reads of
+-- them in csr_status.
+alter table acme_private.closure enable row level security;
+drop policy if exists shared on acme_private.closure;
+create policy shared on acme_private.closure for select to acme_app using (scope in ('server', 'account', 'orders'));
+drop policy if exists every_scope on acme_private.closure;
+create policy every_scope on acme_private.closure for select to acme_reader, acme_admin using (true);
 
 -- order_authorization has no tenant of its own: it is seen with its order.
 alter table acme_private.order_authorization enable row level security;

@@ -260,11 +260,12 @@ language plpgsql volatile
 as $$
 begin
   update acme_private.account_state
-     set state = p_status, version = version + 1, since = null, updated_at = acme_private.clock(), next_attempt_at = null,
+     set state = p_status, version = version + 1, since = null, doubted_at = null, updated_at = acme_private.clock(), next_attempt_at = null,
          attempts = 0, reason_code = coalesce(p_code, case when p_status <> 'valid' then 'account_' || p_status
                                                            when reread_since is not null then 'database_restored' end),
          reason = coalesce(p_text, case when p_status <> 'valid'
-           then format('The server says that this account is %s. Insert another account.', p_status)
+           then format('The server has it as %s, which not this database asked for. Insert another account at this server; then select acme.replace_account(%L, ''NEW'') lets all its csrs go on.',
+                       p_status, (select a.name from acme.account a where a.id = p_account))
                                         when reread_since is not null then acme_private.reread_text() end),
          last_problem = p_problem, lease_token = null, lease_until = null, lease_worker = null, claims = 0
    where account_id = p_account and lease_token = p_lease;
@@ -341,6 +342,10 @@ begin
          agreed_terms_url = coalesce(p_facts ->> 'agreed_terms_url', agreed_terms_url), told_version = seen_version, verified_at = acme_private.clock()
    where account_id = p_account and lease_token = p_lease;
   if acme_private.settle_account(p_account, p_lease, v_status) then
+    if v_status <> 'valid' then
+      perform acme_private.note(case v_status when 'revoked' then 'account_revoked' else 'account_deactivated' end,
+                                null, null, null, p_account, null, p_worker, '{"reason": "the server says so"}');
+    end if;
     perform acme_private.note('account_updated', null, null, null, p_account, null, p_worker,
                               jsonb_strip_nulls(jsonb_build_object('status', v_status, 'contact_at_server', p_facts -> 'contact',
                                                                    'agreed_terms_url', p_facts -> 'agreed_terms_url')));
@@ -416,10 +421,11 @@ begin
 end
 $$;
 
--- A server refused an order as it would that of a dead key: it is asked whether the account's is the live one
--- (acme.verify_account), once a minute at most. Whoever has the account's row locked is not waited for.
-create or replace function acme_private.doubt_account(p_account bigint) returns void
-language plpgsql volatile
+-- A server refused an order as it would that of a closed account or a dead key: it is asked whether the account's is
+-- the live one (acme.verify_account), once a minute at most, and gets no order meanwhile. Whoever has the account's row
+-- locked is not waited for. True: it is in doubt.
+create or replace function acme_private.doubt_account(p_account bigint) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme.account a
@@ -429,7 +435,17 @@ begin
        from acme.account c
        join acme_private.account_state s on s.account_id = c.id
       where c.id = p_account and s.state = 'valid' and c.details_version <= s.told_version
-        and coalesce(s.verified_at < acme_private.clock() - interval '1 minute', true)
+         and coalesce(s.verified_at < acme_private.clock() - interval '1 minute', true)
         for no key update of c skip locked);
+  if found then
+    update acme_private.account_state
+       set doubted_at = coalesce(doubted_at, acme_private.clock()), updated_at = acme_private.clock(), reason_code = 'account_doubted',
+           reason = 'The server refused an order as it would that of a closed account, and is asked whether this one is still valid.'
+     where account_id = p_account;
+    return true;
+  end if;
+  return exists (select from acme_private.account_state s where s.account_id = p_account and s.doubted_at is not null);
 end
 $$;
+comment on function acme_private.doubt_account(bigint) is
+  'Has the server asked whether an account is still valid, and keeps it from ordering meanwhile; whether it is in doubt.';

@@ -4,11 +4,14 @@ create or replace view acme.account_status with (security_invoker = true) as
 select a.id, a.name, a.server,
        case when p.code is not null then 'paused'
             -- (one that is valid goes on meanwhile, but for what is looked at first after a restore: is_open)
-            when s.next_attempt_at = 'infinity' and (s.state <> 'valid' or s.reread_since is not null) then 'needs_person'
+            when s.next_attempt_at = 'infinity' and (s.state <> 'valid' or s.reread_since is not null or s.doubted_at is not null)
+              then 'needs_person'
+            when l.until is not null then 'limited'
             else s.state end as state,
-       coalesce(p.code, s.reason_code) as reason_code,
-       case p.code when 'account_paused' then a.pause_reason when 'server_paused' then v.pause_reason else s.reason end as reason,
-       nullif(s.next_attempt_at, 'infinity') as next_attempt_at, s.attempts, s.last_problem, s.url, a.contact, a.terms_agreed, s.terms_url,
+       coalesce(p.code, case when l.until is not null then 'limited' end, s.reason_code) as reason_code,
+       case p.code when 'account_paused' then a.pause_reason when 'server_paused' then v.pause_reason
+                   else coalesce(l.reason, s.reason) end as reason,
+       coalesce(l.until, nullif(s.next_attempt_at, 'infinity')) as next_attempt_at, s.attempts, s.last_problem, s.url, a.contact, a.terms_agreed, s.terms_url,
        a.is_default, s.registered_at, s.updated_at, s.thumbprint, a.eab_kid, s.verified_at,
        -- (of a closed one nobody can be told)
        not p.is_closed and p.is_untold as has_pending_change, s.agreed_terms_url
@@ -26,7 +29,16 @@ select a.id, a.name, a.server,
                 -- Nothing is begun with it meanwhile.
                 when v.paused_at is not null and (s.state <> 'valid' or f.is_untold or s.reread_since is not null) then 'server_paused'
            end as code
- ) p;
+ ) p
+  -- What it gets no orders for, at the moment.
+  left join lateral (
+    select c.until, c.reason
+      from acme_private.closure c
+     where c.server_id = s.server_id and c.scope in ('server', 'account', 'orders')
+       and (c.account_id is null or c.account_id = s.account_id) and c.until > acme_private.clock()
+     order by c.scope = 'orders', c.until desc
+     limit 1
+  ) l on s.state = 'valid' and s.reread_since is null and s.doubted_at is null and p.code is null;
 comment on view acme.account_status is 'Where each ACME account stands at its server.';
 comment on column acme.account_status.id is 'As in acme.account.';
 comment on column acme.account_status.name is 'As in acme.account.';

@@ -144,11 +144,12 @@ declare
   v_code text;
   v_text text;
   v_until timestamptz;
+  v_cooldown acme_private.closure;
 begin
   if not exists (select from acme_private.authorization x where x.id = p_authorization and x.state = 'new') then
     return true;
   end if;
-  select x.identifier, x.next_attempt_at, c.id as account_id, c.name as account, c.paused_at is not null as is_paused, c.pause_reason,
+  select x.identifier, x.next_attempt_at, s.server_id, c.id as account_id, c.name as account, c.paused_at is not null as is_paused, c.pause_reason,
          s.state, v.name as server, v.paused_at is not null as is_server_paused, v.pause_reason as server_pause_reason
     into a
     from acme_private.authorization x
@@ -175,15 +176,20 @@ begin
     if v_until > v_now then
       v_code := 'failure_limit';
       v_text := 'It failed validation five times within the hour; servers count that. It is tried again when one more try is free.';
-    elsif acme_private.is_open(a.account_id) then
-      return true;
     else
-      select l.until, l.reason into v_until, v_text
-        from acme_private.closure l
-        join acme_private.account_state s on s.server_id = l.server_id
-       where s.account_id = a.account_id and (l.account_id is null or l.account_id = a.account_id) and l.until > v_now
-       order by l.until desc
-       limit 1;
+      v_cooldown := acme_private.cooldown_for(a.server_id, a.account_id, array[a.identifier], null, null, false);
+      v_until := v_cooldown.until;
+      v_text := v_cooldown.reason;
+      if v_until is null and acme_private.is_open(a.account_id) then
+        return true;
+      elsif v_until is null then
+        select l.until, l.reason into v_until, v_text
+          from acme_private.closure l
+         where l.server_id = a.server_id and l.scope in ('server', 'account')
+           and (l.account_id is null or l.account_id = a.account_id) and l.until > v_now
+         order by l.until desc
+         limit 1;
+      end if;
       v_code := case when v_text is null then 'account_not_ready' else 'limited' end;
       v_until := coalesce(v_until, v_now + interval '2 seconds');
       v_text := coalesce(v_text, format('The account %s is not ready: see acme.account_status.', a.account));

@@ -269,7 +269,8 @@ begin
       end if;
       update acme_private.csr_state
          set state = 'queued', queued_at = v_now, identifiers = v_names,
-             identifiers_key = acme_private.identifiers_key(v_names), spki_sha256 = v_spki, profile = c.profile,
+             identifiers_key = acme_private.identifiers_key(v_names),
+             is_renewal = acme_private.has_had_certificate(s.server_id, s.tenant, v_names), spki_sha256 = v_spki, profile = c.profile,
              lease_token = null, lease_until = null, lease_worker = null, claims = 0,
              reason_code = null, reason = null, last_problem = null, updated_at = v_now
        where csr_id = s.csr_id;

@@ -53,7 +53,10 @@ select s.csr_id as id,
   left join lateral (
     select l.until, l.reason
       from acme_private.closure l
-     where l.server_id = s.server_id and (l.account_id is null or l.account_id = s.account_id)
+     where l.server_id = s.server_id and l.scope in ('server', 'account', 'orders')
+       and (l.account_id is null or l.account_id = s.account_id)
+       -- (renewals go on)
+       and (l.scope <> 'orders' or s.state = 'queued' and not s.is_renewal)
        and l.until > acme_private.clock()
      order by l.until desc
      limit 1
@@ -72,7 +75,7 @@ select s.csr_id as id,
                case
                  when srv.paused_at is not null then 'server_paused'
                  when acc.paused_at is not null then 'account_paused'
-                 when ast.state is distinct from 'valid' or ast.reread_since is not null then 'account_not_ready'
+                 when ast.state is distinct from 'valid' or ast.reread_since is not null or ast.doubted_at is not null then 'account_not_ready'
                  when l.until is not null then 'limited'
                  else coalesce(s.reason_code, 'waiting_for_room')
                end

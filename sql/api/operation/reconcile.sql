@@ -126,7 +126,15 @@ begin
          jsonb_build_object('reason', 'its lifetime is nearly over')
     from moved m;
 
-  delete from acme_private.closure where until <= v_now;
+  perform acme_private.apply_resumes();
+  perform acme_private.release_limited();
+  delete from acme_private.closure c
+   where c.until <= v_now
+     and not exists (select from acme_private.csr_state s
+                      where s.cooldown_id = c.id and s.state = 'retrying' and s.reason_code = 'limited');
+  delete from acme_private.paused_csr p
+   where not exists (select from acme_private.csr_state s
+                      where s.csr_id = p.csr_id and s.state = 'needs_person' and s.reason_code = 'name_paused');
   -- Reminders of csrs that are gone.
   delete from acme_private.request q
    where not exists (select from acme_private.csr_state s where s.csr_id = q.csr_id);

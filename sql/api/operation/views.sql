@@ -94,13 +94,14 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
     join acme_private.account_state t on t.server_id = v.id
     join acme.account a on a.id = t.account_id
     join acme_private.csr_state s on s.server_id = v.id and s.account_id = a.id
-   where v.paused_at is null and a.paused_at is null and t.state = 'valid' and t.reread_since is null
+   where v.paused_at is null and a.paused_at is null and t.state = 'valid' and t.reread_since is null and t.doubted_at is null
      and s.state in ('queued', 'renewing') and s.order_id is null
      and s.queued_at < (select acme_private.late())
      and acme_private.has_idle_places(v.id)
      and not exists (
        select from acme_private.closure l
-        where l.server_id = v.id and (l.account_id is null or l.account_id = a.id)
+        where l.server_id = v.id and l.scope in ('server', 'account', 'orders') and (l.account_id is null or l.account_id = a.id)
+          and (l.scope <> 'orders' or s.state = 'queued' and not s.is_renewal)
           and l.until > (select acme_private.late()))
      -- Orders for the same names go one after the other.
      and not exists (

@@ -11,6 +11,7 @@ declare
   v_order bigint;
   v_earliest timestamptz;
   v_lost text;
+  v_cooldown acme_private.closure;
 begin
   -- An order answers the requests made before it; a cancellation among them means no order at all.
   perform acme_private.heed(p_csr);
@@ -25,6 +26,11 @@ begin
            reason = 'One of its names failed validation five times within the hour; servers count that. It is tried again when one more try is free.'
      where csr_id = p_csr;
     perform acme_private.enqueue('csr', p_csr, v_earliest);
+    return null;
+  end if;
+  v_cooldown := acme_private.cooldown_of(s);
+  if v_cooldown.id is not null then
+    perform acme_private.wait_out(p_csr, v_cooldown);
     return null;
   end if;
   -- By the key, name after name: a join would read all claims.
@@ -65,10 +71,10 @@ language plpgsql stable
 as $$
 begin
   return (
-    select a.paused_at is null and s.state = 'valid' and s.reread_since is null and not exists (
+    select a.paused_at is null and s.state = 'valid' and s.reread_since is null and s.doubted_at is null and not exists (
       select from acme_private.closure c
-       where c.server_id = s.server_id and (c.account_id is null or c.account_id = s.account_id)
-         and c.until > acme_private.clock())
+       where c.server_id = s.server_id and c.scope in ('server', 'account') and c.value is null
+         and (c.account_id is null or c.account_id = s.account_id) and c.until > acme_private.clock())
       from acme_private.account_state s
       join acme.account a on a.id = s.account_id
      where s.account_id = p_account);
@@ -162,6 +168,17 @@ begin
                                 order by x.account_id
                                 limit 1), 9223372036854775807);
         v_tenant := '';
+        continue;
+      end if;
+      if s.state = 'queued' and not s.is_renewal and acme_private.takes_renewals_only(s.account_id) then
+        -- New sets of names wait where they are; of the renewals the next one.
+        v_tenant := case when s.account_id = v_account then v_tenant else '' end;
+        v_account := s.account_id;
+        s := acme_private.next_renewal(p_server, v_account, v_tenant);
+      end if;
+      if s.csr_id is null then
+        v_account := v_account + 1;
+        v_tenant := '';
       else
         if p_is_careful then
           v_admitted := acme_private.begin_order_or_set_aside(p_worker, s, p_is_taken);
@@ -173,9 +190,12 @@ begin
         end if;
         -- It left the queue (cancelled, held back): look again from the same place, within bounds.
         v_passed := v_passed + 1;
-        if v_passed > 20 then
+        if v_passed > 100 then
           v_account := s.account_id;
           v_tenant := s.tenant;
+          v_passed := 0;
+          -- (Limits may hold thousands of them: the rest is looked at next.)
+          perform acme_private.wake_dispatch();
         end if;
       end if;
     elsif v_is_second_round then
@@ -334,6 +354,8 @@ begin
   if acme_private.is_held(p_worker) then
     return '{"received": {"rows": []}, "claims": []}';
   end if;
+  perform acme_private.apply_resumes();
+  perform acme_private.release_limited();
   if p_take > 0 then
     v_received := acme_private.claim_received(p_worker);
   else

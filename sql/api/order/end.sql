@@ -130,7 +130,7 @@ comment on function acme_private.order_cancelled(bigint, bigint, uuid, bigint[],
 --   gone         new order at once; if that does not help, by the csr's ladder
 --   account_lost new order as soon as the account is registered again
 --   account_held new order as soon as a person did what the server asks of the account
---   limited      new order when the server takes them again; nothing was made at the server
+--   limited      new order when the server takes them again: its turn is kept, or it waits for the narrower limit
 --   person       waits for acme.retry() after a person acted
 --   permanent    failed: the same request can never succeed
 --   set_aside    new order in an hour: workers died over it, or PostgreSQL raised an error for it
@@ -144,6 +144,7 @@ declare
   s acme_private.csr_state;
   v_state text;
   v_due timestamptz;
+  v_cooldown acme_private.closure;
 begin
   if o.state in ('creating', 'authorizing', 'ready')
      and (o.is_unwanted or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id)) then
@@ -177,7 +178,12 @@ begin
       v_state := 'retrying';
       v_due := v_now + interval '1 hour';
     when p_class in ('gone', 'account_lost', 'account_held', 'limited') then
-      null;
+      v_cooldown := acme_private.cooldown_of(s);
+      if p_class = 'limited' and v_cooldown.id is not null then
+        v_state := 'retrying';
+        v_due := v_cooldown.until;
+        p_text := v_cooldown.reason;
+      end if;
     when p_class = 'person' then
       v_state := 'needs_person';
     when p_class = 'permanent' then
@@ -189,7 +195,7 @@ begin
          queued_at = case when v_state in ('queued', 'renewing')
                           then case when p_class = 'gone' then v_now else o.created_at end end,
          attempts = s.attempts + case when p_class in ('account_lost', 'account_held', 'limited') then 0 else 1 end,
-         next_attempt_at = v_due, updated_at = v_now,
+         next_attempt_at = v_due, updated_at = v_now, cooldown_id = v_cooldown.id,
          reason_code = case when v_state in ('queued', 'renewing') then null else p_code end,
          reason = case when v_state in ('queued', 'renewing') then null else p_text end,
          last_problem = p_problem

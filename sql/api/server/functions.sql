@@ -33,13 +33,21 @@ begin
       update acme.server s set paused_at = null, pause_reason = null where s.name = resume.name;
     when 'account' then
       update acme.account a set paused_at = null, pause_reason = null where a.name = resume.name;
+    when 'domain' then
+      perform from acme.cooldown c where c.scope = 'domain' and c.value = resume.name;
+    when 'csr' then
+      perform from acme.csr c where c.id::text = resume.name;
     else
-      raise exception 'The scope is %; it must be server or account.', quote_nullable(left(scope, 60))
+      raise exception 'The scope is %; it must be server, account, domain or csr.', quote_nullable(left(scope, 60))
         using errcode = 'invalid_parameter_value';
   end case;
   if not found then
-    raise exception 'There is no % %.', scope, name using errcode = 'no_data_found';
+    raise exception '%', case scope when 'domain' then format('No server limits the domain %s at the moment.', name)
+                                    else format('There is no %s %s.', scope, name) end
+      using errcode = 'no_data_found', hint = case when scope in ('domain', 'csr') then 'See acme.cooldown.' end;
   end if;
+  insert into acme.resume_request (scope, name) values (resume.scope, resume.name);
 end
 $$;
-comment on function acme.resume(text, text) is 'Ends a pause.';
+comment on function acme.resume(text, text) is
+  'Ends a pause, and what a server limits before its time is over (acme.cooldown): of a server, an account (scope, name), a domain (its name) or a csr (its id). The server is asked again at once.';

@@ -105,7 +105,47 @@ begin
 end
 $$;
 
--- outcome: {class, code, text, problem, retry_after_ms, scope, authorization_state, account_version}
+-- Was the csr of this order refused in the same way before, and its account found valid since? Then it is not the
+-- account's fault.
+create or replace function acme_private.is_refused_again(p_order bigint, p_type text) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from acme_private."order" o
+      join acme_private.account_state a on a.account_id = o.account_id
+     where o.id = p_order and o.state = 'creating' and a.verified_at > (
+       select p.finished_at from acme_private."order" p
+        where p.csr_id = o.csr_id and p.id < o.id and p.account_id = o.account_id and p.last_problem ->> 'type' = p_type
+        order by p.id desc
+        limit 1));
+end
+$$;
+comment on function acme_private.is_refused_again(bigint, text) is
+  'Whether a server refused to make an order of a csr in the same way before and after its account was found valid.';
+
+-- The server refused to make something, as it would also where the account is closed or its key was replaced. Returns
+-- what the outcome is then: account_held where the account is asked for first.
+create or replace function acme_private.class_of_refusal(
+  p_kind text, p_id bigint, p_account bigint, p_class text, p_type text
+) returns text
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_kind = 'order' and acme_private.is_refused_again(p_id, p_type) then
+    return case when p_class = 'refused' and p_type ~ 'malformed$' then 'permanent' else p_class end;
+  end if;
+  if acme_private.doubt_account(p_account) and p_type ~ 'unauthorized$' then
+    return 'account_held';
+  end if;
+  return p_class;
+end
+$$;
+comment on function acme_private.class_of_refusal(text, bigint, bigint, text, text) is
+  'The class of a refusal as malformed or unauthorized: whether the account is in doubt, or the request will be refused again.';
+
+-- outcome: {class, code, text, problem, retry_after_ms, limits, words, shared_words, page_url, identifier,
+-- authorization_state, account_version}
 --   class: waiting, trouble, limited, or one of end_order's
 create or replace function acme_private.step_failed(
   p_worker bigint, p_kind text, p_id bigint, p_lease uuid, p_outcome jsonb, p_take int
@@ -198,15 +238,17 @@ begin
     end if;
     return v_claims;
   elsif v_class = 'trouble' then
+    if p_kind = 'account' then
+      -- A server that cannot say so for an hour is asked by orders again.
+      update acme_private.account_state set doubted_at = null where account_id = p_id and doubted_at < v_now - interval '1 hour';
+    end if;
     perform acme_private.put_off(p_kind, p_id, v_now + least(coalesce(v_after, acme_private.backoff(v_attempts)), interval '1 day'),
                                  v_attempts + 1, v_code, v_text, v_problem);
     return v_claims;
   elsif v_class = 'limited' then
-    v_due := v_now + least(coalesce(v_after, interval '10 minutes'), interval '1 day');
+    v_due := v_now + least(coalesce(v_after, interval '10 minutes'), interval '8 days');
     if p_kind <> 'account' then
-      perform acme_private.close_scope(p_worker, v_server, case when p_outcome ->> 'scope' = 'account' then v_account end, v_due,
-        case when p_outcome ->> 'scope' = 'account' then 'The server takes no new orders of this account until'
-             else 'The server takes no new orders until' end, v_problem);
+      perform acme_private.limit_scopes(p_worker, p_kind, p_id, v_server, v_account, v_due, p_outcome);
     end if;
     if not v_ends_order then
       -- Not all at the very moment it opens.
@@ -231,10 +273,21 @@ begin
   elsif v_class = 'account_held' and p_kind <> 'account' then
     perform acme_private.hold_account(p_worker, v_account, p_outcome);
   end if;
-  -- No order was made, and it may not be the request that was refused.
-  if p_kind = 'order' and v_problem ->> 'type' ~ '(malformed|unauthorized)$'
-     and exists (select from acme_private."order" y where y.id = p_id and y.state = 'creating') then
-    perform acme_private.doubt_account(v_account);
+  -- Nothing was made, and it may not be the request that was refused.
+  if v_class in ('refused', 'person') and v_problem ->> 'type' ~ '(malformed|unauthorized)$'
+     and exists (select from acme_private."order" y where p_kind = 'order' and y.id = p_id and y.state = 'creating'
+                 union all
+                 select from acme_private.authorization y where p_kind = 'authorization' and y.id = p_id and y.state = 'new') then
+    v_class := acme_private.class_of_refusal(p_kind, p_id, v_account, v_class, v_problem ->> 'type');
+    if v_class = 'permanent' then
+      v_code := 'refused_for_good';
+      v_text := v_text || ' The account is valid, so that the same request will be refused again. Cancel this csr, and insert a CSR that the server takes, or name another profile.';
+    end if;
+  end if;
+  if p_kind = 'order' and p_outcome ? 'page_url' then
+    insert into acme_private.paused_csr (csr_id, page_url, since)
+    select o.csr_id, p_outcome ->> 'page_url', v_now from acme_private."order" o where o.id = p_id
+    on conflict (csr_id) do update set page_url = excluded.page_url, since = excluded.since;
   end if;
   if p_kind = 'account' then
     if v_class = 'account_lost' then
@@ -256,6 +309,8 @@ begin
     else
       v_due := v_now + acme_private.ladder(v_attempts + 1);
     end if;
+    -- An answer; while the key opens no account it orders nothing.
+    update acme_private.account_state set doubted_at = null where account_id = p_id and v_code <> 'account_key_unknown';
     if p_outcome ->> 'terms_url' is not null then
       update acme_private.account_state set terms_url = p_outcome ->> 'terms_url' where account_id = p_id;
     end if;
@@ -295,7 +350,7 @@ begin
                        where y.id = any (v_orders) and y.state = 'authorizing' and y.lease_token is null);
   end if;
   return acme_private.end_orders(p_worker, v_orders, v_class, v_code, v_text, v_problem,
-                                 case when p_kind = 'authorization' and v_class = 'validation' then v_identifier end, p_take);
+                                 case when v_class = 'validation' then coalesce(v_identifier, p_outcome ->> 'identifier') end, p_take);
 end
 $$;
 comment on function acme_private.step_failed(bigint, text, bigint, uuid, jsonb, int) is
