@@ -220,13 +220,32 @@ export interface Failure {
   text: string;
   problem?: unknown;
   retry_after_ms?: number | undefined;
-  /** For limited: what closes. */
-  scope?: 'server' | 'account';
+  /** For limited: what the server named; none: it did not say. */
+  limits?: Limit[];
+  /** For limited: what the server said; and that, where it names nobody's names. */
+  words?: string | undefined;
+  shared_words?: string | undefined;
+  /** For a name that the server paused: where a person lifts that. Not for applications. */
+  page_url?: string;
   /** For an account that a person has to act for: where its terms of service are. */
   terms_url?: string | undefined;
   /** For an authorization that ended: the state the server gave. */
   authorization_state?: string;
   identifier?: string;
+}
+
+/** A limit of a server (RFC 8555 §6.6): what waits for it. */
+export interface Limit {
+  /**
+   * All new orders of the server; those of an account for new sets of names; new sets of names with a registered
+   * domain; one set of names; one name.
+   */
+  scope: 'server' | 'orders' | 'domain' | 'set' | 'identifier';
+  value?: string;
+  /** What the server calls it. */
+  name?: string;
+  /** What the server said, for all who wait for it. */
+  words?: string;
 }
 
 /** A new account key, for the database. */

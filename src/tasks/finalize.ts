@@ -9,6 +9,7 @@ import {
 } from '../acme/index.ts';
 import type { Claim, Failure, OrderClaim } from '../db/steps.ts';
 import { csrDer } from '../x509/index.ts';
+import { caaFailure, isCaa } from './caa.ts';
 import type { Hold } from './context.ts';
 import { download } from './download.ts';
 import { poll } from './poll.ts';
@@ -28,6 +29,9 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
   let answer: Answer<Order> | undefined = claim.fresh ? undefined : await look();
   if (answer === undefined || answer.value.status === 'ready') {
     const sent = await send(claim, account, call);
+    if (sent instanceof AcmeProblem && isCaa(sent)) {
+      return steps.stepFailed(claim, await caaFailure(sent, claim, account, call), hold.takeOther);
+    }
     answer = sent instanceof AcmeProblem || sent === undefined ? await look() : sent;
     // The server reads what this account signs, and the order waits still: it is the CSR that it refuses.
     if (sent instanceof AcmeProblem && ['ready', 'invalid'].includes(answer.value.status)) {
@@ -53,6 +57,10 @@ export async function finalize(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
     case 'processing':
       return steps.orderFinalized(claim, undefined, polled.retryAfterMs, take);
     case 'invalid':
+      if (order.error !== undefined && isCaa(order.error)) {
+        const failure = await caaFailure(order.error, claim, account, call);
+        return steps.stepFailed(claim, failure, hold.takeOther);
+      }
       return steps.stepFailed(
         claim,
         {
@@ -89,8 +97,9 @@ function csrRefused({ type, detail, document }: AcmeProblem): Failure {
 }
 
 /**
- * undefined: the order is not ready (§7.4, orderNotReady), a problem: `malformed` with status 400 (other statuses of
- * it, of Boulder, are no words on the CSR). What the order is then has to be looked at.
+ * undefined: the order is not ready (§7.4, orderNotReady). A problem: CAA records do not let this server issue; or
+ * `malformed` with status 400 (other statuses of it, of Boulder, say nothing of the CSR). What the order is then has to
+ * be looked at.
  */
 async function send(
   claim: OrderClaim,
@@ -104,8 +113,9 @@ async function send(
     );
   } catch (error) {
     if (error instanceof AcmeProblem && error.type === 'orderNotReady') return undefined;
-    if (error instanceof AcmeProblem && error.type === 'malformed' && error.status === 400)
-      return error;
+    const isOfCsr =
+      error instanceof AcmeProblem && error.type === 'malformed' && error.status === 400;
+    if (isOfCsr || (error instanceof AcmeProblem && isCaa(error))) return error;
     throw error;
   }
 }

@@ -12,15 +12,22 @@ export function orderRequest(claim: OrderClaim) {
 }
 
 /**
- * draft-ietf-acme-profiles §3: a client does not order a profile that the directory does not list. One
- * that lists none may still know some.
+ * draft-ietf-acme-profiles §3: a client does not order a profile that the directory does not list. A server that lists
+ * none would pass over it without a word, and issue something else.
  */
 export function unknownProfile(
   profile: string,
   profiles: Directory['meta']['profiles'] = {},
 ): Failure | undefined {
   const offered = Object.entries(profiles);
-  if (offered.length === 0 || offered.some(([name]) => name === profile)) return undefined;
+  if (offered.some(([name]) => name === profile)) return undefined;
+  if (offered.length === 0) {
+    return {
+      class: 'person',
+      code: 'invalid_profile',
+      text: `The server has no profiles, and the csr asks for the profile ${profile}. Cancel this csr, and insert the CSR anew without a profile.`,
+    };
+  }
   const list = offered.map(([name, about]) => (about === '' ? name : `${name} (${about})`));
   return {
     class: 'person',

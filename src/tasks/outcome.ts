@@ -1,6 +1,7 @@
 import { AcmeProblem, AcmeTrouble, printable } from '../acme/index.ts';
 import type { Claim, Failure } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
+import { limitsOf, pauseOf } from './limits.ts';
 import { validityCure } from './order-request.ts';
 import { KEY_REPLACED, sentence } from './sentence.ts';
 
@@ -36,12 +37,14 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
     `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`,
   );
   const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
-  // RFC 8555 §6.6. A limit on newOrder is the account's; 503 is the whole server's.
+  // RFC 8555 §6.6: a limit holds what it names; 503 is the whole server's.
   if (error.type === 'rateLimited' || error.status === 429) {
-    return { class: 'limited', code: 'limited', text, scope: 'account', ...base };
+    const pause = pauseOf(error, claim);
+    if (pause !== undefined) return pause;
+    return { class: 'limited', code: 'limited', text, ...limitsOf(error, claim), ...base };
   }
   if (error.status === 503 && error.retryAfterMs !== undefined) {
-    return { class: 'limited', code: 'limited', text, scope: 'server', ...base };
+    return { class: 'limited', code: 'limited', text, limits: [{ scope: 'server' }], ...base };
   }
   if (claim.kind === 'certificate') return revocationFailure(error, { text, ...base });
   switch (error.type) {
@@ -155,10 +158,10 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
     return { class: 'refused', code: 'server_refused', text, ...base };
   }
   if (error.status === 429) {
-    return { class: 'limited', code: 'limited', scope: 'account', text, ...base };
+    return { class: 'limited', code: 'limited', text, ...base };
   }
   if (error.status === 503 && error.retryAfterMs !== undefined) {
-    return { class: 'limited', code: 'limited', scope: 'server', text, ...base };
+    return { class: 'limited', code: 'limited', limits: [{ scope: 'server' }], text, ...base };
   }
   if (error.status === 404 && isOnWhatIsThere(claim)) {
     return gone(claim, text, problem);

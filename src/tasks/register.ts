@@ -1,4 +1,10 @@
-import { AcmeProblem, newAccount, updateAccount } from '../acme/index.ts';
+import {
+  type AccountKey,
+  AcmeProblem,
+  newAccount,
+  type Server,
+  updateAccount,
+} from '../acme/index.ts';
 import type { AccountClaim, Claim, Failure } from '../db/steps.ts';
 import type { LiveAccount } from './accounts.ts';
 import type { Hold } from './context.ts';
@@ -43,17 +49,17 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
   };
   const registered = await remote('account.register', () =>
     newAccount(live.server, key, request, call).catch((error: unknown) => {
-      if (
-        externalAccountBinding !== undefined &&
-        live.record.url === null &&
-        isUnauthorized(error)
-      ) {
-        return error;
-      }
+      if (isUnauthorized(error)) return error;
       throw error;
     }),
   );
   if (registered instanceof AcmeProblem) {
+    // A key that the server may have had before is one of an account that somebody closed.
+    if (live.key !== null && (await isClosed(live.server, key, hold))) {
+      await steps.accountUpdated(claim, { status: 'deactivated', contact: [] });
+      return [];
+    }
+    if (externalAccountBinding === undefined || live.record.url !== null) throw registered;
     return steps.stepFailed(claim, refusedBinding(registered, live), hold.take);
   }
   const { url, created, account } = registered;
@@ -67,6 +73,21 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
   await hold.seen.tell(live.record.server, seenInAccount(resource, claim.contact));
   await steps.accountRegistered(claim, { url, status, termsUrl: meta.termsOfService });
   return [];
+}
+
+/** RFC 8555 §7.3.1: an account with this key is there, and not open to it. */
+async function isClosed(server: Server, key: AccountKey, { call }: Hold): Promise<boolean> {
+  return remote('account.find', () =>
+    newAccount(server, key, { onlyReturnExisting: true }, call).then(
+      () => false,
+      (error: unknown) => {
+        if (isUnauthorized(error)) return true;
+        if (error instanceof AcmeProblem && error.status < 500 && error.status !== 429)
+          return false;
+        throw error;
+      },
+    ),
+  );
 }
 
 /** Whether these terms, and no others that the server asked for meanwhile, were agreed to before. */

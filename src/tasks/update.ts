@@ -1,5 +1,6 @@
 import {
   type AccountKey,
+  type AccountResource,
   AcmeProblem,
   getAccount,
   newAccount,
@@ -19,37 +20,32 @@ import { KEY_REPLACED } from './sentence.ts';
  * be the stored one.
  */
 export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> {
-  const { steps, accounts, call, take } = hold;
+  const { steps, accounts, call } = hold;
   const account = await accounts.signer(claim);
   const { terms_agreed: hasAgreed } = claim;
   const { meta } = await remote('account.directory', () =>
     account.server.directory({ ...call, refresh: hasAgreed }),
   );
   if (claim.is_verification) {
-    const url = await find(account.server, account.key, hold);
-    if (url === undefined) return unknown(claim, account, hold);
-    if (url !== account.url) {
-      return steps.stepFailed(
-        claim,
-        {
-          class: 'person',
-          code: 'account_url_differs',
-          text: `The server knows the key as ${url}, and it is stored as ${account.url}. Do not go on with it before you know why; acme.verify_account() looks again.`,
-        },
-        take,
-      );
-    }
+    const end = await verify(claim, account, hold);
+    if (end !== undefined) return end;
   }
+  const details = {
+    contact: claim.contact,
+    ...(hasAgreed ? { termsOfServiceAgreed: true } : {}),
+  };
   const resource = await remote('account.tell', () =>
-    updateAccount(
-      account,
-      {
-        contact: claim.contact,
-        ...(hasAgreed ? { termsOfServiceAgreed: true } : {}),
-      },
-      call,
-    ),
+    updateAccount(account, details, call).catch((error: unknown) => {
+      if (isUnauthorized(error)) return error;
+      throw error;
+    }),
   );
+  if (resource instanceof AcmeProblem) {
+    // What it means does not stand in the server's words.
+    const end = claim.is_verification ? undefined : await verify(claim, account, hold);
+    if (end === undefined) throw resource;
+    return end;
+  }
   const { status, contact } = resource;
   await hold.seen.tell(account.live.record.server, seenInAccount(resource, claim.contact));
   await steps.accountUpdated(claim, {
@@ -57,6 +53,46 @@ export async function update(claim: AccountClaim, hold: Hold): Promise<Claim[]> 
     contact,
     ...(hasAgreed ? { terms_url: meta.termsOfService, agreed_terms_url: meta.termsOfService } : {}),
   });
+  return [];
+}
+
+/** Whether the server has the account by its key as it is stored here; undefined: it does. */
+async function verify(
+  claim: AccountClaim,
+  account: Signer,
+  hold: Hold,
+): Promise<Claim[] | undefined> {
+  let url: string | undefined;
+  try {
+    url = await find(account.server, account.key, hold);
+  } catch (error) {
+    if (!isUnauthorized(error)) throw error;
+    return closed(claim, account, error, hold);
+  }
+  if (url === account.url) return undefined;
+  if (url === undefined) return unknown(claim, account, hold);
+  const failure: Failure = {
+    class: 'person',
+    code: 'account_url_differs',
+    text: `The server knows the key as ${url}, and it is stored as ${account.url}. Do not go on with it before you know why; acme.verify_account() looks again.`,
+  };
+  return hold.steps.stepFailed(claim, failure, hold.take);
+}
+
+/**
+ * The server has an account with this key, and does not open it (RFC 8555 §7.3.6): somebody closed it. What it is
+ * says its object, at servers that still show it.
+ */
+async function closed(
+  claim: AccountClaim,
+  account: Signer,
+  refusal: AcmeProblem,
+  hold: Hold,
+): Promise<Claim[]> {
+  const object = await probe(account, hold);
+  const status = object instanceof AcmeProblem ? 'deactivated' : object.status;
+  if (status === 'valid') throw refusal;
+  await hold.steps.accountUpdated(claim, { status, contact: [] });
   return [];
 }
 
@@ -71,7 +107,9 @@ async function unknown(claim: AccountClaim, account: Signer, hold: Hold): Promis
     await hold.steps.accountKeyFound(claim, id);
     return [];
   }
-  const failure: Failure = (await isLost(account, hold))
+  const object = await probe(account, hold);
+  const isLost = object instanceof AcmeProblem && object.type === 'accountDoesNotExist';
+  const failure: Failure = isLost
     ? {
         class: 'account_lost',
         code: 'account_lost',
@@ -85,20 +123,18 @@ async function unknown(claim: AccountClaim, account: Signer, hold: Hold): Promis
   return hold.steps.stepFailed(claim, failure, hold.take);
 }
 
-/** Whether the server says that the account does not exist (a look, POST-as-GET, RFC 8555 §6.3). */
-async function isLost(account: Signer, { call }: Hold): Promise<boolean> {
-  const problem = await remote('account.probe_stored', () =>
-    getAccount(account, call).then(
-      () => undefined,
-      (error: unknown) => {
-        if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) {
-          return error;
-        }
-        throw error;
-      },
-    ),
+/** The account's object, or how the server refuses a look at it (POST-as-GET, RFC 8555 §6.3). */
+async function probe(account: Signer, { call }: Hold): Promise<AccountResource | AcmeProblem> {
+  return remote('account.probe_stored', () =>
+    getAccount(account, call).catch((error: unknown) => {
+      if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) return error;
+      throw error;
+    }),
   );
-  return problem?.type === 'accountDoesNotExist';
+}
+
+function isUnauthorized(error: unknown): error is AcmeProblem {
+  return error instanceof AcmeProblem && error.type === 'unauthorized';
 }
 
 /** The URL of the account that has this key; undefined: none has. */

@@ -44,7 +44,7 @@ begin
   if not found then
     raise exception '%', case scope when 'domain' then format('No server limits the domain %s at the moment.', name)
                                     else format('There is no %s %s.', scope, name) end
-      using errcode = 'no_data_found', hint = case when scope in ('domain', 'csr') then 'See acme.cooldown.' end;
+      using errcode = 'no_data_found', hint = case scope when 'domain' then 'See acme.cooldown.' when 'csr' then 'See acme.csr_status.' else format('See acme.%s.', scope) end;
   end if;
   insert into acme.resume_request (scope, name) values (resume.scope, resume.name);
 end

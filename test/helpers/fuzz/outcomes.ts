@@ -1,4 +1,4 @@
-import type { Claim, Failure, OrderFacts } from '../../../src/db/steps.ts';
+import type { Claim, Failure, Limit, OrderFacts } from '../../../src/db/steps.ts';
 
 /** Two small numbers that fast-check draws, from which everything about an action follows. */
 export interface Draw {
@@ -40,6 +40,16 @@ const CLASSES: Record<string, Failure['class'][]> = {
 
 const RETRY_AFTER = [undefined, 0, 1000, 3000, 60_000, 600_000, 86_400_000];
 
+/** What a server may say that it limits; none: it does not say. */
+const LIMITS: Limit[][] = [
+  [],
+  [{ scope: 'server' }],
+  [{ scope: 'orders' }],
+  [{ scope: 'domain', value: 'example.org' }],
+  [{ scope: 'set' }],
+  [{ scope: 'identifier', value: 'a.example.org' }],
+];
+
 /** A failure of this step, of one class after the other as `b` counts. */
 export function failureOf(claim: Claim, { b, c }: Draw): Failure {
   const classes = CLASSES[claim.step ?? ''] ?? ['trouble'];
@@ -50,7 +60,7 @@ export function failureOf(claim: Claim, { b, c }: Draw): Failure {
     code: kind,
     text: `It came to ${kind}.`,
     retry_after_ms: RETRY_AFTER[(b + c) % RETRY_AFTER.length],
-    scope: c % 2 === 0 ? 'account' : 'server',
+    limits: LIMITS[c % LIMITS.length] ?? [],
     ...(claim.kind === 'authorization' && kind !== 'permanent'
       ? {
           authorization_state:
