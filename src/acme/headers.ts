@@ -1,7 +1,8 @@
 /** Header fields of an answer, names in lower case; a repeated field is an array. */
 export type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-const DAY_MS = 86_400_000;
+/** As long as the longest limits of public CAs, and a day. */
+const LONGEST_MS = 8 * 86_400_000;
 
 /** The first value of a header field. */
 export function header(headers: Headers, name: string): string | undefined {
@@ -11,17 +12,17 @@ export function header(headers: Headers, name: string): string | undefined {
 
 /**
  * The wait that an answer asks for in Retry-After (RFC 9110 §10.2.3: seconds or an HTTP date): whole
- * milliseconds from now, 0 to one day. A date is taken against the answer's own Date, since the CA's
+ * milliseconds from now, 0 to eight days. A date is taken against the answer's own Date, since the CA's
  * clock and ours may differ.
  */
 export function retryAfterMs(headers: Headers): number | undefined {
   const value = header(headers, 'retry-after')?.trim();
   if (value === undefined) return undefined;
-  if (/^\d{1,15}$/.test(value)) return Math.min(Number(value) * 1000, DAY_MS);
+  if (/^\d{1,15}$/.test(value)) return Math.min(Number(value) * 1000, LONGEST_MS);
   const until = httpDate(value);
   if (until === undefined) return undefined;
   const now = httpDate(header(headers, 'date')?.trim()) ?? Date.now();
-  return Math.min(Math.max(Math.round(until - now), 0), DAY_MS);
+  return Math.min(Math.max(Math.round(until - now), 0), LONGEST_MS);
 }
 
 /** The three spellings of an HTTP date (RFC 9110 §5.6.7), as milliseconds since 1970. */
