@@ -15,7 +15,7 @@ export interface HttpAnswer {
 /** A resource that the CA answered with (RFC 8555 §7.1), and how long it asks to wait before the next look. */
 export interface Answer<T> {
   value: T;
-  /** Milliseconds from now, whole, 0 to one day; absent where the answer has no Retry-After. */
+  /** Milliseconds from now, whole, 0 to eight days; absent where the answer has no Retry-After. */
   retryAfterMs?: number;
 }
 

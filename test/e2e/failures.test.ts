@@ -85,30 +85,6 @@ test("the server's Retry-After is heeded, and polling goes on afterwards", async
   expect(polls.length).toBeLessThanOrEqual(3);
 });
 
-test('a limit closes the account for new orders only, costs no attempt, and opens by itself', async () => {
-  const { ca, ...world } = await faultyWorld();
-  await world.worker();
-  await world.reach(await world.insert({ names: [freshName()] }), 'issued');
-  ca.on('newOrder', {
-    problem: { type: 'rateLimited', status: 429, detail: 'too many new orders' },
-    headers: { 'Retry-After': '3' },
-  });
-  const first = await world.insert({ names: [freshName()] });
-  const limited = await world.reach(first, 'limited');
-  expect(limited).toMatchObject({ reason_code: 'limited', attempts: 0 });
-  expect(limited.reason).toContain('takes no new orders of this account until');
-  expect(limited.last_problem).toMatchObject({ detail: 'too many new orders' });
-  const second = await world.insert({ names: [freshName()] });
-  const waiting = await world.reach(second, 'limited');
-  // The server's own words may name another tenant's domain.
-  expect(waiting.reason).not.toContain('too many new orders');
-  expect(seconds(new Date(), waiting.next_attempt_at)).toBeGreaterThan(0);
-  expect(ca.count('newOrder')).toBe(2);
-  await world.reach(first, 'issued', 20_000);
-  await world.reach(second, 'issued', 20_000);
-  expect(ca.count('newOrder')).toBe(4);
-});
-
 test('a 503 with Retry-After that is not JSON closes the server for new orders', async () => {
   const { ca, ...world } = await faultyWorld();
   await world.worker();

@@ -252,11 +252,3 @@ test('a profile that the directory does not list is told before anything is orde
     profile: 'longlived',
   });
 });
-
-test('a server whose directory lists no profiles is asked all the same', async () => {
-  const { ca, ...world } = await faultyWorld();
-  await world.worker();
-  const csr = await world.insert({ names: [freshName()] }, { profile: 'classic' });
-  expect((await world.reach(csr, 'needs_person')).reason_code).toBe('invalid_profile');
-  expect(ca.count('newOrder')).toBe(1);
-});

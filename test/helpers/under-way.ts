@@ -49,7 +49,7 @@ export async function fail(
   sql: postgres.ISql,
   kind: string,
   id: string,
-  outcome: Record<string, string | number>,
+  outcome: Record<string, string | number | object[]>,
   lease = LEASE,
 ): Promise<void> {
   const said = sql.json({ code: 'code', text: 'No.', account_version: '', ...outcome });

@@ -196,11 +196,11 @@ test('reconcile takes no key of a job before it has waited for the last row', as
   const [{ server, account }] = await sql<[{ server: string; account: string }]>`
     select server_id as server, account_id as account from acme_private.account_state`;
   await sql`
-    insert into acme_private.closure (server_id, account_id, until, reason)
-    values (${server}, ${account}, now() - interval '1 second', 'It is over.')`;
+    insert into acme_private.closure (server_id, account_id, scope, until, reason)
+    values (${server}, ${account}, 'orders', now() - interval '1 second', 'It is over.')`;
   await neverCross(
     (tx) => tx`
-      select acme_private.close_scope(null, ${server}, ${account}, now() + interval '10 seconds', 'Closed until', null)`,
+      select acme_private.start_cooldown(null, ${server}, ${account}, 'orders', null, null, now() + interval '10 seconds', null, null)`,
     (second) => second`select acme_private.reconcile()`,
     (tx) => tx`select acme_private.dispatch_at(acme_private.clock(), 'now')`,
   );

@@ -169,8 +169,14 @@ describe('acme.pause', () => {
     expect((await refusal(admin`select acme.resume('server', 'nowhere')`)).message).toBe(
       'There is no server nowhere.',
     );
-    expect((await refusal(admin`select acme.resume('csr', '1')`)).message).toBe(
-      "The scope is 'csr'; it must be server or account.",
+    expect((await refusal(admin`select acme.resume('csr', '1000000')`)).message).toBe(
+      'There is no csr 1000000.',
+    );
+    expect((await refusal(admin`select acme.resume('domain', 'example.org')`)).message).toBe(
+      'No server limits the domain example.org at the moment.',
+    );
+    expect((await refusal(admin`select acme.resume('world', 'all')`)).message).toBe(
+      "The scope is 'world'; it must be server, account, domain or csr.",
     );
   });
 });

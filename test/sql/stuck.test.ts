@@ -282,7 +282,7 @@ describe('due for over two minutes, and nobody took it', () => {
       [`update acme.server set paused_at = now()`, `update acme.server set paused_at = null`],
       [`update acme.account set paused_at = now()`, `update acme.account set paused_at = null`],
       [
-        `insert into acme_private.closure (server_id, until, reason) select server_id, now() + interval '1 hour', 'busy' from acme_private.account_state`,
+        `insert into acme_private.closure (server_id, scope, until, reason) select server_id, 'server', now() + interval '1 hour', 'busy' from acme_private.account_state`,
         `delete from acme_private.closure`,
       ],
       [

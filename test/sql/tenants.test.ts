@@ -231,6 +231,9 @@ describe('a table or view', () => {
     'acme.account_domain': 'not for acme_app',
     'acme.account_status': 'not for acme_app',
     'acme.stuck': 'tried in stuck.test.ts',
+    'acme.cooldown': 'not for acme_app',
+    'acme.paused_csr': 'not for acme_app',
+    'acme.resume_request': 'not for acme_app',
     'acme.worker_status': 'not for acme_app',
     'acme.identifier_claim': 'of tenants',
   };

@@ -167,7 +167,7 @@ describe('a limit wakes the dispatcher when its scope opens', () => {
   const limited = (order: string, seconds: number) =>
     fail(shop.sql, 'order', order, {
       class: 'limited',
-      scope: 'account',
+      limits: [{ scope: 'orders' }],
       retry_after_ms: seconds * 1000,
     });
 
@@ -201,7 +201,7 @@ describe('a limit wakes the dispatcher when its scope opens', () => {
     const [{ reason }] = await shop.sql<[{ reason: string }]>`
       select reason from acme_private.closure
        where reason like '%' || to_char(until, 'YYYY-MM-DD HH24:MI:SS') || '%'`;
-    expect(reason).toContain('takes no new orders of this account until');
+    expect(reason).toContain('takes no orders of this account for new sets of names until');
   });
 });
 

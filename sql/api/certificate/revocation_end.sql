@@ -102,7 +102,7 @@ begin
       end if;
       perform acme_private.put_off('certificate', p_certificate,
         v_now + least(coalesce(v_after, case v_class when 'limited' then interval '10 minutes' else acme_private.backoff(k.attempts) end),
-                      interval '1 day'),
+                      case v_class when 'limited' then interval '8 days' else interval '1 day' end),
         k.attempts + 1, v_code, v_text, v_problem);
       return;
     when 'reason_refused' then

@@ -33,6 +33,7 @@ begin
     'states', (
       select coalesce(jsonb_object_agg(c.state, c.count), '{}')
         from (select s.state, count(*) from acme_private.csr_state s where s.state <> 'issued' group by s.state) c),
+    'cooldowns', (select count(*) from acme_private.closure c where c.value is not null and c.until > acme_private.clock()),
     'stuck', (select count(*) from acme.stuck),
     'hold', acme_private.hold_sentence(null),
     'environment', (select i.environment from acme_private.installation i));

@@ -23,6 +23,13 @@ export const accountsCheck: Check = {
     if (facts.stuck > 0) {
       found.push(problem(`${facts.stuck} rows are stuck. Look at them: select * from acme.stuck;`));
     }
+    if (facts.cooldowns > 0) {
+      found.push(
+        warning(
+          `Servers limit ${facts.cooldowns} ${facts.cooldowns === 1 ? 'name, set of names or domain' : 'names, sets of names or domains'} at the moment. Until when, and why: select scope, value, until, reason from acme.cooldown;`,
+        ),
+      );
+    }
     const persons = facts.states['needs_person'] ?? 0;
     if (persons > 0) {
       found.push(
@@ -69,6 +76,12 @@ function accountFindings({ name, state, reason, reason_code: code }: AccountFact
       return [
         warning(
           `Account ${name} is paused: ${why}. To go on: select acme.resume('account', '${name}');`,
+        ),
+      ];
+    case 'limited':
+      return [
+        warning(
+          `Account ${name}: ${why}. To try at once: select acme.resume('account', '${name}');`,
         ),
       ];
     case 'needs_person':

@@ -37,6 +37,8 @@ export interface Facts {
   }[];
   /** Csrs by their own state, issued ones left out. */
   states: Record<string, number>;
+  /** How many names, sets of names, domains and csrs servers limit at the moment. */
+  cooldowns: number;
   stuck: number;
   /** Why the database is held as a copy, whatever the worker's environment; absent: an older version's. */
   hold?: string | null;
