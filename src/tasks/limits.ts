@@ -48,8 +48,9 @@ function limitOfUrl(detail: string, own: readonly string[]): Omit<Limit, 'words'
     ?.toLowerCase();
   if (name === undefined) return undefined;
   const quoted = (/"([^"\s]+)"/.exec(detail)?.[1] ?? '').toLowerCase();
-  if (/-per-exact-set-of-\w+$|^duplicate-certificate-limit$/.test(name))
+  if (/-per-exact-set-of-\w+$|^duplicate-certificate-limit$/.test(name)) {
     return { scope: 'set', name };
+  }
   if (/^new-orders-per-account$/.test(name)) return { scope: 'orders', name };
   if (
     /-per-registered-domain$/.test(name) &&

@@ -82,8 +82,9 @@ async function isClosed(server: Server, key: AccountKey, { call }: Hold): Promis
       () => false,
       (error: unknown) => {
         if (isUnauthorized(error)) return true;
-        if (error instanceof AcmeProblem && error.status < 500 && error.status !== 429)
+        if (error instanceof AcmeProblem && error.status < 500 && error.status !== 429) {
           return false;
+        }
         throw error;
       },
     ),
