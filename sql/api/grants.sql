@@ -168,7 +168,7 @@ grant execute on function
   acme_private.challenge_intended(bigint, bigint, uuid, text, jsonb),
   acme_private.authorization_proved(bigint, bigint, uuid, jsonb, int),
   acme_private.authorization_deactivated(bigint, bigint, uuid, text, int),
-  acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int),
+  acme_private.order_finalized(bigint, bigint, uuid, text, boolean, bigint, int),
   acme_private.certificate_stored(bigint, bigint, uuid, jsonb, int),
   acme_private.renewal_window(bigint, bigint, uuid, jsonb, int),
   acme_private.certificate_revoked(bigint, bigint, uuid, bigint, boolean),

@@ -1,9 +1,9 @@
 import { type Account, getAccount } from './account.ts';
-import { badAnswer, jsonOf } from './answer.ts';
-import { urlList } from './guards.ts';
+import { badAnswer, type HttpAnswer, jsonValueOf } from './answer.ts';
+import { isUrlText } from './guards.ts';
 import { linkTargets } from './headers.ts';
 import type { Call } from './http.ts';
-import { AcmeTrouble } from './problem.ts';
+import { AcmeTrouble, isObject } from './problem.ts';
 import { printable } from './text.ts';
 
 const MAX_ORDERS = 10_000;
@@ -34,10 +34,19 @@ export async function listOrders(
     seen.add(page);
     const before = found.size;
     const answer = await server.fetch(account, page, call);
-    for (const url of urlList(page, jsonOf(answer), 'orders')) found.add(url);
+    for (const url of urlsOf(answer)) found.add(url);
     // Each page brings one order or more, so that `max` bounds the pages as well.
     if (found.size === before) break;
     page = linkTargets(answer.headers, 'next', page)[0];
   }
   return [...found].slice(0, max);
+}
+
+/** The orders of a page (RFC 8555 §7.1.2.1); Smallstep's library sends a bare array, or null for none. */
+function urlsOf(answer: HttpAnswer): string[] {
+  const value = jsonValueOf(answer);
+  const orders = isObject(value) ? value['orders'] : value;
+  if (orders === null) return [];
+  if (Array.isArray(orders) && orders.every(isUrlText)) return orders;
+  throw badAnswer(answer.url, 'with "orders" missing or not a list of URLs');
 }

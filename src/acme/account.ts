@@ -1,4 +1,4 @@
-import { type HttpAnswer, jsonOf, locationOf } from './answer.ts';
+import { type HttpAnswer, isEmpty, jsonOf, locationOf } from './answer.ts';
 import { bindingOf, type ExternalAccount } from './external-account.ts';
 import { oneOf, optionalText } from './guards.ts';
 import type { Call } from './http.ts';
@@ -61,12 +61,12 @@ export async function newAccount(
   const answer = await server.post({ key }, endpoint, payload, call);
   const url = locationOf(answer);
   server.assertAllowed(url);
-  return { url, created: answer.status === 201, account: accountResource(answer) };
+  return { url, created: answer.status === 201, account: accountResource(answer, 'valid') };
 }
 
 /** Reads the account by POST-as-GET (RFC 8555 §7.3.2, §6.3): also the proof that its key is the live one. */
 export async function getAccount(account: Account, call: Call = {}): Promise<AccountResource> {
-  return accountResource(await account.server.fetch(account, account.url, call));
+  return accountResource(await account.server.fetch(account, account.url, call), 'valid');
 }
 
 /**
@@ -79,7 +79,7 @@ export async function updateAccount(
   call: Call = {},
 ): Promise<AccountResource> {
   const { contact, termsOfServiceAgreed } = change;
-  return post(account, { contact, termsOfServiceAgreed }, call);
+  return post(account, { contact, termsOfServiceAgreed }, 'valid', call);
 }
 
 /**
@@ -90,14 +90,24 @@ export async function deactivateAccount(
   account: Account,
   call: Call = {},
 ): Promise<AccountResource> {
-  return post(account, { status: 'deactivated' }, call);
+  return post(account, { status: 'deactivated' }, 'deactivated', call);
 }
 
-async function post(account: Account, payload: object, call: Call): Promise<AccountResource> {
-  return accountResource(await account.server.post(account, account.url, payload, call));
+async function post(
+  account: Account,
+  payload: object,
+  status: AccountResource['status'],
+  call: Call,
+): Promise<AccountResource> {
+  return accountResource(await account.server.post(account, account.url, payload, call), status);
 }
 
-function accountResource(answer: HttpAnswer): AccountResource {
+/**
+ * What the CA shows of an account. One that answers without a body has done what it was asked for: of a closed
+ * account it refuses every request (RFC 8555 §7.3.6).
+ */
+function accountResource(answer: HttpAnswer, status: AccountResource['status']): AccountResource {
+  if (isEmpty(answer)) return { status, contact: [] };
   const object = jsonOf(answer);
   const { contact, termsOfServiceAgreed, externalAccountBinding } = object;
   const orders = optionalText(object, 'orders');

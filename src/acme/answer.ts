@@ -1,5 +1,5 @@
 import { absolute, header, type Headers, linkTargets, retryAfterMs } from './headers.ts';
-import { AcmeProblem, AcmeTrouble, isObject, problemDocument } from './problem.ts';
+import { AcmeProblem, AcmeTrouble, isAcmeType, isObject, problemDocument } from './problem.ts';
 import { isPlain, type JsonObject, printable } from './text.ts';
 
 const EXCERPT = 200;
@@ -27,10 +27,15 @@ export function answerWith<T>(value: T, http: HttpAnswer): Answer<T> {
 
 /** The body as a JSON object; throws ERR_ACME_NOT_JSON or ERR_ACME_BAD_ANSWER. */
 export function jsonOf(http: HttpAnswer): JsonObject {
-  const text = http.body.toString('utf8');
-  let value: unknown;
+  const value = jsonValueOf(http);
+  if (!isObject(value)) throw badAnswer(http.url, 'JSON that is not an object');
+  return value;
+}
+
+/** The body as any JSON; throws ERR_ACME_NOT_JSON. */
+export function jsonValueOf(http: HttpAnswer): unknown {
   try {
-    value = JSON.parse(text);
+    return JSON.parse(http.body.toString('utf8'));
   } catch {
     throw new AcmeTrouble(
       'ERR_ACME_NOT_JSON',
@@ -38,8 +43,11 @@ export function jsonOf(http: HttpAnswer): JsonObject {
       factsOf(http),
     );
   }
-  if (!isObject(value)) throw badAnswer(http.url, 'JSON that is not an object');
-  return value;
+}
+
+/** Whether an answer has no body, where that of the resource was to be expected. */
+export function isEmpty({ body }: HttpAnswer): boolean {
+  return body.toString('latin1').trim() === '';
 }
 
 /** The trouble of an answer of the wrong shape; `what` says what was found or missed. */
@@ -93,13 +101,17 @@ export function failureOf(http: HttpAnswer): AcmeProblem | AcmeTrouble {
   });
 }
 
-/** RFC 8555 §6.7: problem documents have a media type of their own; nothing else is taken for one. */
+/**
+ * RFC 8555 §6.7: problem documents have a media type of their own. Some CAs send them as plain JSON; that is taken
+ * for one if its type is ACME's, and nothing else is.
+ */
 function problemIn({ headers, body }: HttpAnswer): JsonObject | undefined {
   const type = header(headers, 'content-type') ?? '';
-  if (!/^\s*application\/problem\+json\s*(;|$)/i.test(type)) return undefined;
+  const isProblem = /^\s*application\/problem\+json\s*(;|$)/i.test(type);
+  if (!isProblem && !/^\s*application\/json\s*(;|$)/i.test(type)) return undefined;
   try {
     const value: unknown = JSON.parse(body.toString('utf8'));
-    return isObject(value) ? value : undefined;
+    return isObject(value) && (isProblem || isAcmeType(value['type'])) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -3,6 +3,7 @@ import { type Answer, answerWith, type HttpAnswer, jsonOf, locationOf } from './
 import { type Challenge, challengesOf } from './challenge.ts';
 import { type Identifier, identifier, listMember, oneOf, optionalTime } from './guards.ts';
 import type { Call } from './http.ts';
+import type { JsonObject } from './text.ts';
 
 /** The status of an authorization (RFC 8555 §7.1.6). */
 export type AuthorizationStatus =
@@ -73,10 +74,17 @@ function authorizationOf(answer: HttpAnswer): Authorization {
   const authorization: Authorization = {
     status: oneOf(url, object, 'status', STATUSES),
     identifier: identifier(url, object['identifier']),
-    challenges: challengesOf(url, listMember(url, object, 'challenges')),
+    challenges: challengesOf(challengeList(url, object)),
   };
   const expires = optionalTime(object, 'expires');
   if (expires !== undefined) authorization.expires = expires;
   if (typeof object['wildcard'] === 'boolean') authorization.wildcard = object['wildcard'];
   return authorization;
+}
+
+/** What is not pending any more needs no challenges. */
+function challengeList(url: string, object: JsonObject): readonly unknown[] {
+  const { status, challenges } = object;
+  if (status !== 'pending' && !Array.isArray(challenges)) return [];
+  return listMember(url, object, 'challenges');
 }

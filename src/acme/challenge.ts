@@ -1,17 +1,10 @@
 import type { Account } from './account.ts';
-import { type Answer, answerWith, badAnswer, jsonOf } from './answer.ts';
-import {
-  isUrlText,
-  oneOf,
-  optionalError,
-  optionalText,
-  optionalTime,
-  urlMember,
-} from './guards.ts';
+import { type Answer, answerWith, type HttpAnswer } from './answer.ts';
+import { isUrlText, optionalError, optionalText, optionalTime } from './guards.ts';
 import type { Call } from './http.ts';
 import { isToken } from './key.ts';
 import { isObject, type ProblemDocument } from './problem.ts';
-import { isPlain, type JsonObject } from './text.ts';
+import type { JsonObject } from './text.ts';
 
 /** The status of a challenge (RFC 8555 §7.1.6). */
 export type ChallengeStatus = 'pending' | 'processing' | 'valid' | 'invalid';
@@ -37,56 +30,48 @@ export interface Challenge {
 
 /**
  * Tells the CA that a challenge is ready to be validated (RFC 8555 §7.5.1, erratum 5729: an empty
- * object). Publish first; answer one challenge of an authorization; then read the authorization.
+ * object). Publish first; answer one challenge of an authorization; then read the authorization, no sooner than
+ * `retryAfterMs` says. `value` is undefined where the CA answers with something else than the challenge.
  */
 export async function answerChallenge(
   account: Account,
   url: string,
   call: Call = {},
-): Promise<Answer<Challenge>> {
+): Promise<Answer<Challenge | undefined>> {
   const answer = await account.server.post(account, url, {}, call);
-  return answerWith(challengeOf(answer.url, jsonOf(answer)), answer);
+  return answerWith(challengeIn(answer), answer);
 }
 
-/** Reads the challenges of an authorization; `url` is that of the answer they came in. */
-export function challengesOf(url: string, values: readonly unknown[]): Challenge[] {
+/** Reads the challenges of an authorization: those that can be of use. */
+export function challengesOf(values: readonly unknown[]): Challenge[] {
   return values
     .filter(isObject)
-    .filter((object) => isOurs(object) || isReadable(object))
-    .map((object) => challengeOf(url, object));
+    .map(challengeOf)
+    .filter((challenge) => challenge !== undefined);
 }
 
-/** Whether a challenge is of a type that has a token, and so must be well formed. */
-function isOurs({ type }: JsonObject): boolean {
-  return typeof type === 'string' && WITH_TOKEN.has(type);
-}
-
-/** RFC 8555 §8: types we do not know must not stop us, not even if they look like nothing we know. */
-function isReadable({ type, url, status }: JsonObject): boolean {
-  return (
-    typeof type === 'string' &&
-    isPlain(type, MAX_TYPE) &&
-    isUrlText(url) &&
-    STATUSES.some((known) => known === status)
-  );
-}
-
-function challengeOf(url: string, object: JsonObject): Challenge {
-  const type = optionalText(object, 'type', MAX_TYPE);
-  if (type === undefined) throw badAnswer(url, 'with a challenge that has no type');
-  const challenge: Challenge = {
-    type,
-    url: urlMember(url, object, 'url'),
-    status: oneOf(url, object, 'status', STATUSES),
-    raw: object,
-  };
-  const { token } = object;
-  if (isToken(token)) {
-    challenge.token = token;
-  } else if (isOurs(object) && isOpen(challenge)) {
-    // RFC 8555 §8.3: tokens become paths, so nothing but base64url may pass.
-    throw badAnswer(url, `with a ${type} challenge whose token is missing or not base64url`);
+function challengeIn({ body }: HttpAnswer): Challenge | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'));
+    return isObject(value) ? challengeOf(value) : undefined;
+  } catch {
+    return undefined;
   }
+}
+
+/**
+ * undefined: of no use. RFC 8555 §8: types we do not know must not stop us, not even if they look like nothing we
+ * know; nor does one that is broken stop those beside it. One without a status was not answered yet.
+ */
+function challengeOf(object: JsonObject): Challenge | undefined {
+  const type = optionalText(object, 'type', MAX_TYPE);
+  const { url, token, status = 'pending' } = object;
+  const known = STATUSES.find((one) => one === status);
+  if (type === undefined || known === undefined || !isUrlText(url)) return undefined;
+  const challenge: Challenge = { type, url, status: known, raw: object };
+  // RFC 8555 §8.3: tokens become paths, so nothing but base64url may pass.
+  if (isToken(token)) challenge.token = token;
+  else if (WITH_TOKEN.has(type) && isOpen(challenge)) return undefined;
   const validated = optionalTime(object, 'validated');
   if (validated !== undefined) challenge.validated = validated;
   const error = optionalError(object);

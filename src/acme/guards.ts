@@ -32,15 +32,6 @@ export function urlMember(url: string, object: JsonObject, member: string): stri
   return value;
 }
 
-/** A member that must be a list of URLs. */
-export function urlList(url: string, object: JsonObject, member: string): string[] {
-  const value = object[member];
-  if (!Array.isArray(value) || !value.every(isUrlText)) {
-    throw badAnswer(url, `with "${member}" missing or not a list of URLs`);
-  }
-  return value;
-}
-
 /** A member that must be an array. */
 export function listMember(url: string, object: JsonObject, member: string): readonly unknown[] {
   const value = object[member];
@@ -82,13 +73,18 @@ function isDay(day: string): boolean {
   return !Number.isNaN(time) && new Date(time).toISOString().startsWith(day);
 }
 
-/** An identifier object (RFC 8555 §7.1.3, §7.1.4). */
+/** Whether a value is an identifier object (RFC 8555 §7.1.3, §7.1.4). */
+export function isIdentifier(value: unknown): value is Identifier {
+  return (
+    isObject(value) &&
+    optionalText(value, 'type', 50) !== undefined &&
+    optionalText(value, 'value', 2000) !== undefined
+  );
+}
+
+/** A value that must be an identifier object. */
 export function identifier(url: string, value: unknown): Identifier {
-  if (isObject(value)) {
-    const type = optionalText(value, 'type', 50);
-    const name = optionalText(value, 'value', 2000);
-    if (type !== undefined && name !== undefined) return { type, value: name };
-  }
+  if (isIdentifier(value)) return { type: value.type, value: value.value };
   throw badAnswer(url, 'with an identifier that has no type or no value');
 }
 

@@ -56,6 +56,7 @@ export {
 export { changeKey } from './key-change.ts';
 export {
   finalizeOrder,
+  getNewOrder,
   getOrder,
   newOrder,
   type Order,

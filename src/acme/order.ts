@@ -9,17 +9,16 @@ import {
 } from './answer.ts';
 import {
   type Identifier,
-  identifier,
-  listMember,
+  isIdentifier,
+  isUrlText,
   oneOf,
   optionalError,
   optionalText,
   optionalTime,
-  urlList,
   urlMember,
 } from './guards.ts';
 import type { Call } from './http.ts';
-import type { ProblemDocument } from './problem.ts';
+import { AcmeTrouble, type ProblemDocument } from './problem.ts';
 import type { JsonObject } from './text.ts';
 
 /** The status of an order (RFC 8555 §7.1.6). */
@@ -27,7 +26,10 @@ export type OrderStatus = 'pending' | 'ready' | 'processing' | 'valid' | 'invali
 
 const STATUSES: readonly OrderStatus[] = ['pending', 'ready', 'processing', 'valid', 'invalid'];
 
-/** An order (RFC 8555 §7.1.3; `profile` draft-ietf-acme-profiles). Times are RFC 3339. */
+/**
+ * An order (RFC 8555 §7.1.3; `profile` draft-ietf-acme-profiles). Times are RFC 3339. Some CAs leave out of later
+ * answers what they said in the first one: lists are empty then, and `finalize` is absent.
+ */
 export interface Order {
   status: OrderStatus;
   expires?: string;
@@ -39,7 +41,7 @@ export interface Order {
   error?: ProblemDocument;
   /** URLs, in no particular order. */
   authorizations: string[];
-  finalize: string;
+  finalize?: string;
   /** A URL, once `valid`. */
   certificate?: string;
   profile?: string;
@@ -64,7 +66,8 @@ export interface OrderRequest {
 
 /**
  * Orders a certificate (RFC 8555 §7.4). Not idempotent by contract: store `url` at once. CAs may hand
- * back an order that exists already, in any status.
+ * back an order that exists already, in any status. AcmeTrouble with `location`: the order was made, but the answer
+ * does not tell what is needed; read the order there.
  */
 export async function newOrder(
   account: Account,
@@ -77,15 +80,43 @@ export async function newOrder(
   const { profile, notBefore, notAfter, replaces } = request;
   const payload = { identifiers, notBefore, notAfter, replaces, profile };
   const answer = await server.post(account, endpoint, payload, call);
-  const order = orderOf(answer);
   const url = locationOf(answer);
+  server.assertAllowed(url);
+  try {
+    const order = orderOf(answer);
+    assertUsable(account, answer.url, order);
+    return { url, ...answerWith(order, answer) };
+  } catch (error) {
+    if (!(error instanceof AcmeTrouble)) throw error;
+    const { status, contentType, excerpt } = error;
+    const facts = { status, contentType, excerpt, location: url, cause: error };
+    throw new AcmeTrouble(error.code, error.message, facts);
+  }
+}
+
+/**
+ * Reads an order that newOrder made without telling what is needed of it (RFC 8555 §7.4); throws AcmeTrouble where this
+ * does not tell it either.
+ */
+export async function getNewOrder(
+  account: Account,
+  url: string,
+  call: Call = {},
+): Promise<Answer<Order>> {
+  const answer = await getOrder(account, url, call);
+  assertUsable(account, url, answer.value);
+  return answer;
+}
+
+function assertUsable({ server }: Account, url: string, order: Order): void {
+  const { status, authorizations, finalize } = order;
   // RFC 8555 §7.1.3: what makes a pending order ready are its authorizations.
-  if (order.status === 'pending' && order.authorizations.length === 0) {
-    throw badAnswer(answer.url, 'with a pending order that has no authorizations');
+  if (status === 'pending' && authorizations.length === 0) {
+    throw badAnswer(url, 'with a pending order that has no authorizations');
   }
   // Now and not when they are visited: whoever stores this order could never get on with it.
-  for (const named of [url, order.finalize, ...order.authorizations]) server.assertAllowed(named);
-  return { url, ...answerWith(order, answer) };
+  for (const named of authorizations) server.assertAllowed(named);
+  if (finalize !== undefined) server.assertAllowed(finalize);
 }
 
 /** Reads an order (RFC 8555 §7.4). */
@@ -104,10 +135,16 @@ export async function getOrder(
  */
 export async function finalizeOrder(
   account: Account,
-  order: { finalize: string },
+  order: { finalize?: string | undefined },
   csrDer: Uint8Array,
   call: Call = {},
 ): Promise<Answer<Order>> {
+  if (order.finalize === undefined) {
+    throw new AcmeTrouble(
+      'ERR_ACME_BAD_ANSWER',
+      'The order does not say where its CSR is to be sent; read it again, or take the URL of an earlier answer.',
+    );
+  }
   const csr = Buffer.from(csrDer.buffer, csrDer.byteOffset, csrDer.byteLength);
   const payload = { csr: csr.toString('base64url') };
   const answer = await account.server.post(account, order.finalize, payload, call);
@@ -117,16 +154,20 @@ export async function finalizeOrder(
 function orderOf(answer: HttpAnswer): Order {
   const object = jsonOf(answer);
   const { url } = answer;
+  const { identifiers, authorizations, finalize, certificate } = object;
   const order: Order = {
     status: orderStatus(url, object),
-    identifiers: listMember(url, object, 'identifiers').map((one) => identifier(url, one)),
-    authorizations: urlList(url, object, 'authorizations'),
-    finalize: urlMember(url, object, 'finalize'),
+    identifiers: Array.isArray(identifiers)
+      ? identifiers.filter(isIdentifier).map(({ type, value }) => ({ type, value }))
+      : [],
+    // Some of them would prove nothing.
+    authorizations:
+      Array.isArray(authorizations) && authorizations.every(isUrlText) ? authorizations : [],
   };
-  // RFC 8555 §7.4.2: a valid order has its certificate.
-  if (order.status === 'valid' || object['certificate'] !== undefined) {
-    order.certificate = urlMember(url, object, 'certificate');
-  }
+  if (isUrlText(finalize)) order.finalize = finalize;
+  // RFC 8555 §7.4.2: a valid order has its certificate. Before that CAs send null or an empty text.
+  if (order.status === 'valid') order.certificate = urlMember(url, object, 'certificate');
+  else if (isUrlText(certificate)) order.certificate = certificate;
   for (const name of ['expires', 'notBefore', 'notAfter'] as const) {
     const time = optionalTime(object, name);
     if (time !== undefined) order[name] = time;

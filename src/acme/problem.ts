@@ -45,12 +45,14 @@ export interface TroubleFacts {
   contentType?: string | undefined;
   excerpt?: string | undefined;
   retryAfterMs?: number | undefined;
+  location?: string | undefined;
   cause?: unknown;
 }
 
 /**
  * Remote trouble: no answer, or none that ACME allows (RFC 8555 §6, §6.7). `status`, `contentType` and `excerpt` (200
- * printable characters of the body) tell what came, `retryAfterMs` how long the remote asks to wait.
+ * printable characters of the body) tell what came, `retryAfterMs` how long the remote asks to wait; `location` is that
+ * of an order that newOrder made, whose answer is of no use: read the order.
  */
 export class AcmeTrouble extends AcmeError {
   declare readonly code: TroubleCode;
@@ -58,6 +60,7 @@ export class AcmeTrouble extends AcmeError {
   readonly contentType?: string;
   readonly excerpt?: string;
   readonly retryAfterMs?: number;
+  readonly location?: string;
   override name = 'AcmeTrouble';
 
   /** @internal */
@@ -67,6 +70,7 @@ export class AcmeTrouble extends AcmeError {
     if (facts.contentType !== undefined) this.contentType = facts.contentType;
     if (facts.excerpt !== undefined) this.excerpt = facts.excerpt;
     if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs;
+    if (facts.location !== undefined) this.location = facts.location;
   }
 }
 
@@ -182,6 +186,11 @@ export class AcmeProblem extends AcmeError implements ProblemDocument {
     if (facts.termsOfServiceUrl !== undefined) this.termsOfServiceUrl = facts.termsOfServiceUrl;
     if (facts.location !== undefined) this.location = facts.location;
   }
+}
+
+/** Whether the type of a problem is one of ACME's (RFC 8555 §6.7). */
+export function isAcmeType(type: unknown): boolean {
+  return typeof type === 'string' && type.startsWith(URN);
 }
 
 /** Whether a parsed JSON value is an object (not null, not an array). */

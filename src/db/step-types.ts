@@ -23,6 +23,12 @@ export interface OrderClaim extends Lease {
   fresh: boolean;
   /** The server has been at work on it for longer than a burst of polls. */
   has_waited: boolean;
+  /** For longer than a server may lag behind itself. */
+  is_late: boolean;
+  /** The server has the CSR, as far as the database knows. */
+  is_taken: boolean;
+  /** The server may have forgotten the order. */
+  is_expired: boolean;
   csr_id: number;
   pem: string;
   identifiers: string[];
@@ -52,6 +58,8 @@ export interface AuthorizationClaim extends Lease {
   url: string;
   /** What is to be proved; null: the server has not said it yet. */
   identifier: string | null;
+  /** The names that it may be for. */
+  names: string[];
   /** The server has been at work on it for longer than a burst of polls. */
   has_waited: boolean;
   solver: string | null;
@@ -127,7 +135,7 @@ export type ReadOrder =
   | {
       url: string;
       csr_id: number;
-      finalize_url: string;
+      finalize_url: string | undefined;
       expires_at: string | undefined;
       certificate: CertificateFacts;
     };
@@ -208,6 +216,8 @@ export interface Failure {
     | 'trouble'
     | 'limited'
     | 'validation'
+    /** The server broke the order itself. */
+    | 'server_error'
     | 'refused'
     | 'gone'
     | 'account_lost'
@@ -232,6 +242,11 @@ export interface Failure {
   /** For an authorization that ended: the state the server gave. */
   authorization_state?: string;
   identifier?: string;
+  /** The server does not find (404) what it had. */
+  is_missing?: boolean;
+  /** Of an order that it made without telling what is needed; `is_unusable`: nor did it when it was asked again. */
+  order_url?: string;
+  is_unusable?: boolean;
 }
 
 /** A limit of a server (RFC 8555 §6.6): what waits for it. */
@@ -272,7 +287,7 @@ export interface AccountFacts {
 export interface OrderFacts {
   url: string;
   status: string;
-  finalize_url: string;
+  finalize_url?: string | undefined;
   certificate_url?: string | undefined;
   expires_at?: string | undefined;
   authorizations: readonly string[];

@@ -275,18 +275,22 @@ export class Steps {
     );
   }
 
-  /** certificateUrl undefined: the server is still issuing. */
+  /** certificateUrl undefined: the server is still issuing; wasSent: since just now. */
   async orderFinalized(
     claim: OrderClaim,
-    certificateUrl: string | undefined,
-    retryAfterMs: number | undefined,
+    {
+      certificateUrl,
+      wasSent,
+      retryAfterMs,
+    }: { certificateUrl?: string | undefined; wasSent: boolean; retryAfterMs?: number | undefined },
     take: number,
   ): Promise<Claim[]> {
     return claimed(
       'order_finalized',
       this.#sql`
         select acme_private.order_finalized(
-          ${this.worker}, ${claim.id}, ${claim.lease}, ${certificateUrl ?? null}, ${retryAfterMs ?? null}, ${take}) as value`,
+          ${this.worker}, ${claim.id}, ${claim.lease}, ${certificateUrl ?? null}, ${wasSent},
+          ${retryAfterMs ?? null}, ${take}) as value`,
     );
   }
 

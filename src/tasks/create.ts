@@ -1,6 +1,8 @@
 import {
   type Account,
   type AcmeProblem,
+  AcmeTrouble,
+  getNewOrder,
   newOrder,
   type Order,
   type OrderRequest,
@@ -9,6 +11,7 @@ import type { Claim, Failure, OrderClaim } from '../db/steps.ts';
 import { csrDer, refusedFeatures } from '../x509/index.ts';
 import type { Hold } from './context.ts';
 import { orderRequest, unknownProfile } from './order-request.ts';
+import { failureOf } from './outcome.ts';
 import { remote } from './remote.ts';
 import { mayBeAboutReplaces, replacedBy, waitForWindow } from './replaces.ts';
 import { seenInOrder, seenOfRefusedReplaces } from './seen.ts';
@@ -23,10 +26,16 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const account = await accounts.signer(claim);
   const refusal = featureRefusal(claim) ?? (await profileRefusal(claim, account, hold));
   if (refusal !== undefined) return steps.stepFailed(claim, refusal, take);
-  const id = await replacedBy(claim, account, hold);
+  const id = claim.url === null ? await replacedBy(claim, account, hold) : undefined;
   const later = id === undefined ? undefined : await waitForWindow(claim, account, id, hold);
   if (later !== undefined) return later;
-  const { url, order, replaces, refused } = await place(claim, account, id, hold);
+  const placed = await place(claim, account, id, hold);
+  if ('class' in placed) return steps.stepFailed(claim, placed, take);
+  const { url, order, replaces, refused } = placed;
+  // RFC 8555 §7.1.3 has no more authorizations than names; a wildcard and its base are two.
+  if (order.authorizations.length > claim.identifiers.length) {
+    return steps.stepFailed(claim, tooMany(order, claim), take);
+  }
   if (order.status === 'invalid') {
     return steps.stepFailed(
       claim,
@@ -70,6 +79,49 @@ interface Placed {
   refused?: AcmeProblem;
 }
 
+/** The server wants more proved than was ordered: that would be as many rows, and requests. */
+function tooMany({ authorizations }: Order, { identifiers }: OrderClaim): Failure {
+  return {
+    class: 'refused',
+    code: 'server_refused',
+    text: `The server's order has ${authorizations.length} authorizations for ${identifiers.length === 1 ? '1 name' : `${identifiers.length} names`}; it was left.`,
+  };
+}
+
+/**
+ * The order, from where the server put it if its answer did not tell enough: it is not made once more for that. What
+ * fails then is told with its URL, so that the next attempt reads it.
+ */
+async function readPlaced(
+  claim: OrderClaim,
+  account: Account,
+  url: string,
+  { call }: Hold,
+): Promise<Placed | Failure> {
+  try {
+    const { value } = await remote('order.look', () => getNewOrder(account, url, call));
+    return { url, order: value };
+  } catch (error) {
+    const failure = failureOf(error, { ...claim, url });
+    if (failure === undefined) throw error;
+    const isUnusable = error instanceof AcmeTrouble && UNUSABLE.includes(error.code);
+    const isLimited = failure.class === 'limited';
+    return {
+      ...failure,
+      ...(isLimited ? { class: 'trouble', code: 'remote_trouble' } : {}),
+      ...(isUnusable ? { is_unusable: true } : {}),
+      order_url: url,
+    };
+  }
+}
+
+const UNUSABLE: readonly string[] = [
+  'ERR_ACME_BAD_ANSWER',
+  'ERR_ACME_NOT_JSON',
+  'ERR_ACME_TOO_LARGE',
+  'ERR_ACME_FORBIDDEN_URL',
+];
+
 /**
  * A renewal says what it replaces (RFC 9773 §5). Whatever the server has against that, the certificate is
  * wanted all the same: it is ordered without, and what the server says then counts.
@@ -79,12 +131,18 @@ async function place(
   account: Account,
   replaces: string | undefined,
   hold: Hold,
-): Promise<Placed> {
-  const send = async (request: OrderRequest) => {
-    const { url, value: order } = await remote('order.create', () =>
-      newOrder(account, request, hold.call),
-    );
-    return { url, order };
+): Promise<Placed | Failure> {
+  if (claim.url !== null) return readPlaced(claim, account, claim.url, hold);
+  const send = async (request: OrderRequest): Promise<Placed | Failure> => {
+    try {
+      const { url, value: order } = await remote('order.create', () =>
+        newOrder(account, request, hold.call),
+      );
+      return { url, order };
+    } catch (error) {
+      if (!(error instanceof AcmeTrouble) || error.location === undefined) throw error;
+      return readPlaced(claim, account, error.location, hold);
+    }
   };
   const request = orderRequest(claim);
   if (replaces === undefined) return send(request);
@@ -100,7 +158,7 @@ async function place(
   }
 }
 
-/** Told before ordering, too: a renewal of what was adopted may ask for what this server refuses. */
+/** Found before ordering, too: a renewal of an adopted certificate may ask for what this server refuses. */
 function featureRefusal(claim: OrderClaim): Failure | undefined {
   const [refused] = refusedFeatures(csrDer(claim.pem), claim.refused_csr_features);
   return (

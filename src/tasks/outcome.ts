@@ -170,8 +170,13 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
 }
 
 /** Does the step ask for something that the server does not have yet? */
-function isNew({ step }: Claim): boolean {
-  return step === 'create' || step === 'preauthorize';
+function isNew(claim: Claim): boolean {
+  return claim.step === 'preauthorize' || (claim.step === 'create' && claim.url === null);
+}
+
+/** Does the server not find what it was asked for? */
+export function isMissing(error: unknown): boolean {
+  return (error instanceof AcmeProblem || error instanceof AcmeTrouble) && error.status === 404;
 }
 
 /** Does it speak of an order or an authorization that the server had? */
@@ -185,6 +190,7 @@ function gone(claim: Claim, text: string, problem: unknown): Failure {
     code: 'order_gone',
     text,
     problem,
+    is_missing: true,
     ...(claim.kind === 'authorization' ? { authorization_state: 'expired' } : {}),
   };
 }

@@ -107,7 +107,7 @@ test('a certificate is replaced once, by its own account, with a name that it ha
   expect(value.replaces).toBe(replaces);
   const second = await order(account, 'e.example.com');
   await answerAll(account, second.value);
-  await server.post(account, second.value.finalize, {
+  await server.post(account, second.value.finalize ?? '', {
     csr: Buffer.from(await csrFor('e.example.com')).toString('base64url'),
   });
   const again = order(account, 'e.example.com');

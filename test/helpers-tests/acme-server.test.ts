@@ -40,7 +40,7 @@ test('a client proves a name by http-01 and gets a certificate that verifies', a
   const [challenge] = value.challenges;
   http.publish('a.example.com', challenge?.token ?? '', account.key);
   const answered = await answerChallenge(account, challenge?.url ?? '');
-  expect(answered.value.status).toBe('processing');
+  expect(answered.value?.status).toBe('processing');
   const ready = await reach(account, url, 'ready');
   expect((await getAuthorization(account, authorization)).value.status).toBe('valid');
   const csr = await csrFor('a.example.com');

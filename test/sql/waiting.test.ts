@@ -55,7 +55,7 @@ async function waited(kind: keyof typeof kinds, age: string | null, retryAfterMs
              waiting_since = now() - ${age}::interval
        where id = ${id}`;
     if (kind === 'order') {
-      await tx`select acme_private.order_finalized(null, ${id}, ${lease}, null, ${retryAfterMs}, 8)`;
+      await tx`select acme_private.order_finalized(null, ${id}, ${lease}, null, false, ${retryAfterMs}, 8)`;
     } else {
       const outcome = {
         class: 'waiting',

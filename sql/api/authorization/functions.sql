@@ -44,6 +44,8 @@ begin
       'lease_ms', extract(epoch from acme_private.lease_time()) * 1000, 'step', case a.state when 'new' then 'preauthorize' when 'deactivating' then 'deactivate' else 'prove' end,
       'account_id', a.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'url', a.url, 'identifier', a.identifier, 'has_waited', a.waiting_since is not null,
+      -- what it may be for: that of another name proves nothing of what was ordered
+      'names', acme_private.names_of(a),
       -- which challenge types its orders' solvers can publish, by the name when it is known
       'solver', coalesce((select c.solver from acme_private."order" o
                             join acme.csr c on c.id = o.csr_id

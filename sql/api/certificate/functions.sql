@@ -58,6 +58,38 @@ begin
 end
 $$;
 
+-- A certificate of an order whose csr was cancelled when the server had the CSR: nobody serves it. It is revoked with what its
+-- csr had, or where its key is blocked; else the event has the statement that does it. Csr and order are locked.
+create or replace function acme_private.store_unwanted(
+  p_worker bigint, s acme_private.csr_state, o acme_private."order", p_certificate jsonb
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_certificate bigint := acme_private.insert_certificate(s, o.id, p_certificate);
+  v_statement text := format('select acme.revoke_certificate(%s, ''cessationOfOperation'');', v_certificate);
+  v_reason text := coalesce(
+    case when acme_private.is_blocked(decode(p_certificate ->> 'spki_sha256', 'hex')) then 'keyCompromise' end,
+    (select k.revocation_reason from acme_private.certificate k
+      where k.id = s.certificate_id and k.state in ('revoking', 'revoked')));
+begin
+  perform acme_private.supersede(v_certificate);
+  update acme_private.certificate set is_unwanted = true where id = v_certificate;
+  update acme_private."order"
+     set watched_until = null, certificate_url = coalesce(p_certificate ->> 'url', certificate_url), lease_token = null,
+         lease_until = null, lease_worker = null, claims = 0, attempts = 0, next_attempt_at = null, reason_code = 'cancelled',
+         reason = format('Certificate %s came after its csr was cancelled, and nobody serves it. To revoke it: %s', v_certificate, v_statement)
+   where id = o.id;
+  perform acme_private.note('unwanted_certificate', o.tenant, o.csr_id, o.id, o.account_id, v_certificate, p_worker,
+    jsonb_build_object('serial', p_certificate ->> 'serial', 'not_after', p_certificate ->> 'not_after',
+                       'reason', 'It came after its csr was cancelled, and nobody serves it.', 'revoke', v_statement));
+  if v_reason is not null then
+    perform acme_private.begin_revocation(v_certificate, v_reason, false, null);
+    perform acme_private.wake_rows('revoke', 'certificate', array[v_certificate]);
+  end if;
+end
+$$;
+
 -- The certificate, checked by the worker: it becomes the csr's current one in this commit.
 create or replace function acme_private.certificate_stored(
   p_worker bigint, p_order bigint, p_lease uuid, p_certificate jsonb, p_take int
@@ -84,6 +116,9 @@ begin
      for no key update;
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then
+    return '[]';
+  elsif o.watched_until is not null then
+    perform acme_private.store_unwanted(p_worker, s, o, p_certificate);
     return '[]';
   end if;
   if s.certificate_id is not null then

@@ -7,10 +7,8 @@ select c.id, c.csr_id, c.tenant, c.order_id,
        c.identifiers, c.leaf_pem, c.chain_pem, c.subject, c.issuer,
        c.serial, c.not_before, c.not_after, c.spki_sha256, c.fingerprint_sha256, c.revoked_at, c.created_at,
        c.revocation_reason, c.revoke_when_replaced, c.revoking_since, c.next_attempt_at, c.attempts, c.reason_code, c.reason,
-       c.last_problem
+       c.last_problem, c.is_unwanted
   from acme_private.certificate c;
-comment on column acme.certificate.not_after is
-  'Until when it is good: its own end, or that of an issuer in its chain which ends before (roots excepted).';
 comment on view acme.certificate is
   'Every certificate that was issued, also the superseded, revoked and expired ones; where one is being revoked, how that goes.';
 comment on column acme.certificate.id is 'Given by the database.';
@@ -25,7 +23,7 @@ comment on column acme.certificate.subject is 'The subject (RFC 4514); usually e
 comment on column acme.certificate.issuer is 'The issuer (RFC 4514).';
 comment on column acme.certificate.serial is 'The serial number in hexadecimal.';
 comment on column acme.certificate.not_before is 'From when it is valid.';
-comment on column acme.certificate.not_after is 'Until when it is valid.';
+comment on column acme.certificate.not_after is 'Until when it is good: its own end, or that of an issuer in its chain which ends before (roots excepted).';
 comment on column acme.certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
 comment on column acme.certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
 comment on column acme.certificate.revoked_at is 'When it was revoked; null: it was not.';
@@ -38,6 +36,8 @@ comment on column acme.certificate.attempts is 'How many attempts in a row met a
 comment on column acme.certificate.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
 comment on column acme.certificate.reason is 'The same as a sentence.';
 comment on column acme.certificate.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme.certificate.is_unwanted is
+  'True: it came after its csr was cancelled. Nobody serves it; acme.revoke_certificate revokes it.';
 
 create or replace view acme.blocked_key with (security_invoker = true) as
 select b.spki_sha256, b.tenant, b.certificate_id, b.reason, b.created_at

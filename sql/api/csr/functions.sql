@@ -1,8 +1,31 @@
 -- What applications asked for a csr by its row (retry, renew, cancel), and what workers do about it.
 
+-- A csr that is cancelled does not wait for a server that has its CSR: the order is left to itself, gives its slot and its
+-- names back, and is watched until it expires. Both are locked.
+create or replace function acme_private.detach_order(p_order bigint) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update acme_private."order" o
+     set state = 'cancelled', finished_at = acme_private.clock(), watched_until = acme_private.expiry_of(o),
+         reason_code = 'cancelled',
+         reason = 'Its csr was cancelled while the server was issuing. It is watched until it expires, and a certificate that comes is stored as unwanted.'
+   where o.id = p_order and o.state in ('finalizing', 'downloading');
+  if not found then
+    return false;
+  end if;
+  update acme_private.csr_state
+     set order_id = null, state = case when state = 'ordering' then 'queued' else state end
+   where order_id = p_order;
+  perform acme_private.clean_up(p_order);
+  perform acme_private.wake_dispatch();
+  return true;
+end
+$$;
+
 -- Acts on the requests (retry, renew, cancel, changed columns) that this csr's row has and we have not
 -- seen. The caller holds the lock on csr_state; acme.csr is read in a later statement, so that nothing
--- committed before is missed. While an order is under way only a cancellation is acted on, and that another
+-- committed before is missed. While an order is under way only a cancellation is acted on (at once where the server has the CSR), and that another
 -- account is to take its place: the rest waits for the order's end, which calls this again.
 create or replace function acme_private.heed(p_csr bigint) returns void
 language plpgsql volatile
@@ -33,6 +56,9 @@ begin
   end if;
   select * into s from acme_private.csr_state where csr_id = p_csr;
   select r.cancel_request into c from acme.csr r where r.id = p_csr;
+  if c.cancel_request is not null and acme_private.detach_order(s.order_id) then
+    select * into s from acme_private.csr_state where csr_id = p_csr;
+  end if;
   if s.order_id is not null then
     -- (Given to another account, its names are proved anew anyway; what is ready or further may bring its certificate.)
     update acme_private."order" o

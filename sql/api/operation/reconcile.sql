@@ -144,6 +144,10 @@ begin
   for r in
     select 'order' as kind, o.id from acme_private."order" o where o.is_live and o.lease_until < v_now
     union all
+    select 'order', o.id from acme_private."order" o
+     where o.watched_until is not null
+       and (o.lease_until < v_now or o.lease_token is null and coalesce(o.next_attempt_at, o.finished_at) < v_late)
+    union all
     select 'authorization', a.id from acme_private.authorization a
      where a.state in ('new', 'pending', 'deactivating') and a.lease_until < v_now
        and (a.state = 'deactivating' or acme_private.is_needed(a.id))
@@ -195,7 +199,10 @@ begin
        and s.lease_token is null
        and (s.order_id is null or exists (
          select from acme_private."order" o
-          where o.id = s.order_id and o.state in ('creating', 'authorizing') and not o.is_unwanted and acme_private.is_moved(o.id)))
+          where o.id = s.order_id
+            and (o.state in ('creating', 'authorizing') and not o.is_unwanted and acme_private.is_moved(o.id)
+                 or o.state in ('finalizing', 'downloading') and (
+                   select c.cancel_request is not null from acme.csr c where c.id = o.csr_id))))
      order by s.csr_id
        for no key update skip locked
   loop

@@ -28,7 +28,8 @@ begin
   case p_kind
     when 'order' then
       select o.csr_id, o.next_attempt_at, o.lease_until, o.reason_code,
-             case when o.state <> 'authorizing' or o.expires_at < v_late
+             case when o.watched_until is not null then coalesce(o.next_attempt_at, o.finished_at)
+                  when o.state <> 'authorizing' or o.expires_at < v_late
                        or not exists (
                          select from acme_private.order_authorization oa
                            join acme_private.authorization a on a.id = oa.authorization_id
@@ -136,6 +137,7 @@ begin
                   join acme.csr c on c.id = o.csr_id
                  where o.id = s.order_id and coalesce(o.lease_until < v_late, true)
                    and (o.state in ('creating', 'authorizing') and (c.cancel_request is not null or acme_private.is_moved(o.id))
+                        or o.state in ('finalizing', 'downloading') and c.cancel_request is not null
                         or o.state = 'ready' and c.cancel_request is not null
                            and (o.reason_code in ('secret_key_wrong', 'account_not_ready')) is not true)) end;
 end

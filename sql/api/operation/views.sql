@@ -29,7 +29,7 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
   select 'order' as kind, o.id, n.csr_id, o.tenant, n.since, n.reason_code, n.reason
     from acme_private."order" o
    cross join lateral acme_private.neglect('order', o.id) n
-   where o.is_live
+   where o.is_live or o.watched_until is not null
   union all
   select 'authorization', a.id, n.csr_id, a.tenant, n.since, n.reason_code, n.reason
     from acme_private.authorization a

@@ -121,7 +121,7 @@ begin
   select coalesce(array_agg(freed.csr_id), '{}') into v_csrs from freed;
   with held as (
     select o.id from acme_private."order" o
-     where o.is_live and o.lease_worker = p_dead
+     where (o.is_live or o.watched_until is not null) and o.lease_worker = p_dead
      order by o.id
        for update
   ), freed as (

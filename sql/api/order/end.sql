@@ -127,6 +127,7 @@ comment on function acme_private.order_cancelled(bigint, bigint, uuid, bigint[],
 -- Ends an order without a certificate and decides what becomes of its csr. Its csr_state and its row are locked.
 --   validation   new try by the ladder of each name that failed (p_identifier), never given up
 --   refused      new try by the csr's own ladder
+--   server_error new order after a while; the server's own fault, which counts nowhere
 --   gone         new order at once; if that does not help, by the csr's ladder
 --   account_lost new order as soon as the account is registered again
 --   account_held new order as soon as a person did what the server asks of the account
@@ -171,6 +172,9 @@ begin
     when p_class = 'validation' and p_identifier is not null then
       v_state := 'retrying';
       v_due := v_now + acme_private.ladder(acme_private.count_failure(o.account_id, p_identifier));
+    when p_class = 'server_error' then
+      v_state := 'retrying';
+      v_due := v_now + acme_private.server_error_delay(o.csr_id);
     when p_class in ('validation', 'refused') or p_class = 'gone' and s.attempts > 0 then
       v_state := 'retrying';
       v_due := v_now + acme_private.ladder(s.attempts + 1);
@@ -194,7 +198,7 @@ begin
          -- It keeps its turn where the try was none.
          queued_at = case when v_state in ('queued', 'renewing')
                           then case when p_class = 'gone' then v_now else o.created_at end end,
-         attempts = s.attempts + case when p_class in ('account_lost', 'account_held', 'limited') then 0 else 1 end,
+         attempts = s.attempts + case when p_class in ('account_lost', 'account_held', 'limited', 'server_error') then 0 else 1 end,
          next_attempt_at = v_due, updated_at = v_now, cooldown_id = v_cooldown.id,
          reason_code = case when v_state in ('queued', 'renewing') then null else p_code end,
          reason = case when v_state in ('queued', 'renewing') then null else p_text end,

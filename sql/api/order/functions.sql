@@ -10,12 +10,18 @@ begin
   return (
     select jsonb_build_object(
       'kind', 'order', 'id', o.id, 'lease', o.lease_token, 'lease_ms', extract(epoch from acme_private.lease_time()) * 1000,
-      'step', case when (c.cancel_request is not null or o.is_unwanted) and o.state in ('creating', 'authorizing', 'ready')
+      'step', case when o.watched_until is not null then 'finalize'
+                   when (c.cancel_request is not null or o.is_unwanted) and o.state in ('creating', 'authorizing', 'ready')
                    then 'cancel' else m.step end,
       -- fresh: this worker has just moved it here, so there is no need to look at the server first
       'fresh', p_fresh and o.state in ('creating', 'ready'),
       -- has_waited: the server has been at work on it for more than a burst of polls
       'has_waited', o.waiting_since is not null,
+      -- is_late: for longer than a server may lag behind itself
+      'is_late', coalesce(o.waiting_since < acme_private.clock() - acme_private.lag_time(), false),
+      -- is_taken: the server has the CSR; is_expired: nothing more is to be expected of the order
+      'is_taken', o.watched_until is not null or o.state in ('finalizing', 'downloading'),
+      'is_expired', acme_private.expiry_of(o) < acme_private.clock(),
       'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
       'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
       'preferred_chain', c.preferred_chain, 'not_after', acme_private.clock() + c.validity,
@@ -129,7 +135,7 @@ begin
   end if;
   update acme_private."order"
      set state = v_state, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
-         certificate_url = p_facts ->> 'certificate_url', expires_at = (p_facts ->> 'expires_at')::timestamptz,
+         made_at = coalesce(made_at, v_now), certificate_url = p_facts ->> 'certificate_url', expires_at = (p_facts ->> 'expires_at')::timestamptz,
          next_attempt_at = null, attempts = 0, reason_code = null, reason = null, last_problem = null, claims = 0,
          lease_token = case when v_state = 'authorizing' then null else lease_token end,
          lease_worker = case when v_state = 'authorizing' then null else lease_worker end,
@@ -235,10 +241,10 @@ $$;
 comment on function acme_private.advance_or_leave(bigint, bigint, acme_private.authorization, int) is
   'Tells an order that an authorization is valid; one that raises an error is left to be set aside.';
 
--- The order is finalized. null: the server still works on it. A certificate URL: download it (a worker
--- that has the URL downloads without this commit, certificate_stored tells what came of both).
+-- The server has the CSR. A certificate URL: download it (a worker that has the URL downloads without this commit,
+-- certificate_stored tells what came of both). null: the server still works on it; p_was_sent: since just now.
 create or replace function acme_private.order_finalized(
-  p_worker bigint, p_order bigint, p_lease uuid, p_certificate_url text, p_retry_after_ms bigint, p_take int
+  p_worker bigint, p_order bigint, p_lease uuid, p_certificate_url text, p_was_sent boolean, p_retry_after_ms bigint, p_take int
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -251,9 +257,16 @@ begin
     return '[]';
   end if;
   if p_certificate_url is null then
-    update acme_private."order" set state = 'finalizing' where id = p_order;
+    update acme_private."order"
+       set state = case when o.watched_until is null then 'finalizing' else state end,
+           waiting_since = case when not p_was_sent then waiting_since end
+     where id = p_order;
     perform acme_private.wait_for_server('order', p_order, make_interval(secs => p_retry_after_ms / 1000.0),
-                                         'The server is issuing the certificate.');
+                                         'The server is issuing the certificate.', null);
+    -- Cancelled since: the csr does not wait for the server any more.
+    if o.watched_until is null and (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
+      perform acme_private.enqueue('csr', o.csr_id);
+    end if;
     return '[]';
   end if;
   update acme_private."order"
@@ -265,5 +278,5 @@ begin
   return acme_private.go_on(p_worker, p_order, 'downloading', p_take);
 end
 $$;
-comment on function acme_private.order_finalized(bigint, bigint, uuid, text, bigint, int) is
+comment on function acme_private.order_finalized(bigint, bigint, uuid, text, boolean, bigint, int) is
   'Stores that the server took the CSR; returns a claim to download.';

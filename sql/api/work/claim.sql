@@ -13,6 +13,33 @@ create or replace function acme_private.claims_allowed() returns int
 language sql immutable
 return 5;
 
+-- How long a server may lag behind itself: one of its replicas does not know a new URL, or that the authorizations of an
+-- order are valid.
+create or replace function acme_private.lag_time() returns interval
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$ select interval '10 minutes' $$;
+
+-- When the server forgets an order, as far as it said.
+create or replace function acme_private.expiry_of(o acme_private."order") returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp
+as $$ select coalesce(o.expires_at, o.created_at + interval '30 days') $$;
+
+-- The names that an authorization may be for: those of the orders under way that need it, and its own where it was asked for
+-- by itself.
+create or replace function acme_private.names_of(a acme_private.authorization) returns text[]
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select unnest(o.identifiers)
+      from acme_private."order" o
+     where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null
+    union
+    select a.identifier
+     where a.is_preauthorization);
+end
+$$;
+
 -- The claim of one row: see claim(). Its settings are begin_work's.
 create or replace function acme_private.claim_row(p_worker bigint, p_kind text, p_id bigint) returns jsonb
 language plpgsql volatile
@@ -27,10 +54,10 @@ begin
       update acme_private."order" o
          set lease_token = gen_random_uuid(), lease_until = v_now + acme_private.lease_time(),
              lease_worker = p_worker, claims = o.claims + 1
-       where o.id = p_id and o.is_live
+       where o.id = p_id and (o.is_live or o.watched_until is not null)
          and (o.lease_token is null or o.lease_until < v_now)
-         and (o.next_attempt_at is null or o.next_attempt_at <= v_now or o.is_unwanted
-              or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
+         and (o.next_attempt_at is null or o.next_attempt_at <= v_now or o.is_live and (o.is_unwanted
+              or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null)))
          and (o.state <> 'authorizing' or o.is_unwanted
               or exists (select from acme.csr c where c.id = o.csr_id and c.cancel_request is not null))
       returning o.claims into v_claims;

@@ -61,7 +61,10 @@ $$;
 -- The server is still at work on what it was given, and is looked at again: after 3 s, later after a tenth of the time
 -- that it has taken, up to 5 minutes, since a validation may be tried for days (RFC 8555 §8.2). Never sooner than it
 -- asked to be (p_after; null: it asked nothing, 0: nor is anything to be waited for, since this worker stops).
-create or replace function acme_private.wait_for_server(p_kind text, p_id bigint, p_after interval, p_text text) returns void
+-- p_problem: what it says of it so far, such as a validation that it tries again.
+create or replace function acme_private.wait_for_server(
+  p_kind text, p_id bigint, p_after interval, p_text text, p_problem jsonb
+) returns void
 language plpgsql volatile
 as $$
 declare
@@ -86,7 +89,7 @@ begin
   perform acme_private.put_off(p_kind, p_id,
     v_now + greatest(coalesce(least(p_after, interval '1 day'), interval '3 seconds'),
                      least((v_now - coalesce(v_since, v_now)) / 10, interval '5 minutes')),
-    0, 'waiting_for_server', v_text, null);
+    0, 'waiting_for_server', v_text, p_problem);
 end
 $$;
 
@@ -144,9 +147,64 @@ $$;
 comment on function acme_private.class_of_refusal(text, bigint, bigint, text, text) is
   'The class of a refusal as malformed or unauthorized: whether the account is in doubt, or the request will be refused again.';
 
+-- How long to wait after orders that the server itself broke: 1, 2, 4 … 60 minutes, by how many there were within the day.
+create or replace function acme_private.server_error_delay(p_csr bigint) returns interval
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select interval '1 minute' * least(power(2, greatest(count(*) - 1, 0)), 60)
+      from acme_private."order" o
+     where o.csr_id = p_csr and o.state = 'failed' and o.reason_code = 'remote_trouble'
+       and o.finished_at > acme_private.clock() - interval '1 day');
+end
+$$;
+
+-- Until when a URL that the server does not find (404) is asked for again, since one of its replicas may not know it yet: for
+-- minutes where it is new, and an order that has its CSR until it expires.
+create or replace function acme_private.missing_until(p_kind text, p_id bigint) returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_kind = 'authorization' then
+    return (select a.created_at + acme_private.lag_time() from acme_private.authorization a where a.id = p_id);
+  end if;
+  return (
+    select case when o.watched_until is not null or o.state in ('finalizing', 'downloading') then acme_private.expiry_of(o)
+                else coalesce(o.made_at, o.created_at) + acme_private.lag_time() end
+      from acme_private."order" o
+     where o.id = p_id);
+end
+$$;
+
+-- Nothing more is expected of an order whose csr was cancelled.
+create or replace function acme_private.end_watch(p_order bigint, p_text text, p_problem jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update acme_private."order"
+     set watched_until = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0, next_attempt_at = null,
+         reason_code = 'cancelled', reason = format('Its csr was cancelled while the server was issuing. No certificate came: %s', p_text),
+         last_problem = p_problem
+   where id = p_order;
+end
+$$;
+
+-- The server has made an order whose answers do not tell what is needed: have they been asked for long enough?
+create or replace function acme_private.has_had_its_time(p_order bigint) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select o.made_at < acme_private.clock() - acme_private.lag_time() from acme_private."order" o where o.id = p_order);
+end
+$$;
+
 -- outcome: {class, code, text, problem, retry_after_ms, limits, words, shared_words, page_url, identifier,
--- authorization_state, account_version}
+-- authorization_state, account_version, is_missing, order_url}
 --   class: waiting, trouble, limited, or one of end_order's
+--   is_missing: a 404 for what the server had; order_url: of an order that it made, and did not tell enough of;
+--   is_unusable: nor did it when it was asked again
 create or replace function acme_private.step_failed(
   p_worker bigint, p_kind text, p_id bigint, p_lease uuid, p_outcome jsonb, p_take int
 ) returns jsonb
@@ -161,6 +219,7 @@ declare
   v_after interval := make_interval(secs => (p_outcome ->> 'retry_after_ms')::numeric / 1000);
   v_ends_order boolean;
   v_is_mute boolean;
+  v_is_unusable boolean := coalesce((p_outcome ->> 'is_unusable')::boolean, false);
   v_orders bigint[];
   v_server bigint;
   v_account bigint;
@@ -177,7 +236,7 @@ begin
     return v_claims;
   end if;
   -- A limit met before there is anything at the server gives the place back.
-  v_ends_order := p_kind <> 'account' and v_class not in ('waiting', 'trouble')
+  v_ends_order := p_kind <> 'account' and (v_class not in ('waiting', 'trouble') or v_is_unusable)
     and (v_class <> 'limited' or p_kind = 'order' and exists (
       select from acme_private."order" y where y.id = p_id and y.url is null));
   -- Nobody can speak for its account here.
@@ -213,6 +272,13 @@ begin
     return v_claims;
   end if;
 
+  if p_outcome ? 'order_url' then
+    -- The one thing that cannot be asked for again.
+    update acme_private."order"
+       set url = p_outcome ->> 'order_url', made_at = coalesce(made_at, v_now)
+     where id = p_id and state = 'creating';
+  end if;
+
   -- It spoke for the account as that is no more (its key was rolled over, it was registered anew): what the
   -- server said of it says nothing. The next claim reads the account again.
   if p_kind <> 'account' and v_class in ('refused', 'person', 'permanent', 'account_lost', 'account_held')
@@ -222,6 +288,24 @@ begin
     v_code := 'account_changed';
     v_text := 'Its account has changed meanwhile; it is read again.';
     v_after := interval '0';
+  end if;
+
+  if v_class = 'gone' and (p_outcome ->> 'is_missing')::boolean and v_now < acme_private.missing_until(p_kind, p_id) then
+    v_class := 'trouble';
+    v_code := 'remote_trouble';
+    v_text := format('%s The server may not know it everywhere yet: it is asked again until %s.', v_text,
+                     to_char(acme_private.missing_until(p_kind, p_id), 'YYYY-MM-DD HH24:MI:SS TZ'));
+  elsif v_class = 'trouble' and v_is_unusable and acme_private.has_had_its_time(p_id) then
+    v_class := 'refused';
+    v_code := 'server_refused';
+  end if;
+  if p_kind = 'order' and exists (
+    select from acme_private."order" y
+     where y.id = p_id and y.watched_until is not null
+       and (v_class not in ('waiting', 'trouble', 'limited') or y.watched_until < v_now))
+  then
+    perform acme_private.end_watch(p_id, v_text, v_problem);
+    return v_claims;
   end if;
 
   if v_is_mute and acme_private.is_given_up(p_id) then
@@ -234,7 +318,7 @@ begin
     if p_kind = 'account' then
       perform acme_private.put_off(p_kind, p_id, v_now + v_after, 0, v_code, v_text, null);
     else
-      perform acme_private.wait_for_server(p_kind, p_id, v_after, v_text);
+      perform acme_private.wait_for_server(p_kind, p_id, v_after, v_text, v_problem);
     end if;
     return v_claims;
   elsif v_class = 'trouble' then

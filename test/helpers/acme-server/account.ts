@@ -75,7 +75,9 @@ export function orders(ca: Ca, signed: Signed, id: string, page = '0'): Answer {
   return {
     status: 200,
     headers: from + ordersPerPage < urls.length ? { link: [next] } : {},
-    json: { orders: urls.slice(from, from + ordersPerPage) },
+    json: ca.options.ordersAsArray
+      ? urls.slice(from, from + ordersPerPage)
+      : { orders: urls.slice(from, from + ordersPerPage) },
   };
 }
 

@@ -3,7 +3,7 @@ import { verifyRequest } from './jws.ts';
 import { type Answer, Refusal } from './problem.ts';
 import { renewalInfo } from './renewal-info.ts';
 import { directory, resourceAt, routes } from './routes.ts';
-import type { Ca } from './store.ts';
+import type { Ca, Resource } from './store.ts';
 
 /** An answer ready for the wire; headers that are undefined are not sent. */
 export interface Rendered {
@@ -78,5 +78,16 @@ async function dispatch(ca: Ca, request: IncomingMessage, body: string): Promise
   if (route.payload === 'none' && signed.payload) {
     throw new Refusal('malformed', 'The payload must be empty (POST-as-GET).');
   }
+  if (isUnknownYet(ca, resource, path)) {
+    throw new Refusal('malformed', 'There is no such resource.', 404);
+  }
   return route.handle(ca, signed, id, detail);
+}
+
+/** A replica that lags behind: it does not know yet what another one has made. */
+function isUnknownYet(ca: Ca, resource: Resource, path: string): boolean {
+  const { firstAsked } = ca.store;
+  if (!firstAsked.has(path)) firstAsked.set(path, ca.now());
+  const ms = ca.options.unknownForMs[resource];
+  return ms !== undefined && ca.now() < (firstAsked.get(path) ?? 0) + ms;
 }

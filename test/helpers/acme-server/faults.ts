@@ -43,6 +43,8 @@ export interface Fault {
   /** Half of the body, sent as if it were whole. */
   readonly truncateJson?: boolean;
   readonly rewrite?: (json: JsonObject) => unknown;
+  /** The answer without its body. */
+  readonly noBody?: boolean;
 
   /** How often it strikes; 1 unless given. */
   readonly times?: number;
@@ -128,6 +130,7 @@ export async function answerWithFault(
     headers[name.toLowerCase()] = value;
   }
   const status = fault.status ?? base.status;
+  if (fault.noBody) return { status, headers, body: Buffer.alloc(0) };
   return { status, headers, body: mangle(fault, base.body) };
 }
 
@@ -156,7 +159,7 @@ function ownBody(fault: Fault): { status: number; contentType: string; body: Buf
   if (fault.redirect !== undefined) {
     return { status: 307, contentType: 'text/plain', body: Buffer.alloc(0) };
   }
-  if (fault.body !== undefined || (fault.status !== undefined && !fault.rewrite)) {
+  if (fault.body !== undefined || (fault.status !== undefined && !fault.rewrite && !fault.noBody)) {
     return { status: 200, contentType: 'application/json', body: Buffer.from(fault.body ?? '') };
   }
   return undefined;

@@ -1,5 +1,5 @@
 import type { Problem } from './problem.ts';
-import type { Identifier } from './store.ts';
+import type { Identifier, Resource } from './store.ts';
 
 /** What a validation function is told; it answers with a problem, or nothing when all is well. */
 export interface ValidationAttempt {
@@ -57,6 +57,18 @@ export interface AcmeServerOptions {
   /** Retry-After in seconds, sent while an order or challenge is processing. */
   retryAfter: number | undefined;
   retryAfterAsDate: boolean;
+  /** How long an order still reads `pending` once all of its authorizations are valid. */
+  orderLagMs: number;
+  /** How long an order still reads `ready` once its CSR was taken. */
+  finalizedLagMs: number;
+  /** How long a resource answers 404 from the first request on, as a replica that lags behind does. */
+  unknownForMs: Readonly<Partial<Record<Resource, number>>>;
+  /** A failed challenge leaves its authorization pending, as Smallstep's library does. */
+  invalidChallengeOnly: boolean;
+  /** So many validations leave a challenge pending, with this error (RFC 8555 §8.2). */
+  validationRetries: { readonly times: number; readonly error: Problem } | undefined;
+  /** The list of orders is a bare array, as Smallstep's library has it. */
+  ordersAsArray: boolean;
   /** Changed while accounts exist, they must agree anew before they order (RFC 8555 §7.3.3). */
   termsOfService: string | undefined;
   /** Whether an account agrees to changed terms by an update, or a person on the CA's page alone. */
@@ -117,6 +129,12 @@ export function defaultOptions(): AcmeServerOptions {
     issuanceProblem: undefined,
     retryAfter: undefined,
     retryAfterAsDate: false,
+    orderLagMs: 0,
+    finalizedLagMs: 0,
+    unknownForMs: {},
+    invalidChallengeOnly: false,
+    validationRetries: undefined,
+    ordersAsArray: false,
     termsOfService: 'https://ca.example/terms/v1',
     termsByUpdate: true,
     keepsContacts: true,

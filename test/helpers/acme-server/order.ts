@@ -47,6 +47,7 @@ export async function finalize(ca: Ca, signed: Signed, id: string): Promise<Answ
   checkTerms(ca, found.account);
   const request = await checkRequest(ca, found, signed.payload?.['csr']);
   found.state = 'processing';
+  found.finalizedAt = ca.now();
   const done = ca.later(ca.options.finalizeDelayMs, async () => {
     const problem = ca.options.issuanceProblem;
     if (problem) {
@@ -77,7 +78,15 @@ function orderStatus(
   const statuses = order.authorizations.map((each) => authorizationStatus(ca, each));
   const lost = statuses.some((status) => status !== 'pending' && status !== 'valid');
   if (lost || ca.now() >= order.expires) return (order.state = 'invalid');
-  return statuses.every((status) => status === 'valid') ? 'ready' : 'pending';
+  if (!statuses.every((status) => status === 'valid')) return 'pending';
+  order.provedAt ??= ca.now();
+  return ca.now() < order.provedAt + ca.options.orderLagMs ? 'pending' : 'ready';
+}
+
+/** What an order is shown as: a server of several machines may lag behind itself. */
+function shownStatus(ca: Ca, order: Order): ReturnType<typeof orderStatus> {
+  const { finalizedAt = -Infinity } = order;
+  return ca.now() < finalizedAt + ca.options.finalizedLagMs ? 'ready' : orderStatus(ca, order);
 }
 
 function orderAnswer(
@@ -86,8 +95,9 @@ function orderAnswer(
   code: number,
   headers: Record<string, string> = {},
 ): Answer {
-  const status = orderStatus(ca, order);
+  const status = shownStatus(ca, order);
   const wait = status === 'processing' ? retryAfter(ca) : {};
+  const { certificate } = status === 'ready' ? {} : order;
   return {
     status: code,
     headers: { ...headers, ...wait },
@@ -98,7 +108,7 @@ function orderAnswer(
       ...order.request,
       authorizations: order.authorizations.map(({ id }) => ca.link('authorization', id)),
       finalize: ca.link('finalize', order.id),
-      ...(order.certificate ? { certificate: ca.link('certificate', order.certificate.id) } : {}),
+      ...(certificate ? { certificate: ca.link('certificate', certificate.id) } : {}),
       ...(order.error ? { error: order.error } : {}),
     },
   };

@@ -63,6 +63,9 @@ export interface Order {
   state: 'open' | 'processing' | 'valid' | 'invalid';
   error?: JsonObject;
   certificate?: Certificate;
+  /** Since when all of its authorizations are valid, and its CSR was taken. */
+  provedAt?: number;
+  finalizedAt?: number;
 }
 
 /** An authorization (RFC 8555 §7.1.4); its identifier has no `*.`. */
@@ -85,6 +88,8 @@ export interface Challenge {
   status: 'pending' | 'processing' | 'valid' | 'invalid';
   validated?: number;
   error?: JsonObject;
+  /** How often it was validated. */
+  validations?: number;
 }
 
 /** An issued certificate, with all its chains. */
@@ -119,6 +124,8 @@ export class Store {
   readonly boundKids = new Set<string>();
   /** SPKI (base64) of certificate keys that were reported as compromised. */
   readonly blockedKeys = new Set<string>();
+  /** When a path was asked for first. */
+  readonly firstAsked = new Map<string, number>();
 
   newNonce(): string {
     const nonce = newId();

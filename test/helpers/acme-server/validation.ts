@@ -36,11 +36,20 @@ function conclude(ca: Ca, challenge: Challenge, problem: Problem | undefined): v
   const { authorization } = challenge;
   // RFC 8555 §7.1.6: one that was deactivated or has expired meanwhile stays what it is.
   if (authorization.status !== 'pending') return;
+  challenge.validations = (challenge.validations ?? 0) + 1;
+  const { invalidChallengeOnly, validationRetries: retries } = ca.options;
+  if (retries !== undefined && challenge.validations <= retries.times) {
+    challenge.status = 'pending';
+    challenge.error = problemDocument(retries.error);
+    return;
+  }
   if (problem) {
-    challenge.status = authorization.status = 'invalid';
+    challenge.status = 'invalid';
+    if (!invalidChallengeOnly) authorization.status = 'invalid';
     challenge.error = problemDocument(problem);
     return;
   }
+  delete challenge.error;
   challenge.status = authorization.status = 'valid';
   challenge.validated = ca.now();
   authorization.expires = ca.now() + ca.options.authorizationLifetimeMs;

@@ -122,8 +122,19 @@ export async function commit(
     }
     case 'finalize': {
       const url = draw.b % 4 === 3 ? undefined : `${claim.url ?? ''}/certificate`;
+      if (claim.state === 'cancelled' && url !== undefined) {
+        const certificate = certificateFacts(claim, world.now());
+        return next('unwanted certificate', steps.certificateStored(claim, certificate, take));
+      }
       const what = `order_finalized ${url === undefined ? 'not yet' : 'done'}`;
-      return next(what, steps.orderFinalized(claim, url, draw.c * 2000, take));
+      return next(
+        what,
+        steps.orderFinalized(
+          claim,
+          { certificateUrl: url, wasSent: draw.b % 2 === 0, retryAfterMs: draw.c * 2000 },
+          take,
+        ),
+      );
     }
     case 'download':
       return next(
