@@ -16,6 +16,8 @@ interface Row {
     issued?: number;
     /** Failed validations that count against the name. */
     failures?: number;
+    /** How often its authorization was read. */
+    looks?: number;
   };
 }
 
@@ -238,6 +240,31 @@ const rows: readonly Row[] = [
     outcome: { state: 'ordering', reason: /No such name/ },
   },
 
+  {
+    name: "the Retry-After of a challenge's answer counts",
+    options: { validation: 'valid', validationDelayMs: 500, retryAfter: 2 },
+    outcome: { looks: 2 },
+  },
+  {
+    name: 'an order has more authorizations than names',
+    faults: (ca) =>
+      always(ca, 'newOrder', {
+        rewrite: (json) => ({
+          ...json,
+          authorizations: Array.from({ length: 1000 }, (_, n) => ca.link('authorization', `${n}`)),
+        }),
+      }),
+    outcome: { state: 'retrying', reason: /1000 authorizations for 1 name/ },
+  },
+  {
+    name: 'an authorization is for another name than was ordered',
+    faults: (ca) =>
+      always(ca, 'authorization', {
+        rewrite: having({ identifier: { type: 'dns', value: 'other.example.org' } }),
+      }),
+    outcome: { state: 'retrying', reason: /another name/ },
+  },
+
   // The CA's own trouble.
   {
     name: 'serverInternal inside an authorization is no failed validation',
@@ -292,6 +319,7 @@ for (const { name, options, faults, outcome } of rows) {
       const [counted] = await world.sql<[{ failures: number }]>`
         select coalesce(sum(failures), 0)::int as failures from acme_private.identifier_failure`;
       expect(counted.failures).toBe(outcome.failures ?? 0);
+      if (outcome.looks !== undefined) expect(ca.count('authorization')).toBe(outcome.looks);
       if (outcome.failures === 0) expect(row.attempts).toBe(0);
     },
     60_000,
