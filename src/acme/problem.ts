@@ -2,6 +2,8 @@ import { isPlain, jsonbSafe, type JsonObject, printable } from './text.ts';
 
 const URN = 'urn:ietf:params:acme:error:';
 const MAX_SUBPROBLEMS = 200;
+/** Bytes of a document to store: it may come with each failure. */
+const MAX_DOCUMENT = 16_384;
 
 /**
  * The base of all errors of this library, those that a CA sends (RFC 8555 §6.7) included; `code` is stable.
@@ -84,7 +86,7 @@ export interface Subproblem {
 /**
  * A problem document (RFC 9457 §3, RFC 8555 §6.7). `type` is the short name (`rateLimited`) where the URN
  * is ACME's, else the whole URI or `about:blank`; texts are printable; `document` is the object as it
- * came, fit for jsonb.
+ * came, fit for jsonb, or the main part of it (`truncated`) where it is longer than 16 KiB.
  */
 export interface ProblemDocument {
   type: string;
@@ -104,7 +106,7 @@ export function problemDocument(object: JsonObject): ProblemDocument {
     subproblems: Array.isArray(subproblems)
       ? subproblems.slice(0, MAX_SUBPROBLEMS).filter(isObject).map(subproblem)
       : [],
-    document: jsonbSafe(object),
+    document: boundedDocument(object),
   };
   if (typeof status === 'number') problem.status = status;
   if (typeof instance === 'string' && isPlain(instance, 2000)) problem.instance = instance;
@@ -112,6 +114,26 @@ export function problemDocument(object: JsonObject): ProblemDocument {
     problem.algorithms = algorithms.filter((alg) => typeof alg === 'string' && isPlain(alg, 50));
   }
   return problem;
+}
+
+function boundedDocument(object: JsonObject): JsonObject {
+  const whole = jsonbSafe(object);
+  if (bytesOf(whole) <= MAX_DOCUMENT) return whole;
+  const { type, status, subproblems } = object;
+  const parts = Array.isArray(subproblems) ? subproblems.filter(isObject).slice(0, 20) : [];
+  const main = {
+    type: typeof type === 'string' ? printable(type, 200) : 'about:blank',
+    ...(typeof status === 'number' ? { status } : {}),
+    detail: typeAndDetail(object).detail,
+    truncated: true,
+    subproblems: parts.map(subproblem),
+  };
+  while (bytesOf(main) > MAX_DOCUMENT) main.subproblems.pop();
+  return main;
+}
+
+function bytesOf(object: JsonObject): number {
+  return Buffer.byteLength(JSON.stringify(object));
 }
 
 function subproblem(object: JsonObject): Subproblem {

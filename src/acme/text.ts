@@ -5,7 +5,8 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 // private use, line and paragraph separators: all that can forge or hide text on a terminal.
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
 const HIDDEN_ONCE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/u;
-const UNSTORABLE = /[\0\p{Cs}]/gu;
+// As above, but for what jsonb shows as an escape anyway. NUL and lone surrogates it does not take at all.
+const UNSTORABLE = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
 
 // Deeper JSON than this is an attack on whoever walks it; ACME's own needs four levels.
 const MAX_DEPTH = 32;
@@ -32,8 +33,9 @@ export function isPlain(text: string, max: number): boolean {
 }
 
 /**
- * A copy of a JSON object that PostgreSQL's jsonb takes (see RFC 8259 §8.2): NUL and lone surrogates in names and texts
- * become visible text such as `\u0000`, and what is nested deeper than 32 levels an ellipsis.
+ * A copy of a JSON object that PostgreSQL's jsonb takes (see RFC 8259 §8.2) and a terminal may be shown: in names and texts
+ * NUL, lone surrogates, control, escape and bidirectional characters become visible text such as `\u0000`, and what is
+ * nested deeper than 32 levels an ellipsis.
  */
 export function jsonbSafe(object: JsonObject): JsonObject {
   return safeObject(object, 1);
@@ -56,8 +58,8 @@ function safeObject(object: object, depth: number): JsonObject {
 }
 
 function safeText(text: string): string {
-  return text.replace(
-    UNSTORABLE,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return text.replace(UNSTORABLE, (character) => {
+    const hex = (character.codePointAt(0) ?? 0).toString(16);
+    return hex.length > 4 ? `\\u{${hex}}` : `\\u${hex.padStart(4, '0')}`;
+  });
 }

@@ -7,6 +7,9 @@ import type { Hold } from './context.ts';
 import { remote } from './remote.ts';
 import { seenInDownload } from './seen.ts';
 
+/** Characters of a wrong certificate that are stored with the failure. */
+const MAX_PEM = 12_000;
+
 /**
  * Downloads the certificate (RFC 8555 §7.4.2), and stores it only if it is what the CSR asked for:
  * its key, its names, and a chain that verifies link by link.
@@ -32,7 +35,9 @@ export async function download(claim: OrderClaim, hold: Hold): Promise<Claim[]> 
           type: 'certificate_mismatch',
           detail: verdict.reason,
           // For whoever looks into it; never a key that a server should not have sent.
-          ...(fetched.chainPem.includes('PRIVATE KEY') ? {} : { pem: fetched.chainPem }),
+          ...(fetched.chainPem.includes('PRIVATE KEY')
+            ? {}
+            : { pem: fetched.chainPem.slice(0, MAX_PEM) }),
         },
       },
       takeOther,

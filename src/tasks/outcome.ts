@@ -147,10 +147,10 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
     type: error.code,
     ...(error.status === undefined ? {} : { status: error.status }),
     ...(error.contentType === undefined ? {} : { contentType: error.contentType }),
-    ...(error.excerpt === undefined ? {} : { excerpt: error.excerpt }),
   };
   const base = { problem, retry_after_ms: error.retryAfterMs };
-  const text = sentence(error.message, 500);
+  // Accounts are the administrators' business; all others are some tenant's, who learns nothing of the network here.
+  const text = sentence(claim.kind === 'account' ? error.message : withoutUrl(error), 500);
   if (
     (claim.kind === 'certificate' || claim.step === 'preauthorize') &&
     error.code === 'ERR_ACME_UNSUPPORTED'
@@ -167,6 +167,23 @@ function troubleFailure(error: AcmeTrouble, claim: Claim): Failure {
     return gone(claim, text, problem);
   }
   return { class: 'trouble', code: 'remote_trouble', text, ...base };
+}
+
+/** The trouble without URLs, addresses and the state of ports; the log has all of it. */
+function withoutUrl({ code, message }: AcmeTrouble): string {
+  switch (code) {
+    case 'ERR_ACME_NETWORK':
+    case 'ERR_ACME_TIMEOUT':
+    case 'ERR_ACME_ABORTED':
+    case 'ERR_ACME_DEADLINE':
+      return "The server cannot be reached, or does not answer in time; the workers' logs say more.";
+    case 'ERR_ACME_REDIRECT':
+      return `The server answered with a redirect, and redirects are not followed; use the CA's current directory URL.`;
+    case 'ERR_ACME_FORBIDDEN_URL':
+      return "The server names a URL that may not be visited; if the CA does use its host, list it among the server's allowed hosts. The workers' logs say which.";
+    default:
+      return message.replace(/^\S+ /, 'The server ');
+  }
 }
 
 /** Does the step ask for something that the server does not have yet? */

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { AcmeTrouble } from '../acme/index.ts';
 import type { Claim, Dispatched, JobPayload, Verdict } from '../db/steps.ts';
 import { cancel } from './cancel.ts';
 import type { Context, Hold } from './context.ts';
@@ -135,6 +136,7 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
         step: claim.step,
         class: failure.class,
         reason: failure.text,
+        ...detailsOf(error),
       },
       'step did not succeed',
     );
@@ -145,6 +147,13 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
       throw again;
     }
   }
+}
+
+/** What of an answer that is not ACME's goes to the log only: it may be an internal server's. */
+function detailsOf(error: unknown): { error?: string; excerpt?: string } {
+  if (!(error instanceof AcmeTrouble)) return {};
+  const { message, excerpt } = error;
+  return { error: message, ...(excerpt === undefined ? {} : { excerpt }) };
 }
 
 /**
