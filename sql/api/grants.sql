@@ -102,7 +102,8 @@ grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key,
               created_at, updated_at)
   on acme_private.csr_state to acme_app, acme_reader;
 grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url,
-              certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at)
+              certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at,
+              watched_until)
   on acme_private."order" to acme_app, acme_reader;
 grant select (id, tenant, account_id, url, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code,
               reason, last_problem, created_at, updated_at, is_preauthorization)
@@ -112,7 +113,7 @@ grant select (id, tenant, account_id, url, state, identifier, is_wildcard, expir
 grant insert (account_id, tenant, identifier, solver, state, is_preauthorization) on acme_private.authorization to acme_app;
 grant select (id, csr_id, tenant, order_id, account_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after,
               spki_sha256, fingerprint_sha256, revoked_at, created_at, revocation_reason, revoke_when_replaced, ends_csr,
-              revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, planned_renewal_at)
+              revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, planned_renewal_at, is_unwanted)
   on acme_private.certificate to acme_app, acme_reader;
 grant select on acme_private.order_authorization, acme_private.certificate_name, acme_private.event
   to acme_app, acme_reader;

@@ -61,6 +61,23 @@ test('NUL, escapes and lone surrogates reach neither the message nor jsonb', asy
   expect(stored).not.toMatch(/(?<!\\)(\\\\)*\\u(0000|d8)/);
 });
 
+test.each([
+  ['a long detail', { detail: 'x'.repeat(900_000) }],
+  ['a long member', { detail: 'short', stack: ['y'.repeat(900_000)] }],
+  [
+    'many subproblems',
+    { detail: 'several', subproblems: Array(500).fill({ type: 'dns', detail: '😀'.repeat(1500) }) },
+  ],
+])('a document with %s is kept in 16 KiB', async (_, members) => {
+  const body = { type: 'urn:ietf:params:acme:error:malformed', status: 400, ...members };
+  const { document } = await problemOf(
+    json(body, 400, { 'content-type': 'application/problem+json' }),
+  );
+  expect(Buffer.byteLength(JSON.stringify(document))).toBeLessThanOrEqual(16_384);
+  expect(document).toMatchObject({ type: body.type, truncated: true });
+  expect(String(document['detail']).slice(0, 5)).toBe(members.detail.slice(0, 5));
+});
+
 test('types outside ACME are kept whole, and a document without one is about:blank', async () => {
   const type = 'https://ca.example/errors/odd';
   const headers = { 'content-type': 'application/problem+json' };

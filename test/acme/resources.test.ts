@@ -95,16 +95,46 @@ describe('orders', () => {
   test.each([
     ['no status', { ...ORDER, status: undefined }],
     ['an unknown status', { ...ORDER, status: 'odd' }],
-    ['no identifiers', { ...ORDER, identifiers: undefined }],
-    ['a NUL in an identifier', { ...ORDER, identifiers: [{ type: 'dns', value: 'a\0' }] }],
-    ['authorizations that are no URLs', { ...ORDER, authorizations: ['x y'] }],
-    ['no finalize', { ...ORDER, finalize: null }],
     ['no certificate although valid', { ...ORDER, status: 'valid' }],
     ['not an object', [ORDER]],
   ])('with %s are a bad answer', async (_, order) => {
     const ca = await rawCa();
     ca.on['/order'] = json(order);
     await expect(getOrder(await ca.account(), `${ca.url}/order`)).rejects.toThrow(BAD);
+  });
+
+  test.each([
+    ['no identifiers', { identifiers: undefined }, { identifiers: [] }],
+    [
+      'a NUL in an identifier',
+      { identifiers: [{ type: 'dns', value: 'a\0' }] },
+      { identifiers: [] },
+    ],
+    ['authorizations that are no URLs', { authorizations: ['x y'] }, { authorizations: [] }],
+    ['null authorizations', { authorizations: null }, { authorizations: [] }],
+    ['no finalize', { finalize: null }, { finalize: undefined }],
+    ['an empty certificate', { certificate: '' }, { certificate: undefined }],
+  ])('with %s are read without', async (_, odd, read) => {
+    const ca = await rawCa();
+    ca.on['/order'] = json({ ...ORDER, ...odd });
+    const { value } = await getOrder(await ca.account(), `${ca.url}/order`);
+    expect({ ...read, ...value }).toEqual(expect.objectContaining(read));
+  });
+
+  test('that do not say where the CSR goes are not finalized', async () => {
+    const ca = await rawCa();
+    await expect(finalizeOrder(await ca.account(), {}, Uint8Array.of(1))).rejects.toThrow(
+      /read it again/,
+    );
+  });
+
+  test('that newOrder made without telling what is needed are named by the error', async () => {
+    const ca = await rawCa();
+    for (const body of ['', { ...ORDER, authorizations: null }, { ...ORDER, status: 'odd' }]) {
+      ca.on['/order'] = json(body, 201, { location: '/orders/1' });
+      const made = newOrder(await ca.account(), { identifiers: [] });
+      await expect(made).rejects.toMatchObject({ location: `${ca.url}/orders/1` });
+    }
   });
 
   test('keep the problem that ended them, and lose what is not a time', async () => {
@@ -161,13 +191,14 @@ describe('authorizations', () => {
   });
 
   test.each(['http-01', 'dns-01', 'tls-alpn-01'])(
-    'whose %s token is not base64url are a bad answer, unless it is over',
+    'whose %s token is not base64url are left out, unless they are over',
     async (type) => {
       const ca = await rawCa();
       const account = await ca.account();
       for (const token of ['../x', 'a=', '', 7, undefined, 'x'.repeat(513)]) {
         ca.on['/authz'] = json({ ...AUTHZ, challenges: [{ ...CHALLENGE, type, token }] });
-        await expect(getAuthorization(account, `${ca.url}/authz`)).rejects.toThrow(BAD);
+        const { value } = await getAuthorization(account, `${ca.url}/authz`);
+        expect(value.challenges).toEqual([]);
       }
       const over = { ...CHALLENGE, type, token: undefined, status: 'valid' };
       ca.on['/authz'] = json({ ...AUTHZ, status: 'valid', challenges: [over] });

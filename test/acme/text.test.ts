@@ -23,6 +23,11 @@ test('plain text is what printable would leave alone', () => {
   }
 });
 
+test('what can forge or hide text becomes visible in what is stored', () => {
+  const stored = jsonbSafe({ a: 'x\u001b[31m\u202ey\u0085\u{e0001}\n' });
+  expect(stored).toEqual({ a: 'x\\u001b[31m\\u202ey\\u0085\\u{e0001}\n' });
+});
+
 test('what jsonb refuses becomes visible text, in names too, and nothing else changes', () => {
   const document: unknown = JSON.parse(
     '{"a\\u0000":"x\\u0000y","b":["\\ud83d","😀",1,null,true],"__proto__":{"c":"\\udc00z"}}',

@@ -193,9 +193,11 @@ test('an error without a problem document keeps status, type, excerpt and Retry-
     excerpt: '<h1>Overloaded</h1>',
     retryAfterMs: 120_000,
   });
-  // JSON that only looks like a problem is none: the media type decides.
-  ca.on['/dir'] = json({ type: 'urn:ietf:params:acme:error:rateLimited' }, 429);
+  // JSON that only looks like a problem is none, unless its type is ACME's.
+  ca.on['/dir'] = json({ type: 'about:blank', detail: 'Not here.' }, 429);
   await trouble(ca.server().directory(), 'ERR_ACME_HTTP');
+  ca.on['/dir'] = json({ type: 'urn:ietf:params:acme:error:rateLimited' }, 429);
+  await expect(ca.server().directory()).rejects.toMatchObject({ type: 'rateLimited' });
 });
 
 test('half an answer and a cut connection are network trouble', async () => {
