@@ -156,14 +156,13 @@ function refusal({ error }: Order): Failure {
     `The server could not issue: ${error === undefined ? 'it does not say why' : `${error.type}: ${error.detail}`}`,
   );
   const problem = error?.document;
-  switch (error?.type) {
-    case 'badCSR':
-      return { class: 'permanent', code: 'refused_for_good', text, problem };
-    case 'serverInternal':
-      return { class: 'server_error', code: 'remote_trouble', text, problem };
-    default:
-      return { class: 'refused', code: 'server_refused', text, problem };
+  if (error?.type === 'badCSR') {
+    return { class: 'permanent', code: 'refused_for_good', text, problem };
   }
+  if (error?.type === 'serverInternal') {
+    return { class: 'server_error', code: 'remote_trouble', text, problem };
+  }
+  return { class: 'refused', code: 'server_refused', text, problem };
 }
 
 function gone(text: string): Failure {

@@ -181,7 +181,12 @@ function withoutUrl({ code, message }: AcmeTrouble): string {
       return `The server answered with a redirect, and redirects are not followed; use the CA's current directory URL.`;
     case 'ERR_ACME_FORBIDDEN_URL':
       return "The server names a URL that may not be visited; if the CA does use its host, list it among the server's allowed hosts. The workers' logs say which.";
-    default:
+    case 'ERR_ACME_BAD_ANSWER':
+    case 'ERR_ACME_HTTP':
+    case 'ERR_ACME_NONCE':
+    case 'ERR_ACME_NOT_JSON':
+    case 'ERR_ACME_TOO_LARGE':
+    case 'ERR_ACME_UNSUPPORTED':
       return message.replace(/^\S+ /, 'The server ');
   }
 }

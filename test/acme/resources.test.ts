@@ -131,7 +131,7 @@ describe('orders', () => {
   test('that newOrder made without telling what is needed are named by the error', async () => {
     const ca = await rawCa();
     for (const body of ['', { ...ORDER, authorizations: null }, { ...ORDER, status: 'odd' }]) {
-      ca.on['/order'] = json(body, 201, { location: '/orders/1' });
+      ca.on['/new-order'] = json(body, 201, { location: '/orders/1' });
       const made = newOrder(await ca.account(), { identifiers: [] });
       await expect(made).rejects.toMatchObject({ location: `${ca.url}/orders/1` });
     }
