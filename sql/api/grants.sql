@@ -1,13 +1,14 @@
 -- Who may do what (docs/security.md has the matrix; a test holds it against the database).
 --   acme_app        inserts csrs and reads what became of them: its own tenant's rows
+--   acme_multi_tenant  the same for the tenant that its setting acme.tenant names: it has what acme_app has
 --   acme_reader     reads every tenant's certificates and status
 --   acme_responder  reads challenge answers, nothing else
 --   acme_admin      all of that for every tenant, and writes server, account, solver
 --   acme_worker     the step functions
 -- Everything is granted anew here, so that what is not named is not granted.
 
-revoke all on all tables in schema acme, acme_private from public, acme_app, acme_reader, acme_responder, acme_admin, acme_worker;
-revoke all on all functions in schema acme, acme_private from public, acme_app, acme_reader, acme_responder, acme_admin, acme_worker;
+revoke all on all tables in schema acme, acme_private from public, acme_app, acme_multi_tenant, acme_reader, acme_responder, acme_admin, acme_worker;
+revoke all on all functions in schema acme, acme_private from public, acme_app, acme_multi_tenant, acme_reader, acme_responder, acme_admin, acme_worker;
 alter default privileges for role acme_owner in schema acme revoke execute on functions from public;
 alter default privileges for role acme_owner in schema acme_private revoke execute on functions from public;
 grant usage on schema acme to acme_app, acme_reader, acme_responder, acme_admin, acme_worker;
@@ -16,7 +17,10 @@ grant usage on schema acme to acme_app, acme_reader, acme_responder, acme_admin,
 -- its objects for them: they have no usage on it.
 grant usage on schema acme_private to acme_worker;
 
--- acme_admin is a member of acme_app (migrate makes it so); policies below widen that to all tenants.
+-- acme_multi_tenant is a member of acme_app, and acme_admin of both (migrate makes it so); policies below widen that to
+-- all tenants for acme_admin.
+-- Nothing that acme_app holds lets it lock a table: no right to update, delete or truncate on a whole table (LOCK asks for
+-- one of these), no references (a foreign key locks the table that it refers to), no trigger.
 
 grant execute on function
   acme.version(), acme.csr_problem(text)
@@ -24,17 +28,22 @@ grant execute on function
 
 -- What acme.csr_status calls for its reader.
 grant execute on function acme_private.hold() to acme_app, acme_reader;
-grant execute on function acme_private.clock(), acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
+grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
+
+-- What row-level security, and the default and the check of acme.csr.tenant, call.
+grant execute on function acme_private.current_tenant(), acme_private.tenant_of(name), acme_private.is_plain_tenant(text) to acme_app;
 grant execute on function
   acme.request(text, text, text, text, text), acme.retry(bigint), acme.renew(bigint, text), acme.cancel(bigint),
   acme.wait(bigint, interval), acme.challenge_published(bigint), acme.challenge_removed(bigint),
   acme.revoke(bigint, text, boolean), acme.revoke_certificate(bigint, text), acme.deactivate_authorization(bigint),
-  acme.release_domain(text, boolean), acme.preauthorize(text, text, text)
+  acme.release_domain(text, boolean), acme.release_name(text), acme.preauthorize(text, text, text),
+  acme.current_tenant(), acme.cancel_when_deleted()
   to acme_app;
 
 -- What it calls with the rights of its caller.
 grant execute on function
-  acme_private.is_within(text, text), acme_private.domain_to_release(text), acme_private.name_to_preauthorize(text, text, text, jsonb)
+  acme_private.is_within(text, text), acme_private.domain_to_release(text), acme_private.name_to_preauthorize(text, text, text, jsonb),
+  acme_private.release_names(text[], name), acme_private.release_name(text, name)
   to acme_app;
 grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea), acme.changes(text, int)
   to acme_app, acme_reader;
@@ -58,7 +67,7 @@ grant insert (ref, pem, account, profile, solver, renewal, priority, labels, pre
   on acme.csr to acme_app;
 grant update (renewal, priority, labels, preferred_chain, validity, validity_start, retry_request, renew_request, renew_reason,
               cancel_request, cancel_reason) on acme.csr to acme_app;
-grant select, references (id) on acme.csr to acme_app;
+grant select on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_flight, account_policy) on acme.server to acme_app, acme_reader;
 grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
@@ -73,6 +82,8 @@ grant select, insert (name, server, contact, terms_agreed, key_algorithm, is_def
   update (contact, terms_agreed, is_default, eab_kid, eab_hmac, paused_at, pause_reason, terms_request, verify_request,
           roll_over_request, deactivate_request), delete on acme.account to acme_admin;
 grant select on acme.account_domain to acme_reader;
+grant select on acme.tenant_role to acme_reader;
+grant select, insert (role, tenant), update (tenant), delete on acme.tenant_role to acme_admin;
 grant select, insert (server, domain, account), update (account), delete on acme.account_domain to acme_admin;
 grant update (account), insert (chain_pem) on acme.csr to acme_admin;
 
@@ -93,8 +104,7 @@ grant select on acme.blocked_key to acme_reader;
 grant select, delete on acme.blocked_key to acme_admin;
 grant select on acme.account_status, acme.worker_status to acme_reader, acme_admin;
 grant select on acme.server_feature to acme_app, acme_reader;
-grant select on acme.identifier_claim to acme_reader;
-grant select, delete on acme.identifier_claim to acme_app;
+grant select on acme.identifier_claim to acme_app, acme_reader;
 
 -- What the views read, column by column: never a lease, never a key.
 grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id,
@@ -141,8 +151,7 @@ grant select (account_id, server_id, state, url, terms_url, registered_at, next_
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.server_fact, acme_private.feature, acme_private.documented_feature to acme_app, acme_reader;
 grant select on acme_private.worker to acme_reader, acme_admin;
-grant select on acme_private.identifier_claim to acme_reader;
-grant select, delete on acme_private.identifier_claim to acme_app;
+grant select on acme_private.identifier_claim to acme_app, acme_reader;
 
 -- The workers' functions. Inner functions run inside these, as their owner.
 grant execute on function
@@ -214,8 +223,6 @@ drop policy if exists admin_revokes on acme.revocation_request;
 create policy admin_revokes on acme.revocation_request for insert to acme_admin with check (true);
 drop policy if exists admin_deactivates on acme.deactivation_request;
 create policy admin_deactivates on acme.deactivation_request for insert to acme_admin with check (true);
-drop policy if exists admin_frees on acme_private.identifier_claim;
-create policy admin_frees on acme_private.identifier_claim for delete to acme_admin using (true);
 drop policy if exists admin_records on acme_private.record;
 create policy admin_records on acme_private.record for update to acme_admin using (true) with check (true);
 

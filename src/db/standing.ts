@@ -23,7 +23,9 @@ export interface Standing {
 
 const MEMBERSHIPS = [
   { role: 'acme_worker', member: 'acme_owner' },
+  { role: 'acme_app', member: 'acme_multi_tenant' },
   { role: 'acme_app', member: 'acme_admin' },
+  { role: 'acme_multi_tenant', member: 'acme_admin' },
   { role: 'acme_owner', member: null },
   { role: 'acme_worker', member: null },
 ] as const;

@@ -138,6 +138,7 @@ begin
   -- Reminders of csrs that are gone.
   delete from acme_private.request q
    where not exists (select from acme_private.csr_state s where s.csr_id = q.csr_id);
+  perform acme_private.forget_dropped_roles();
   delete from acme_private.worker where coalesce(stopped_at, lost_at, heartbeat_at) < now() - interval '1 day';
 
   -- Leases that ran out: their holders are gone, or too slow to be believed.

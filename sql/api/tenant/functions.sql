@@ -1,11 +1,36 @@
 -- Tenants, and which of them has a name.
 
+-- Parsed here and now, and inlined: row-level security depends on it, and nobody's search_path may bend it.
 create or replace function acme_private.current_tenant() returns text
 language sql stable
--- Parsed here and now: row-level security depends on it, and nobody's search_path may bend it.
-return coalesce(nullif(pg_catalog.current_setting('acme.tenant', true), ''), current_user::text);
+return acme_private.tenant_of(current_user);
 comment on function acme_private.current_tenant() is
-  'On whose behalf this session acts: the setting acme.tenant, else the role.';
+  'The tenant that this session acts for: acme_private.tenant_of(current_user).';
+
+-- Which tenant a session acts for (acme_private.tenant_of), what a tenant may be called, and who writes that down.
+
+create or replace function acme_private.is_plain_tenant(p_tenant text) returns boolean
+language sql immutable parallel safe
+return length(p_tenant) between 1 and 200
+   and p_tenant !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]';
+comment on function acme_private.is_plain_tenant(text) is
+  'May a tenant be called so? The same as the constraints on acme.csr and acme.tenant_role.';
+
+create or replace function acme.current_tenant() returns text
+language sql stable
+return acme_private.current_tenant();
+comment on function acme.current_tenant() is
+  'The tenant that this session acts for: of members of acme_multi_tenant the setting acme.tenant; else what acme.tenant_role has for the current role; else the name of that role.';
+
+alter table acme.csr alter column tenant set default acme_private.current_tenant();
+
+-- A role that is gone leaves a number, which in another cluster, or after billions of oids, may be another role's.
+create or replace function acme_private.forget_dropped_roles() returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+begin atomic
+  delete from acme.tenant_role t where not exists (select from pg_roles r where r.oid = t.role);
+end;
+comment on function acme_private.forget_dropped_roles() is 'Deletes the rows of acme.tenant_role whose role was dropped.';
 
 -- Does a name, or one that overlaps with it, belong to another tenant? p_domain: its registered domain. The caller
 -- holds the lock 'dispatch', so that two tenants cannot take overlapping names side by side.

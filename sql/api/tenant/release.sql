@@ -30,6 +30,40 @@ begin
 end
 $$;
 
+-- Frees these names, as far as they belong to the tenant that p_role, the caller's current_user, acts for; an
+-- administrator those of every tenant. As the owner: a right to delete from the table is a right to lock it.
+create or replace function acme_private.release_names(p_names text[], p_role name) returns table (name text, tenant text)
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+begin atomic
+  delete from acme_private.identifier_claim i
+   where i.name = any (p_names)
+     and (i.tenant = (select acme_private.tenant_of(p_role)) or pg_has_role(p_role, 'acme_admin', 'usage'))
+  returning i.name, i.tenant;
+end;
+comment on function acme_private.release_names(text[], name) is
+  'Frees the names among these that a role may free; returns them.';
+
+create or replace function acme_private.release_name(p_name text, p_role name) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from acme_private.release_names(array[regexp_replace(regexp_replace(lower(p_name), '^\*\.', ''), '\.$', '')], p_role);
+  if not found then
+    raise exception 'There is no name % to release.', coalesce(quote_literal(left(p_name, 300)), 'null')
+      using errcode = 'no_data_found', hint = 'See acme.identifier_claim.';
+  end if;
+end
+$$;
+comment on function acme_private.release_name(text, name) is 'What acme.release_name does.';
+
+create or replace function acme.release_name(name text) returns void
+language sql volatile
+begin atomic
+  select acme_private.release_name(release_name.name, current_user);
+end;
+comment on function acme.release_name(text) is
+  'Frees one name, so that another tenant may have it; a wildcard goes with its base. Its csrs keep their certificates, and wait as needs_person (name_not_held) when these are due for renewal. acme.release_domain ends the rest as well.';
+
 create or replace function acme.release_domain(name text, revoke boolean default false)
   returns table (kind text, id bigint, what text, done text)
 language sql volatile
@@ -73,10 +107,10 @@ begin atomic
     select k.id, 'cessationOfOperation' from certificates k where release_domain.revoke and k.state <> 'revoking'
     returning revocation_request.id
   ), freed as (
-    delete from acme_private.identifier_claim i
-     using domain d
-     where acme_private.is_within(i.name, d.name)
-    returning i.name, i.tenant
+    select r.name, r.tenant
+      from acme_private.release_names(
+             array(select i.name from acme_private.identifier_claim i cross join domain d where acme_private.is_within(i.name, d.name)),
+             current_user) r
   ), accounts as (
     select distinct u.account_id
       from (select account_id from csrs

@@ -17,7 +17,9 @@ export const rolesCheck: Check = {
     const found: Finding[] = [];
     for (const [role, member] of [
       ['acme_worker', 'acme_owner'],
+      ['acme_app', 'acme_multi_tenant'],
       ['acme_app', 'acme_admin'],
+      ['acme_multi_tenant', 'acme_admin'],
     ] as const) {
       const [is] = await sql<[{ inherits: boolean }]>`
         select pg_has_role(${member}::name, ${role}::name, 'usage') as inherits`;
