@@ -1,4 +1,4 @@
-import type postgres from 'postgres';
+import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
 import { until } from '../helpers/until.ts';
@@ -76,15 +76,20 @@ async function makeTheirs(): Promise<Theirs> {
   };
 }
 
-/** What a call answers: its value, or its error with every number taken out. */
+/** What a call answers: its value, or its error with the id and every other number taken out. */
 async function answer(sql: postgres.Sql, call: string, parameters: string[]): Promise<unknown> {
   try {
     return await sql.unsafe(call, parameters);
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    const { code, message, hint, detail } = error as postgres.PostgresError;
-    return { code, message: message.replace(/\d+/g, '#'), hint, detail };
+    return failure(error, parameters[0]);
   }
+}
+
+function failure(error: unknown, id = ''): unknown {
+  if (!(error instanceof Error)) throw error;
+  const { code, message, hint, detail } = error as postgres.PostgresError;
+  const shown = id === '' ? message : message.replaceAll(id, '#');
+  return { code, message: shown.replace(/\d+/g, '#'), hint, detail };
 }
 
 /** Everything that tenant A has, for comparison. */
@@ -101,6 +106,122 @@ async function rowsOfA(): Promise<unknown> {
 }
 
 const UNKNOWN = '987654321';
+
+/** Runs one query as tenant B, with the setting acme.tenant naming tenant A, and takes back what it did. */
+type Run = (query: string, id?: string) => Promise<unknown>;
+
+/** The ways of setting acme.tenant. Each makes a `Run` of the login of this name, once. */
+const ways: Record<string, (login: string, tenant: string) => Promise<Run>> = {
+  set: async (login, tenant) => {
+    const sql = await connection(login);
+    await sql`select set_config('acme.tenant', ${tenant}, false)`;
+    return (query, id) => undone(sql, (tx) => answerOf(tx, query, id));
+  },
+  'set local': async (login, tenant) => {
+    const sql = await connection(login);
+    return (query, id) =>
+      undone(sql, async (tx) => {
+        await tx`select set_config('acme.tenant', ${tenant}, true)`;
+        return answerOf(tx, query, id);
+      });
+  },
+  PGOPTIONS: async (login, tenant) => {
+    const sql = await connection(login, { options: `-c acme.tenant=${tenant}` });
+    return (query, id) => undone(sql, (tx) => answerOf(tx, query, id));
+  },
+  'alter role': async (login, tenant) => {
+    const role = await roleOf(login);
+    await world.sql`alter role ${world.sql(role)} set acme.tenant = ${world.sql.unsafe(`'${tenant}'`)}`;
+    const sql = await connection(login);
+    ends.push(async () => {
+      await world.sql`alter role ${world.sql(role)} reset acme.tenant`;
+    });
+    return (query, id) => undone(sql, (tx) => answerOf(tx, query, id));
+  },
+  "a function's set clause": async (login, tenant) => {
+    const sql = await connection(login);
+    const schema = `own_${login}`;
+    await world.sql`create schema ${world.sql(schema)} authorization ${world.sql(await roleOf(login))}`;
+    // (Newer versions of PostgreSQL let nobody else write such a clause.)
+    await world.sql.unsafe(`
+      create function ${schema}.run(query text) returns setof jsonb
+      language plpgsql set acme.tenant = '${tenant}'
+      as $$ begin return query execute query; end $$;
+      grant execute on function ${schema}.run(text) to public`);
+    return (query, id) =>
+      undone(sql, (tx) =>
+        answerOf(
+          tx,
+          query,
+          id,
+          (text) => `select * from ${schema}.run($run$${text}$run$) to_jsonb`,
+        ),
+      );
+  },
+  'set role': async (login, tenant) => {
+    const pooler = await world.database.as('acme_multi_tenant', {
+      login: `pooler_${login}`,
+      max: 1,
+    });
+    const role = await roleOf(login);
+    await world.sql`grant ${world.sql(role)} to ${world.sql(await roleOf(`pooler_${login}`))}`;
+    await pooler`select set_config('acme.tenant', ${tenant}, false)`;
+    return (query, id) =>
+      undone(pooler, async (tx) => {
+        await tx`set local role ${tx(role)}`;
+        return answerOf(tx, query, id);
+      });
+  },
+};
+
+const connections: postgres.Sql[] = [];
+ends.push(async () => {
+  await Promise.all(connections.map((sql) => sql.end({ timeout: 1 })));
+});
+
+const roleOf = async (login: string): Promise<string> =>
+  (await world.database.login('acme_app', { login })).role;
+
+/** One connection of a login of acme_app that was made before. */
+async function connection(login: string, settings: Record<string, string> = {}) {
+  const { url } = await world.database.login('acme_app', { login });
+  const sql = postgres(url, { max: 1, onnotice: () => undefined, connection: settings });
+  connections.push(sql);
+  return sql;
+}
+
+const asJson = (query: string): string => `select to_jsonb(t) from (${query}) t`;
+
+/** The rows, or the error without the id that was called with; `wrap`: what runs the query. */
+async function answerOf(
+  tx: postgres.TransactionSql,
+  query: string,
+  id = '',
+  wrap: (text: string) => string = (text) => text,
+): Promise<unknown> {
+  try {
+    const rows = await tx.savepoint((sp) =>
+      sp.unsafe<{ to_jsonb: unknown }[]>(wrap(asJson(query))),
+    );
+    return rows.map((row) => row.to_jsonb);
+  } catch (error) {
+    return failure(error, id);
+  }
+}
+
+async function undone<T>(sql: postgres.Sql, work: (tx: postgres.TransactionSql) => Promise<T>) {
+  const undo = new Error('undo');
+  let result: T | undefined;
+  await sql
+    .begin(async (tx) => {
+      result = await work(tx);
+      throw undo;
+    })
+    .catch((error: unknown) => {
+      if (error !== undo) throw error;
+    });
+  return result as T;
+}
 
 describe('a function that takes an id', () => {
   /** Each public function: how it is called on tenant A's row, or why it can reach none. */
@@ -122,6 +243,10 @@ describe('a function that takes an id', () => {
     },
     'acme.preauthorize(text,text,text)': { reachesNone: 'tried in preauthorization.test.ts' },
     'acme.release_domain(text,boolean)': { reachesNone: 'tried in release.test.ts' },
+    'acme.release_name(text)': { call: 'select acme.release_name($1)', id: () => theirs.name },
+    'acme.current_tenant()': { reachesNone: 'tried in tenant-role.test.ts' },
+    'acme.cancel_when_deleted()': { reachesNone: 'tried in deletion.test.ts' },
+    'acme.delete_csrs(bigint[])': { reachesNone: 'for the owner' },
     'acme.certificate_was_revoked(bigint,text)': { reachesNone: 'for acme_admin' },
     'acme.explain(bigint)': { call: 'select acme.explain($1)', id: () => theirs.csr },
     'acme.wait(bigint,interval)': {
@@ -160,9 +285,11 @@ describe('a function that takes an id', () => {
     expect(functions.map(({ name }) => name).sort()).toEqual(Object.keys(calls).sort());
   });
 
-  test.each(
-    Object.entries(calls).flatMap(([name, call]) => ('call' in call ? [{ name, ...call }] : [])),
-  )(
+  const onA = Object.entries(calls).flatMap(([name, call]) =>
+    'call' in call ? [{ name, ...call }] : [],
+  );
+
+  test.each(onA)(
     "$name gives the error of an unknown id for another tenant's, and changes nothing",
     async ({ call, id }) => {
       const before = await rowsOfA();
@@ -195,6 +322,54 @@ describe('a function that takes an id', () => {
     expect(await look(a)).toEqual([{ csr_id: theirs.csr }]);
     expect(await look(b)).toEqual([]);
     expect(await look(await world.database.as('acme_reader'))).toHaveLength(1);
+  });
+
+  describe.each(Object.keys(ways))('acme.tenant by %s', (way) => {
+    test('moves no login outside acme_multi_tenant, whatever it reads or calls', async () => {
+      const tenant = await roleOf('a');
+      const plain: Run = (query, id) => undone(b, (tx) => answerOf(tx, query, id));
+      const run = await ways[way]?.('b', tenant);
+      if (run === undefined) throw new Error(way);
+      expect(await run('select acme.current_tenant()')).toEqual([
+        { current_tenant: await roleOf('b') },
+      ]);
+      const readable = await world.sql<{ name: string; columns: string }[]>`
+        select c.oid::regclass::text as name, string_agg(quote_ident(a.attname), ', ') as columns
+          from pg_class c
+          join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+         where c.relnamespace = 'acme'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+           and has_column_privilege('acme_app', c.oid, a.attnum, 'select')
+         group by c.oid`;
+      expect(readable.length).toBeGreaterThan(15);
+      const before = await rowsOfA();
+      for (const query of [
+        ...readable.map(({ name, columns }) => `select ${columns} from ${name} order by 1`),
+        'select * from acme.changes()',
+        `select * from acme.certificate_for('${theirs.name}')`,
+        `select kind, what from acme.release_domain('${theirs.name}')`,
+      ]) {
+        expect(await run(query), query).toEqual(await plain(query));
+      }
+      expect(await run(`select tenant from acme.request('${theirs.pem}')`)).toEqual([
+        { tenant: await roleOf('b') },
+      ]);
+      const called = (on: Run, call: string, id: string) => on(call.replace('$1', `'${id}'`), id);
+      for (const { call, id } of onA) {
+        const foreign = await called(run, call, id());
+        expect(foreign, call).toHaveProperty('message');
+        expect(foreign, call).toEqual(await called(plain, call, UNKNOWN));
+      }
+      expect(await rowsOfA()).toEqual(before);
+    });
+
+    test('is what a login of acme_multi_tenant acts for, and no other', async () => {
+      const tenant = await roleOf('a');
+      const login = `many_${Object.keys(ways).indexOf(way)}`;
+      await world.sql`grant acme_multi_tenant to ${world.sql(await roleOf(login))}`;
+      const run = await ways[way]?.(login, tenant);
+      expect(await run?.('select acme.current_tenant()')).toEqual([{ current_tenant: tenant }]);
+      expect(await run?.('select distinct tenant from acme.csr_status')).toEqual([{ tenant }]);
+    });
   });
 });
 
@@ -229,6 +404,7 @@ describe('a table or view', () => {
     'acme.account': 'shared',
     'acme.solver': 'shared',
     'acme.account_domain': 'not for acme_app',
+    'acme.tenant_role': 'not for acme_app',
     'acme.account_status': 'not for acme_app',
     'acme.stuck': 'tried in stuck.test.ts',
     'acme.cooldown': 'not for acme_app',
@@ -284,8 +460,8 @@ describe('a table or view', () => {
   });
 });
 
-test('acme.tenant keeps the tenants of a shared login apart', async () => {
-  const shared = await world.database.as('acme_app', { login: 'shared', max: 1 });
+test('acme.tenant keeps the tenants of a login of acme_multi_tenant apart', async () => {
+  const shared = await world.database.as('acme_multi_tenant', { login: 'shared', max: 1 });
   const { pem } = await makeCsr({ names: [freshName('shared')] });
   const as = <T>(tenant: string, work: (tx: postgres.TransactionSql) => Promise<T>) =>
     shared.begin(async (tx) => {
