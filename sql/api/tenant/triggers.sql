@@ -5,7 +5,8 @@ as $$
 begin
   raise exception using errcode = 'check_violation', constraint = tg_table_name || '_tenant_is_plain',
     message = format('%s cannot be a tenant: give one of 1 to 200 characters, none of them a control character or one that is not seen.',
-                     coalesce(to_json(left(new.tenant, 100))::text, 'null')),
+                     coalesce(quote_literal(regexp_replace(left(new.tenant, 100),
+                       '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]', '?', 'g')), 'null')),
     hint = 'Where it is the name of a login, an administrator gives that login another tenant in acme.tenant_role.';
 end
 $$;
