@@ -55,7 +55,7 @@ Examples:
 
 async function adopt(sql: Sql, { flags, options, args, output }: Invocation): Promise<ExitCode> {
   const [dir = ''] = args;
-  const { adoptAll, hasAccount } = await import('../db/adopt.ts');
+  const { adoptAll, hasAccount, tenantFor } = await import('../db/adopt.ts');
   const account = options.get('account');
   if (account !== undefined && !(await hasAccount(sql, account))) {
     throw new PgacmeError(
@@ -80,9 +80,16 @@ async function adopt(sql: Sql, { flags, options, args, output }: Invocation): Pr
   for (const each of unread) output.error(`Not read: ${printable(each, 500)}`);
   const left = bare.length + unread.length;
   if (flags.has('dry-run')) return left === 0 ? 0 : 1;
+  const tenant = options.get('tenant');
+  if (tenant !== undefined && (await tenantFor(sql, tenant)) !== tenant) {
+    throw new PgacmeError(
+      'ERR_ROLES',
+      `This login may not act for tenant ${tenant}: it is no member of acme_admin. Have an administrator run pgacme adopt, or leave --tenant out.`,
+    );
+  }
   const { inserted, known, refused } = await adoptAll(sql, ready, {
     account,
-    tenant: options.get('tenant'),
+    tenant,
   });
   output.line(`Inserted: ${inserted}. There before: ${known}. Refused: ${refused.length}.`);
   for (const sentence of refused) output.error(printable(sentence, 1000));

@@ -28,6 +28,15 @@ export async function hasAccount(sql: Sql, name: string): Promise<boolean> {
   return rows.length > 0;
 }
 
+/** The tenant that this session acts for while the setting acme.tenant names this one. */
+export async function tenantFor(sql: Sql, tenant: string): Promise<string | undefined> {
+  return sql.begin(async (tx) => {
+    await tx`select set_config('acme.tenant', ${tenant}, true)`;
+    const [row] = await tx<{ tenant: string }[]>`select acme.current_tenant() as tenant`;
+    return row?.tenant;
+  });
+}
+
 /** Inserts csrs with their certificates, one statement a batch, on behalf of a tenant if one is named. */
 export async function adoptAll(
   sql: Sql,

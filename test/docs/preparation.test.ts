@@ -9,7 +9,9 @@ test('docs/operations.md has the statements for a DBA as pgacme itself has them'
     roles: [],
     missingMemberships: [
       { role: 'acme_worker', member: 'acme_owner' },
+      { role: 'acme_app', member: 'acme_multi_tenant' },
       { role: 'acme_app', member: 'acme_admin' },
+      { role: 'acme_multi_tenant', member: 'acme_admin' },
       { role: 'acme_owner', member: null },
       { role: 'acme_worker', member: null },
     ],

@@ -72,7 +72,7 @@ test(
     select c.chain_pem, k.order_id from acme.certificate_for(${first?.name ?? ''}) c
       join acme.certificate k on k.id = c.certificate_id`;
     expect(row).toEqual({ chain_pem: first?.chainPem, order_id: null });
-    const webapp = await world.database.as('acme_app', { login: 'webapp', max: 1 });
+    const webapp = await world.database.as('acme_multi_tenant', { login: 'webapp', max: 1 });
     await webapp`select set_config('acme.tenant', 'webapp', false)`;
     expect(
       await webapp`select count(*)::int from acme.event where event = 'issued' and (detail -> 'adopted')::bool`,

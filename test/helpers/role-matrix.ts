@@ -6,6 +6,7 @@ export type RoleMatrix = Record<string, Record<string, string>>;
 /** The roles of the matrix. acme_owner owns everything and stands in no column. */
 export const matrixRoles = [
   'acme_app',
+  'acme_multi_tenant',
   'acme_reader',
   'acme_responder',
   'acme_admin',

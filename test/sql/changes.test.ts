@@ -290,7 +290,7 @@ test('the million-row plans: one range of an index, for watchers and for an appl
     insert into acme_private.event (event, tenant)
     select 'e', 'tenant ' || g % 20 from generate_series(1, 20000) g`;
   await sql`vacuum analyze acme_private.event`;
-  const app = await database.as('acme_app', { max: 1 });
+  const app = await database.as('acme_multi_tenant', { max: 1 });
   await app`select set_config('acme.tenant', 'tenant 7', false)`;
   const plan = async (on: postgres.Sql) =>
     (await on<{ 'QUERY PLAN': string }[]>`explain select * from acme.changes('', 10)`)

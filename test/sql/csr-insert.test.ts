@@ -247,10 +247,10 @@ test('insert … returning * gives an application its whole row', async () => {
   });
 });
 
-test("an application's table may reference acme.csr", async () => {
+test("an application's row points at its csr and is read with a join", async () => {
   const { role } = await database.login('acme_app');
   await database.sql`create schema shop authorization ${database.sql(role)}`;
-  await app`create table shop.domain (name text primary key, csr bigint references acme.csr (id))`;
+  await app`create table shop.domain (name text primary key, csr bigint)`;
   await app.begin(async (tx) => {
     const [row] = await insert(await freshPem(), null, tx as unknown as postgres.Sql);
     await tx`insert into shop.domain values ('www.example.org', ${row?.id ?? null})`;
@@ -258,9 +258,6 @@ test("an application's table may reference acme.csr", async () => {
   expect(await app`select name from shop.domain join acme.csr_status s on s.id = csr`).toHaveLength(
     1,
   );
-  expect(await refusal(app`insert into shop.domain values ('other', 987654321)`)).toMatchObject({
-    code: '23503',
-  });
 });
 
 test.each([

@@ -101,7 +101,7 @@ describe('acme.delete_csrs', () => {
     });
     expect(row?.count).toBe('2');
     expect(
-      await sql`select csr_id from acme_private.csr_state where csr_id in ${sql([...csrs, kept])}`,
+      await sql`select csr_id from acme_private.csr_state where csr_id = any (${[...csrs, kept]}::bigint[])`,
     ).toEqual([{ csr_id: kept }]);
   });
 

@@ -25,7 +25,7 @@ async function everyFile(): Promise<string[]> {
 async function creators(sql: postgres.Sql): Promise<string[]> {
   const rows = await sql<{ role: string }[]>`
     select role
-      from unnest(array['acme_owner', 'acme_worker', 'acme_app', 'acme_reader', 'acme_responder', 'acme_admin']) role
+      from unnest(array['acme_owner', 'acme_worker', 'acme_app', 'acme_multi_tenant', 'acme_reader', 'acme_responder', 'acme_admin']) role
      where has_database_privilege(role, current_database(), 'create')`;
   return rows.map(({ role }) => role);
 }

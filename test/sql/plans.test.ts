@@ -47,7 +47,7 @@ beforeAll(async () => {
   const { host, password } = new URL(await cluster.database());
   server = { hosts: host, password };
   database = await migratedDatabase((end) => ends.push(end));
-  ({ role: app } = await database.login('acme_app'));
+  ({ role: app } = await database.login('acme_multi_tenant'));
   const { sql } = database;
   const fill = await readFile(new URL('../../bench/fill.sql', import.meta.url), 'utf8');
   await sql.unsafe(`set pgacme_fill.rows = '${String(ROWS)}'; ${fill}`);

@@ -136,6 +136,13 @@ describe('tried as a login of the role', () => {
       `update acme.csr set pem = ''`,
       `update acme.csr set tenant = 'another'`,
       `update acme.csr set version = 9`,
+      'delete from acme.identifier_claim',
+      'select * from acme.tenant_role',
+      'select acme_private.current_tenant()',
+      `select acme_private.tenant_of('acme_admin')`,
+      `select * from acme_private.release_names(array['x'], 'acme_admin')`,
+      `select acme_private.delete_csrs(array[1])`,
+      'lock table acme.identifier_claim in access exclusive mode',
       `update acme_private.csr_state set state = 'issued'`,
       'select state from acme_private.csr_state',
       'select lease_token from acme_private.csr_state',
@@ -202,6 +209,7 @@ describe('tried as a login of the role', () => {
       'update acme.csr set priority = 1',
       'delete from acme.csr',
       'delete from acme.identifier_claim',
+      `select acme.release_name('roles.example.org')`,
       `update acme.record set state = 'removed'`,
       'select acme.retry(1)',
       'select acme.cancel(1)',
@@ -220,7 +228,7 @@ describe('tried as a login of the role', () => {
       `insert into acme.solver (name, method, names) values ('z', 'manual', '{z.example.org}')`,
       `update acme.account set terms_agreed = true`,
       `select acme.pause('account', 'main', 'because')`,
-      'delete from acme.identifier_claim',
+      `insert into acme.tenant_role (role, tenant) values ('acme_app', 'x')`,
       'select * from acme.server',
     ];
     expect(await attempts('acme_admin', allowed)).toEqual(all(allowed, 'done'));
@@ -231,6 +239,7 @@ describe('tried as a login of the role', () => {
       `select acme_worker.add_job('dispatch')`,
       `update acme.account set name = 'other'`,
       'delete from acme.csr',
+      'delete from acme.identifier_claim',
       'set role acme_owner',
       'set role acme_worker',
     ];
