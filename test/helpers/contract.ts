@@ -162,11 +162,15 @@ async function functions(tx: Query, schema: string): Promise<string[]> {
                           string_agg(case x.grantee when 0 then 'public' else pg_get_userbyid(x.grantee)::text end, ', '
                                      order by pg_get_userbyid(x.grantee)::text collate "C"))
               from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
-             where x.grantee <> p.proowner) as grants
+             where x.grantee <> p.proowner
+            having count(*) > 0) as grants
       from pg_proc p
      where p.pronamespace = ${schema}::regnamespace
      order by p.proname collate "C", pg_get_function_identity_arguments(p.oid) collate "C"`;
-  return rows.map((row) => `${[row.create, row.comment, row.grants].join('\n')}\n`);
+  return rows.map(({ create, comment, grants }) => {
+    const lines = grants === null ? [create, comment] : [create, comment, grants];
+    return `${lines.join('\n')}\n`;
+  });
 }
 
 /** Grants and policies only: the columns of acme_private are not part of the contract. */
