@@ -84,10 +84,10 @@ select id, id, tenant, 'http-01', 'responder', 'http-01', name, encode(hash, 'he
        encode(hash, 'hex') || '.' || encode(hash, 'hex'), 'removed', at, at
   from fill;
 insert into acme_private.certificate (id, csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer, serial,
-                                      not_before, not_after, spki_sha256, fingerprint_sha256, created_at)
+                                      not_before, not_after, spki_sha256, fingerprint_sha256, created_at, planned_renewal_at)
   overriding system value
 select id, id, tenant, id, array[name], repeat(encode(hash, 'hex'), 24), repeat(encode(hash, 'hex'), 56), 'CN=' || name, 'CN=Fill',
-       encode(hash, 'hex'), at, at + interval '90 days', hash, hash, at
+       encode(hash, 'hex'), at, at + interval '90 days', hash, hash, at, at + interval '61 days'
   from fill;
 insert into acme_private.certificate_name (name, certificate_id, tenant)
 select name, id, tenant

@@ -54,6 +54,23 @@ grant execute on function
   acme_private.late(), acme_private.neglect(text, bigint), acme_private.is_judging(), acme_private.has_idle_places(bigint),
   acme_private.unseen_requests(), acme_private.failed_jobs()
   to acme_app, acme_reader;
+grant execute on function acme_private.explain_certificate(acme.csr_status) to acme_app, acme_reader;
+
+-- What the view attention calls with the rights of its reader.
+grant execute on function
+  acme_private.is_watcher(), acme_private.time_text(timestamptz), acme_private.without_address(text, text),
+  acme_private.expiry_severity(boolean, timestamptz, timestamptz, timestamptz),
+  acme_private.attention_account(), acme_private.attention_server(), acme_private.attention_worker()
+  to acme_app, acme_reader;
+grant select on
+  acme.attention, acme.attention_code, acme.attention_settings,
+  acme_private.attention_candidate, acme_private.attention_csr, acme_private.attention_stuck
+  to acme_app, acme_reader;
+grant update (renewal_warning, renewal_critical, lifetime_warning, lifetime_critical, server_warning, server_critical,
+              cooldown_warning, worker_critical, clock_warning, clock_critical, has_own_responder)
+  on acme.attention_settings to acme_admin;
+grant select (planned_renewal_at) on acme_private.certificate to acme_app, acme_reader;
+grant execute on function acme_private.holds_lock(bigint, int) to acme_reader, acme_admin;
 grant execute on function acme.http01_response(text, text) to acme_responder, acme_worker;
 grant execute on function
   acme.pause(text, text, text), acme.resume(text, text), acme.certificate_was_revoked(bigint, text),
@@ -193,7 +210,10 @@ grant execute on function
   acme_private.server_to_probe(text),
   acme_private.doctor(),
   acme_private.worker_begin(text, int, text, int, bigint),
-  acme_private.worker_beat(bigint, text, interval),
+  acme_private.worker_beat(bigint, text, interval, timestamptz),
+  acme_private.worker_started_with(bigint, text, boolean),
+  acme_private.keys_to_open(),
+  acme_private.server_answered(bigint, text),
   acme_private.worker_end(bigint),
   acme_private.worker_hold(bigint, text)
   to acme_worker;

@@ -51,9 +51,10 @@ async function makeCertificate(tx: postgres.TransactionSql, csrs: string[]): Pro
   await tx`
     with made as (
       insert into acme_private.certificate (csr_id, tenant, order_id, identifiers, leaf_pem, chain_pem, subject, issuer,
-                                            serial, not_before, not_after, spki_sha256, fingerprint_sha256)
+                                            serial, not_before, not_after, spki_sha256, fingerprint_sha256,
+                                            planned_renewal_at)
       select csr_id, tenant, 0, identifiers, 'leaf', 'leaf and chain', '', 'CN=Test CA', '01', now() - interval '1 day',
-             now() + interval '89 days', spki_sha256, sha256('certificate')
+             now() + interval '89 days', spki_sha256, sha256('certificate'), now() + interval '60 days'
         from acme_private.csr_state
        where csr_id = any (${csrs}::bigint[])
       returning id, csr_id

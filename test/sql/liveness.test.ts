@@ -34,7 +34,7 @@ async function signIn(replaces: number | null = null, pid = 1): Promise<SignedIn
     id,
     async beat() {
       const [beat] = await session<{ beat: { is_known: boolean; freed: number } }[]>`
-        select acme_private.worker_beat(${id}, ${`pool-of-${id}`}, '100 milliseconds') as beat`;
+        select acme_private.worker_beat(${id}, ${`pool-of-${id}`}, '100 milliseconds', clock_timestamp()) as beat`;
       if (beat === undefined) throw new Error('no answer');
       return beat.beat;
     },

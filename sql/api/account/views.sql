@@ -4,8 +4,9 @@ create or replace view acme.account_status with (security_invoker = true) as
 select a.id, a.name, a.server,
        case when p.code is not null then 'paused'
             -- (one that is valid goes on meanwhile, but for what is looked at first after a restore: is_open)
-            when s.next_attempt_at = 'infinity' and (s.state <> 'valid' or s.reread_since is not null or s.doubted_at is not null)
-              then 'needs_person'
+            -- or for a key that the server does not accept
+            when s.next_attempt_at = 'infinity' and (s.state <> 'valid' or s.reread_since is not null or s.doubted_at is not null
+                                                     or s.reason_code in ('account_key_unknown', 'account_refused')) then 'needs_person'
             when l.until is not null then 'limited'
             else s.state end as state,
        coalesce(p.code, case when l.until is not null then 'limited' end, s.reason_code) as reason_code,

@@ -47,10 +47,9 @@ begin
       -- what it may be for: that of another name proves nothing of what was ordered
       'names', acme_private.names_of(a),
       -- which challenge types its orders' solvers can publish, by the name when it is known
-      'solver', coalesce((select c.solver from acme_private."order" o
-                            join acme.csr c on c.id = o.csr_id
-                           where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null order by o.id limit 1),
-                         a.solver),
+      'solver', coalesce(f.solver, a.solver),
+      -- the first of the csrs that it is proved for: logs name it
+      'csr_id', f.csr_id, 'ref', f.ref,
       'challenge', (select jsonb_build_object('url', c.url, 'type', c.type, 'token', c.token, 'is_published', r.state = 'published')
                       from acme_private.challenge c
                       join acme_private.record r on r.challenge_id = c.id
@@ -60,6 +59,14 @@ begin
       join acme_private.account_state ast on ast.account_id = a.account_id
       join acme.account acc on acc.id = a.account_id
       join acme.server srv on srv.id = ast.server_id
+      left join lateral (
+        select o.csr_id, c.ref, c.solver
+          from acme_private."order" o
+          join acme.csr c on c.id = o.csr_id
+         where o.id = any (acme_private.orders_of(a.id)) and o.finished_at is null
+         order by o.id
+         limit 1
+      ) f on true
      where a.id = p_authorization);
 end
 $$;

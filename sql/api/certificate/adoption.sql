@@ -70,16 +70,16 @@ declare
   v_certificate bigint;
   v_names text[] := array(select jsonb_array_elements_text(p_certificate -> 'identifiers'));
   v_not_after timestamptz := p_certificate ->> 'not_after';
-  v_renewal timestamptz := acme_private.adopted_renewal_time((p_certificate ->> 'not_before')::timestamptz, v_not_after);
+  v_planned timestamptz := acme_private.adopted_renewal_time((p_certificate ->> 'not_before')::timestamptz, v_not_after);
 begin
   select * into s from acme_private.csr_state where csr_id = p_csr;
-  v_certificate := acme_private.insert_certificate(s, null, p_certificate, v_renewal);
+  v_certificate := acme_private.insert_certificate(s, null, p_certificate, v_planned);
   update acme_private.csr_state
      set state = 'issued', identifiers = v_names, identifiers_key = acme_private.identifiers_key(v_names),
          spki_sha256 = decode(p_certificate ->> 'spki_sha256', 'hex'),
          profile = (select c.profile from acme.csr c where c.id = p_csr), certificate_id = v_certificate,
          renew_at = case when (select c.renewal from acme.csr c where c.id = p_csr) = 'off' then null
-                         else v_renewal end,
+                         else v_planned end,
          lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0, next_attempt_at = null,
          reason_code = null, reason = null, last_problem = null, updated_at = v_now
    where csr_id = p_csr;

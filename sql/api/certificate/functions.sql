@@ -35,7 +35,7 @@ $$;
 -- A certificate that a worker has checked, with its names, and when it is to be renewed. No order: another client
 -- ordered it.
 create or replace function acme_private.insert_certificate(
-  s acme_private.csr_state, p_order bigint, p_certificate jsonb, p_renewal timestamptz
+  s acme_private.csr_state, p_order bigint, p_certificate jsonb, p_planned timestamptz
 ) returns bigint
 language plpgsql volatile
 as $$
@@ -50,7 +50,7 @@ begin
           p_certificate ->> 'subject', p_certificate ->> 'issuer', p_certificate ->> 'serial',
           (p_certificate ->> 'not_before')::timestamptz, (p_certificate ->> 'not_after')::timestamptz,
           decode(p_certificate ->> 'spki_sha256', 'hex'), decode(p_certificate ->> 'fingerprint_sha256', 'hex'),
-          p_renewal)
+          p_planned)
   returning id into v_certificate;
   insert into acme_private.certificate_name (name, certificate_id, tenant)
   select n, v_certificate, s.tenant from unnest(v_names) n;
@@ -102,7 +102,7 @@ declare
   s acme_private.csr_state;
   v_certificate bigint;
   v_not_after timestamptz := p_certificate ->> 'not_after';
-  v_renewal timestamptz := acme_private.first_renewal(p_certificate);
+  v_planned timestamptz := acme_private.first_renewal(p_certificate);
   v_spki bytea := decode(p_certificate ->> 'spki_sha256', 'hex');
   v_is_revoking boolean;
   v_ending text;
@@ -125,7 +125,7 @@ begin
     v_ending := acme_private.ending_reason(s.certificate_id);
     v_is_revoking := acme_private.supersede(s.certificate_id);
   end if;
-  v_certificate := acme_private.insert_certificate(s, o.id, p_certificate, v_renewal);
+  v_certificate := acme_private.insert_certificate(s, o.id, p_certificate, v_planned);
   update acme_private."order"
      set state = 'issued', certificate_url = coalesce(p_certificate ->> 'url', certificate_url), finished_at = v_now, lease_token = null, lease_until = null, lease_worker = null, claims = 0,
          attempts = 0, next_attempt_at = null, reason_code = null, reason = null, last_problem = null
@@ -134,7 +134,7 @@ begin
      set state = 'issued', order_id = null, certificate_id = v_certificate, attempts = 0, next_attempt_at = null,
          reason_code = null, reason = null, last_problem = null, renewal_reason = null, updated_at = v_now,
          renew_at = case when (select c.renewal from acme.csr c where c.id = o.csr_id) = 'off' then null
-                         else v_renewal end
+                         else v_planned end
    where csr_id = o.csr_id;
   if o.state <> 'downloading' then
     perform acme_private.note('order_finalized', o.tenant, o.csr_id, p_order, o.account_id, null, p_worker, null);

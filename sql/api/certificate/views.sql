@@ -61,10 +61,12 @@ comment on column acme.certificate_name.tenant is 'The tenant that it belongs to
 -- (Joined by csr_id as well, so that one csr's is found from either side by index.)
 create or replace view acme.current_certificate with (security_invoker = true) as
 select c.csr_id, s.ref, c.tenant, c.id as certificate_id, c.identifiers, c.leaf_pem, c.chain_pem,
-       c.not_before, c.not_after, c.issuer, c.serial, c.spki_sha256, c.fingerprint_sha256, c.revoked_at
+       c.not_before, c.not_after, c.issuer, c.serial, c.spki_sha256, c.fingerprint_sha256, c.revoked_at,
+       c.not_after <= acme_private.clock() as is_expired
   from acme_private.csr_state s
   join acme_private.certificate c on c.csr_id = s.csr_id and c.id = s.certificate_id;
-comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain.';
+comment on view acme.current_certificate is
+  'The certificate to serve for each csr, with its chain; also an expired one, which is_expired says.';
 comment on column acme.current_certificate.csr_id is 'The csr, by its id in acme.csr.';
 comment on column acme.current_certificate.ref is 'The application''s own key (acme.csr.ref).';
 comment on column acme.current_certificate.tenant is 'The tenant that it belongs to.';
@@ -79,6 +81,7 @@ comment on column acme.current_certificate.serial is 'The serial number in hexad
 comment on column acme.current_certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
 comment on column acme.current_certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
 comment on column acme.current_certificate.revoked_at is 'When it was revoked; null: it was not.';
+comment on column acme.current_certificate.is_expired is 'Whether it has expired. It is served until there is a newer one.';
 
 create or replace function acme.certificate_for(name text, spki bytea default null) returns setof acme.current_certificate
 language sql stable

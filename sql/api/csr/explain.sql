@@ -1,7 +1,7 @@
 -- acme.explain: one csr in sentences.
 
 create or replace function acme.explain(csr bigint) returns text
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   s acme.csr_status;
@@ -20,23 +20,7 @@ begin
   if s.next_attempt_at is not null then
     v_text := v_text || E'\n' || format('Next try: %s.', to_char(s.next_attempt_at, 'YYYY-MM-DD HH24:MI:SS TZ'));
   end if;
-  if s.revoked_at is not null then
-    v_text := v_text || E'\n' || format('Its certificate %s was revoked %s.', s.certificate_id,
-      to_char(s.revoked_at, 'YYYY-MM-DD HH24:MI TZ'));
-  elsif s.has_certificate then
-    v_text := v_text || E'\n' || format('Its certificate %s is good until %s%s.', s.certificate_id,
-      to_char(s.not_after, 'YYYY-MM-DD HH24:MI TZ'),
-      coalesce('; renewal is due ' || to_char(s.renew_at, 'YYYY-MM-DD HH24:MI TZ'), '; it is not renewed'));
-  end if;
-  select string_agg(format('Certificate %s is to be revoked (%s)%s%s.', k.id, k.revocation_reason,
-                           case when k.state = 'current' then ' once a new one is there' end,
-                           coalesce('; next try: ' || to_char(k.next_attempt_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')),
-                    E'\n' order by k.id) into v_rows
-    from acme.certificate k
-   where k.csr_id = s.id and (k.state = 'revoking' or k.state = 'current' and k.revoke_when_replaced);
-  if v_rows is not null then
-    v_text := v_text || E'\n' || v_rows;
-  end if;
+  v_text := concat_ws(E'\n', v_text, acme_private.explain_certificate(s));
   if s.order_url is not null then
     v_text := v_text || E'\n' || format('Order at %s (account %s): %s', s.server, s.account, s.order_url);
   end if;
@@ -45,9 +29,15 @@ begin
   if v_rows is not null then
     v_text := v_text || E'\nTo be done by hand (acme.challenge_todo):\n' || v_rows;
   end if;
+  -- A reason is told once: not again where it is the one above, nor by each event that has it.
   select string_agg(format('  %s %s%s', to_char(e.at, 'YYYY-MM-DD HH24:MI:SS'), e.event,
-                           coalesce(': ' || (e.detail ->> 'reason'), '')), E'\n' order by e.id) into v_rows
-    from (select * from acme.event x where x.csr_id = s.id order by x.id desc limit 12) e;
+                           case when e.turn = 1 and e.reason is distinct from s.reason then ': ' || e.reason end), E'\n' order by e.id)
+    into v_rows
+    from (
+      select x.*, row_number() over (partition by x.reason order by x.id) as turn
+        from (select y.id, y.at, y.event, y.detail ->> 'reason' as reason
+                from acme.event y where y.csr_id = s.id order by y.id desc limit 12) x
+    ) e;
   if v_rows is not null then
     v_text := v_text || E'\nLast events:\n' || v_rows;
   end if;

@@ -108,6 +108,8 @@ begin
          set state = 'cancelled', reason_code = 'cancelled', reason = coalesce(c.cancel_reason, 'It was cancelled on request.'),
              next_attempt_at = null, renew_at = null, queued_at = null, updated_at = v_now
        where csr_id = p_csr;
+      -- Nobody is to be told that it is not renewed (acme.attention).
+      update acme_private.certificate k set planned_renewal_at = null where k.id = s.certificate_id;
       if exists (
         select from acme_private.certificate k where k.id = s.certificate_id and k.state in ('revoking', 'revoked')
         union all

@@ -34,7 +34,9 @@ select s.csr_id as id,
        c.version > s.seen_version as has_pending_request,
        c.created_at,
        s.updated_at,
-       k.revoked_at
+       k.revoked_at,
+       k.not_after - acme_private.clock() as expires_in,
+       k.not_after <= acme_private.clock() as is_expired
   from acme.csr c
   join acme_private.csr_state s on s.csr_id = c.id
   left join acme_private."order" o on o.id = s.order_id
@@ -152,6 +154,8 @@ comment on column acme.csr_status.has_pending_request is 'True: a retry, renewal
 comment on column acme.csr_status.created_at is 'When it was inserted.';
 comment on column acme.csr_status.updated_at is 'When its state changed last.';
 comment on column acme.csr_status.revoked_at is 'When its current certificate was revoked; null: it was not.';
+comment on column acme.csr_status.expires_in is 'How long its certificate is still valid; negative: it has expired. Null: there is none.';
+comment on column acme.csr_status.is_expired is 'Whether its certificate has expired. Null: there is none.';
 
 -- Polls, since a function cannot listen. It could never see the end of work that begins when its
 -- own transaction commits, nor anything new in a transaction with one snapshot: it says so at once.

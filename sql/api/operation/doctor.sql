@@ -29,12 +29,19 @@ begin
                'id', w.id, 'host', w.host, 'pid', w.pid, 'state', w.state, 'concurrency', w.concurrency,
                'seconds', greatest(extract(epoch from clock_timestamp() - w.heartbeat_at), 0)::int) order by w.id), '[]')
         from acme.worker_status w
-       where w.state <> 'stopped' and (w.state = 'running' or w.heartbeat_at > now() - interval '1 day')),
+       where w.state <> 'stopped' and (w.state in ('running', 'wrong_key') or w.heartbeat_at > now() - interval '1 day')),
     'states', (
       select coalesce(jsonb_object_agg(c.state, c.count), '{}')
         from (select s.state, count(*) from acme_private.csr_state s where s.state <> 'issued' group by s.state) c),
     'cooldowns', (select count(*) from acme_private.closure c where c.value is not null and c.until > acme_private.clock()),
-    'stuck', (select count(*) from acme.stuck),
+    -- The first of them; those that are not critical come last.
+    'attention', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'severity', t.severity, 'code', t.code, 'csr_id', t.csr_id, 'names', t.identifiers, 'sentence', t.sentence,
+               'what_to_do', t.what_to_do, 'total', t.total) order by t.position), '[]')
+        from (select a.*, count(*) over () as total, row_number() over () as position
+                from acme.attention a
+               limit 20) t),
     'hold', acme_private.hold_sentence(null),
     'environment', (select i.environment from acme_private.installation i));
 end

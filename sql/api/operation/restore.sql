@@ -211,7 +211,7 @@ declare
   s acme_private.csr_state;
   v_not_before timestamptz := k ->> 'not_before';
   v_not_after timestamptz := k ->> 'not_after';
-  v_renewal timestamptz := acme_private.adopted_renewal_time(v_not_before, v_not_after);
+  v_planned timestamptz := acme_private.adopted_renewal_time(v_not_before, v_not_after);
   v_order bigint;
   v_certificate bigint;
 begin
@@ -233,14 +233,14 @@ begin
   if s.certificate_id is not null then
     perform acme_private.supersede(s.certificate_id);
   end if;
-  v_certificate := acme_private.insert_certificate(s, v_order, k, v_renewal);
+  v_certificate := acme_private.insert_certificate(s, v_order, k, v_planned);
   -- An order under way goes on: it was sent before, and may bring another one.
   update acme_private.csr_state
      set state = case when order_id is null then 'issued' else state end, certificate_id = v_certificate,
          attempts = 0, next_attempt_at = null, queued_at = null, reason_code = null, reason = null, last_problem = null,
          renewal_reason = case when order_id is not null then renewal_reason end, updated_at = v_now,
          renew_at = case when (select c.renewal from acme.csr c where c.id = s.csr_id) = 'off' then null
-                         else v_renewal end
+                         else v_planned end
    where csr_id = s.csr_id;
   perform acme_private.note('issued', s.tenant, s.csr_id, v_order, p_account, v_certificate, p_worker,
                             jsonb_build_object('serial', k ->> 'serial', 'not_after', v_not_after, 'found', true));

@@ -4,11 +4,15 @@ create or replace view acme.worker_status with (security_invoker = true) as
 select w.id, w.host, w.pid, w.version, w.concurrency, w.started_at, w.heartbeat_at,
        case when w.stopped_at is not null then 'stopped'
             when w.lost_at is not null then 'lost'
+            -- Found dead by whoever looks: with no other worker nobody has written that down.
+            when w.heartbeat_at < now() - interval '10 seconds' and not acme_private.holds_lock(w.id, w.backend_pid) then 'lost'
             when w.heartbeat_at < now() - interval '30 seconds' then 'silent'
-            else 'running' end as state
+            when w.opens_keys is false then 'wrong_key'
+            else 'running' end as state,
+       w.http01, w.clock_ahead
   from acme_private.worker w;
 comment on view acme.worker_status is
-  'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
+  'The workers: running, stopped in good order, lost (its process or its connection is gone; what it held is freed), silent (no sign of life for 30 s), or wrong_key (it runs, and its sealing key opens no account key).';
 comment on column acme.worker_status.id is 'Given by the database.';
 comment on column acme.worker_status.host is 'The machine that it runs on.';
 comment on column acme.worker_status.pid is 'Its process id there.';
@@ -16,7 +20,9 @@ comment on column acme.worker_status.version is 'Its version of pgacme.';
 comment on column acme.worker_status.concurrency is 'How many jobs it does at once.';
 comment on column acme.worker_status.started_at is 'When it signed in.';
 comment on column acme.worker_status.heartbeat_at is 'When it was heard of last.';
-comment on column acme.worker_status.state is 'running, stopped, lost or silent.';
+comment on column acme.worker_status.state is 'running, stopped, lost, silent or wrong_key.';
+comment on column acme.worker_status.http01 is 'Where it answers http-01; null: it does not.';
+comment on column acme.worker_status.clock_ahead is 'How far its clock is ahead of the database''s; negative: behind.';
 
 -- Accounts and jobs belong to no tenant: they are for who watches all. While the database is held as a
 -- copy nothing should move.

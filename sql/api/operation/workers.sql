@@ -9,6 +9,20 @@ create or replace function acme_private.worker_lock_class() returns int
 language sql immutable
 return 1885823331; -- 'pgac'
 
+-- Does the backend that signed a worker in hold its lock? Asked only about workers that have given no sign of life lately.
+create or replace function acme_private.holds_lock(p_worker bigint, p_backend int) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from pg_locks l
+     where l.locktype = 'advisory' and l.granted and l.pid = p_backend
+       and l.classid = acme_private.worker_lock_class()::oid and l.objid = p_worker::oid and l.objsubid = 2
+       and l.database = (select d.oid from pg_database d where d.datname = current_database()));
+end
+$$;
+comment on function acme_private.holds_lock(bigint, int) is 'Whether the backend that signed a worker in holds its lock.';
+
 -- Called on the connection that is to hold the lock, and that gives the signs of life. replaces: the id
 -- under which the same process worked before it lost its lock; what that one held is freed at once.
 create or replace function acme_private.worker_begin(
@@ -39,7 +53,9 @@ comment on function acme_private.worker_begin(text, int, text, int, bigint) is
 
 -- A sign of life; and a look at the others. is_known false: this worker counts as dead, and must start
 -- anew before it goes on.
-create or replace function acme_private.worker_beat(p_worker bigint, p_pool text, p_dead_after interval) returns jsonb
+create or replace function acme_private.worker_beat(
+  p_worker bigint, p_pool text, p_dead_after interval, p_clock timestamptz
+) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -48,7 +64,7 @@ declare
 begin
   perform acme_private.begin_work(true);
   update acme_private.worker
-     set heartbeat_at = clock_timestamp(), pool_id = p_pool
+     set heartbeat_at = clock_timestamp(), pool_id = p_pool, clock_ahead = p_clock - clock_timestamp()
    where id = p_worker and stopped_at is null and lost_at is null;
   if not found then
     return jsonb_build_object('is_known', false, 'contract', acme.version(), 'freed', 0);
@@ -59,11 +75,7 @@ begin
     from acme_private.worker w
    where w.stopped_at is null and w.lost_at is null and w.backend_pid is not null and w.id <> p_worker
      and w.heartbeat_at < clock_timestamp() - p_dead_after
-     and not exists (
-       select from pg_locks l
-        where l.locktype = 'advisory' and l.granted and l.pid = w.backend_pid
-          and l.classid = acme_private.worker_lock_class()::oid and l.objid = w.id::oid and l.objsubid = 2
-          and l.database = (select d.oid from pg_database d where d.datname = current_database()))
+     and not acme_private.holds_lock(w.id, w.backend_pid)
    order by w.id
    limit 1
      for update of w skip locked;
@@ -81,8 +93,8 @@ begin
   return jsonb_build_object('is_known', true, 'contract', acme.version(), 'freed', v_freed);
 end
 $$;
-comment on function acme_private.worker_beat(bigint, text, interval) is
-  'A worker''s sign of life. Frees what dead workers held. Returns {is_known, contract, freed}.';
+comment on function acme_private.worker_beat(bigint, text, interval, timestamptz) is
+  'A worker''s sign of life, with the time by its own clock. Frees what dead workers held. Returns {is_known, contract, freed}.';
 
 -- Frees what a dead worker held, its leases and its jobs, and has it worked on at once. Returns how
 -- many rows that were. A commit of the dead one that is still under way holds its rows' locks and is
@@ -202,6 +214,30 @@ begin
   return v_freed;
 end
 $$;
+
+-- What a worker found out about itself as it started. opens_keys: null where there was no key to open.
+create or replace function acme_private.worker_started_with(p_worker bigint, p_http01 text, p_opens_keys boolean) returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$ update acme_private.worker set http01 = p_http01, opens_keys = p_opens_keys where id = p_worker $$;
+comment on function acme_private.worker_started_with(bigint, text, boolean) is
+  'Stores where a worker answers http-01, and whether its sealing key opens the account keys.';
+
+-- A few keys are enough to tell: a worker with the wrong one opens none.
+create or replace function acme_private.keys_to_open() returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('account', x.name, 'directory_url', x.directory_url, 'stored', x.jwe)), '[]')
+    from (
+      select a.name, v.directory_url, k.jwe
+        from acme_private.account_key k
+        join acme.account a on a.id = k.account_id
+        join acme.server v on v.name = a.server
+       where k.state = 'current' and k.jwe is not null
+       order by k.id desc
+       limit 20
+    ) x
+$$;
+comment on function acme_private.keys_to_open() is 'Account keys that a worker tries its sealing key on.';
 
 -- The good-bye, on whichever connection: nothing is held any more.
 create or replace function acme_private.worker_end(p_worker bigint) returns void

@@ -23,7 +23,7 @@ begin
       'is_taken', o.watched_until is not null or o.state in ('finalizing', 'downloading'),
       'is_expired', acme_private.expiry_of(o) < acme_private.clock(),
       'account_id', o.account_id, 'account_version', ast.version || '.' || acc.version || '.' || srv.version,
-      'csr_id', o.csr_id, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
+      'csr_id', o.csr_id, 'ref', c.ref, 'pem', c.pem, 'identifiers', o.identifiers, 'profile', o.profile, 'state', o.state,
       'preferred_chain', c.preferred_chain, 'not_after', acme_private.clock() + c.validity,
       'not_before', acme_private.clock() + c.validity_start,
       -- What a renewal replaces (RFC 9773 §5), where the same account ordered it. Not after three tries that came to

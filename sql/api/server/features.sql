@@ -29,11 +29,13 @@ $$;
 comment on function acme_private.server_facts_stored(bigint, bigint, text, jsonb) is
   'Stores what a worker or the probe found out about a server.';
 
--- Servers with an account whose directory was not read for a day, and how to reach them. None on a copy:
--- nothing is sent from there.
+-- Servers with an account that are to be asked for their directory, and how to reach them: each quarter of an hour; one
+-- that did not answer each minute, and one with an order that met trouble. None on a copy: nothing is sent from there.
 create or replace function acme_private.servers_to_look_at(p_worker bigint) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_now timestamptz := acme_private.clock();
 begin
   if acme_private.is_held(p_worker) then
     return '[]';
@@ -41,13 +43,35 @@ begin
   return (
     select coalesce(jsonb_agg(acme_private.server_for_worker(s) order by s.id), '[]')
       from acme.server s
+      left join acme_private.server_contact c on c.server_id = s.id
      where exists (select from acme.account a where a.server = s.name)
-       and not exists (
-         select from acme_private.server_fact f
-          where f.server_id = s.id and f.how = 'directory' and f.at > acme_private.clock() - interval '1 day'));
+       and (c.asked_at is null or c.asked_at <= v_now - interval '15 minutes'
+            or c.asked_at <= v_now - interval '50 seconds' and (
+              c.failing_since is not null
+              or exists (select from acme_private."order" o
+                          where o.server_id = s.id and o.is_live and o.reason_code = 'remote_trouble'))));
 end
 $$;
-comment on function acme_private.servers_to_look_at(bigint) is 'Servers whose directory is to be read again.';
+comment on function acme_private.servers_to_look_at(bigint) is 'Servers whose directory is to be asked for.';
+
+-- reason: why a server did not give its directory; null: it did.
+create or replace function acme_private.server_answered(p_server bigint, p_reason text) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+begin
+  perform acme_private.begin_work(true);
+  insert into acme_private.server_contact as c (server_id, asked_at, answered_at, failing_since, reason)
+  select s.id, v_now, case when p_reason is null then v_now end, case when p_reason is not null then v_now end, left(p_reason, 500)
+    from acme.server s
+   where s.id = p_server
+  on conflict (server_id) do update
+    set asked_at = excluded.asked_at, answered_at = coalesce(excluded.answered_at, c.answered_at), reason = excluded.reason,
+        failing_since = case when p_reason is not null then coalesce(c.failing_since, excluded.failing_since) end;
+end
+$$;
+comment on function acme_private.server_answered(bigint, text) is 'Stores whether a server gave its directory, and if not, why.';
 
 create or replace function acme_private.server_for_worker(s acme.server) returns jsonb
 language sql stable

@@ -1,0 +1,141 @@
+-- acme.attention: what a person should act on, most urgent first. A view for each concept; each finds its rows
+-- by an index, so that many requests that are well cost nothing. Rows of requests are subject to row-level
+-- security; what belongs to no tenant is read by functions that run as the owner, for readers of all tenants only.
+
+-- The codes, in the order of docs/monitoring.md. {csr}, {account} and {server} are filled in.
+create or replace view acme.attention_code (position, code, severity, about, what_to_do) as values
+  (1, 'database_copied', 'critical', 'Workers do nothing here: the database is a copy.',
+   'If this database is to do the work, run pgacme adopt-database.'),
+  (2, 'no_worker', 'critical', 'No worker runs.', 'Start one: pgacme worker. If one should run, see its log.'),
+  (3, 'certificate_expired', 'critical', 'A certificate in use has expired.',
+   'Fix the cause, then: select acme.retry({csr}); select acme.explain({csr}) tells more. If it is not needed any more: select acme.cancel({csr});'),
+  (4, 'renewal_overdue', 'warning or critical', 'A renewal was to begin long ago, and has brought no certificate.',
+   'Fix the cause, then: select acme.retry({csr}); select acme.explain({csr}) tells more.'),
+  (5, 'certificate_ends', 'warning or critical', 'A certificate is about to expire, and its renewal is off.',
+   'Replace it and cancel the request (select acme.cancel({csr});), or have it renewed: update acme.csr set renewal = ''reuse'' where id = {csr};'),
+  (6, 'validation_failed', 'warning or critical', 'The server could not validate a name.',
+   'Check the DNS of the name, and that port 80 reaches whoever answers http-01. Then: select acme.retry({csr});'),
+  (7, 'needs_person', 'warning or critical', 'A request waits until a person has acted.',
+   'Do what the sentence says, then: select acme.retry({csr});'),
+  (8, 'needs_new_csr', 'warning or critical', 'The key of a request may not be used any more.',
+   'Make a new key, insert a request for it, then: select acme.cancel({csr});'),
+  (9, 'rejected', 'warning', 'A request was rejected: it cannot be ordered as it is.',
+   'Insert a corrected request, then: select acme.cancel({csr});'),
+  (10, 'failed', 'warning or critical', 'The server refused a request for good.',
+   'Insert a corrected request, then: select acme.cancel({csr});'),
+  (11, 'no_account', 'critical', 'Requests wait, and there is no ACME account.', 'Insert one into acme.account.'),
+  (12, 'account_closed', 'critical', 'An account that is needed is closed at its server.',
+   'Insert another account at server {server}, then: select acme.replace_account(''{account}'', ''NEW'');'),
+  (13, 'account_key_unknown', 'critical', 'The server does not accept the key of an account.',
+   'Import a newer export of it (pgacme account import) or insert another account, then: select acme.replace_account(''{account}'', ''NEW''); To ask the server again: select acme.verify_account(''{account}'');'),
+  (14, 'terms_not_agreed', 'critical', 'The server asks to agree to its terms of service.',
+   'Read the terms (terms_url in acme.account_status). If you agree: select acme.agree_terms(''{account}'');'),
+  (15, 'account_lost', 'critical', 'The server no longer knows an account, and it could not be registered again.',
+   'See its row of acme.account_status. To try again at once: select acme.verify_account(''{account}'');'),
+  (16, 'account_cannot_order', 'critical', 'The server does not let an account order.',
+   'Do what the sentence says, then: select acme.verify_account(''{account}'');'),
+  (17, 'server_unreachable', 'warning or critical', 'A server does not answer.',
+   'Check the status page of the CA, and the network and firewall of the workers. pgacme doctor shows more. Requests are retried by themselves.'),
+  (18, 'server_cooldown', 'warning', 'A server or an account takes no new orders for a long time.',
+   'Check the limits of the CA. Orders go on by themselves at that time.'),
+  (19, 'worker_key_wrong', 'critical', 'The sealing key of a worker opens no account key of this database.',
+   'Restart it with the PGACME_SECRET_KEY of the others.'),
+  (20, 'no_http01_responder', 'critical', 'A solver needs http-01, and no worker that runs answers it.',
+   'Set PGACME_HTTP01_LISTEN for a worker, and let port 80 of the names lead there. If your own server answers by acme.http01_response(): update acme.attention_settings set has_own_responder = true;'),
+  (21, 'clock_off', 'warning or critical', 'The clocks of a worker and of the database differ.', 'Keep time with NTP on both machines.'),
+  (22, 'stuck', 'warning', 'Something should move and does not: a row of acme.stuck.', 'See acme.stuck and the logs of the workers.');
+comment on view acme.attention_code is
+  'The codes of acme.attention: stable names, how severe each is, what it is about, and what to do.';
+
+-- Requests that may need attention: their certificates should have been renewed, or their state says so.
+create or replace view acme_private.attention_candidate with (security_invoker = true) as
+select k.csr_id
+  from acme_private.certificate k
+ where k.state = 'current' and k.planned_renewal_at <= (select acme_private.clock())
+union
+select s.csr_id
+  from acme_private.csr_state s
+ where s.state in ('rejected', 'needs_person', 'needs_new_csr', 'failed')
+union
+select s.csr_id
+  from acme_private.csr_state s
+ where s.state = 'retrying' and s.reason_code = 'validation_failed';
+comment on view acme_private.attention_candidate is 'Requests that acme.attention looks at, found by index.';
+
+-- One row for each request. (limit 1 has each looked up by its key, whatever the planner believes.)
+create or replace view acme_private.attention_csr with (security_invoker = true) as
+select coalesce(x.expiry, 'warning') as severity, w.code,
+       case w.code when 'certificate_expired' then s.not_after
+                   when 'renewal_overdue' then k.planned_renewal_at
+                   when 'certificate_ends' then s.not_after - (s.not_after - s.not_before) * (select a.lifetime_warning from acme.attention_settings a)
+                   else s.updated_at end as since,
+       s.id as csr_id, s.ref, s.tenant, s.identifiers, s.account, s.server, null::bigint as worker,
+       concat_ws(' ',
+         case w.code when 'certificate_expired' then format('The certificate expired %s.', acme_private.time_text(s.not_after))
+                     when 'renewal_overdue' then format('The renewal is overdue since %s.', acme_private.time_text(k.planned_renewal_at))
+                     when 'certificate_ends' then 'The certificate is not renewed (renewal is off).' end,
+         case when w.code <> 'certificate_ends' then w.cause end,
+         case when w.code <> 'certificate_expired' and x.expiry is not null
+              then format('The certificate expires %s.', acme_private.time_text(s.not_after)) end) as sentence
+  from acme_private.attention_candidate c
+ cross join lateral (select t.* from acme.csr_status t where t.id = c.csr_id limit 1) s
+ cross join lateral (select r.renewal from acme.csr r where r.id = c.csr_id limit 1) r
+  left join lateral (
+    select y.planned_renewal_at, y.state from acme_private.certificate y where y.id = s.certificate_id limit 1
+  ) k on true
+ cross join lateral (
+    select case when k.state = 'current' and s.state <> 'cancelled' then acme_private.expiry_severity(
+             r.renewal <> 'off' and s.state not in ('needs_person', 'needs_new_csr', 'failed'), k.planned_renewal_at,
+             s.not_before, s.not_after) end as expiry
+ ) x
+ cross join lateral (
+    select case when k.state = 'current' and s.is_expired then 'certificate_expired'
+                when s.state in ('rejected', 'needs_person', 'needs_new_csr', 'failed') then s.state
+                when s.state = 'retrying' and s.reason_code = 'validation_failed' then 'validation_failed'
+                when x.expiry is not null and r.renewal = 'off' then 'certificate_ends'
+                when x.expiry is not null then 'renewal_overdue' end as code,
+           case s.reason_code when 'remote_trouble' then format('The server %s does not answer as it should.', s.server)
+                              when 'account_not_ready' then format('The account %s cannot order now.', s.account)
+                              else acme_private.without_address(s.reason, (
+                                select v.directory_url from acme.server v where v.name = s.server)) end as cause
+ ) w
+ where w.code is not null and s.state <> 'cancelled';
+comment on view acme_private.attention_csr is 'The rows of acme.attention for requests.';
+
+create or replace view acme_private.attention_stuck with (security_invoker = true) as
+select 'warning' as severity, 'stuck' as code, t.since, t.csr_id, s.ref, t.tenant, s.identifiers, a.name as account, null::text as server,
+       null::bigint as worker, format('%s %s: %s', t.kind, t.id, t.reason) as sentence
+  from acme.stuck t
+  left join lateral (select x.ref, x.identifiers from acme_private.csr_state x where x.csr_id = t.csr_id limit 1) s on true
+  left join acme.account a on t.kind = 'account' and a.id = t.id;
+comment on view acme_private.attention_stuck is 'The rows of acme.stuck, as acme.attention has them.';
+
+create or replace view acme.attention with (security_invoker = true) as
+select a.severity, a.code, a.since, a.csr_id, a.ref, a.tenant, a.identifiers, a.account, a.server, a.worker, a.sentence,
+       replace(replace(replace(c.what_to_do, '{csr}', coalesce(a.csr_id::text, '')), '{account}', coalesce(a.account, '')),
+               '{server}', coalesce(a.server, '')) as what_to_do
+  from (
+    select x.* from acme_private.attention_csr x where (select acme_private.hold()) is null
+    union all
+    select x.* from acme_private.attention_stuck x
+    union all
+    select x.severity, x.code, x.since, null, null, null, null, x.account, x.server, null, x.sentence
+      from acme_private.attention_account() x
+     where (select acme_private.is_watcher()) and (select acme_private.hold()) is null
+    union all
+    select x.severity, x.code, x.since, null, null, null, null, x.account, x.server, null, x.sentence
+      from acme_private.attention_server() x
+     where (select acme_private.is_watcher()) and (select acme_private.hold()) is null
+    union all
+    select x.severity, x.code, x.since, null, null, null, null, null, null, x.worker, x.sentence
+      from acme_private.attention_worker() x
+     where (select acme_private.is_watcher()) and (select acme_private.hold()) is null
+    union all
+    select 'critical', 'database_copied', null, null, null, null, null, null, null, null, h.reason
+      from acme_private.hold() h (reason)
+     where h.reason is not null and (select acme_private.is_watcher())
+  ) a
+  join acme.attention_code c on c.code = a.code
+ order by a.severity <> 'critical', c.position, a.since, a.csr_id;
+comment on view acme.attention is
+  'What a person should act on, a row each, most urgent first. Empty when all is well. docs/monitoring.md lists the codes.';
