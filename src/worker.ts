@@ -5,6 +5,7 @@ import { PgacmeError } from './errors.ts';
 import { makeLogger } from './log.ts';
 import { sealingKeys } from './seal.ts';
 import { Published } from './solver/published.ts';
+import { logFailure } from './worker/log-failure.ts';
 import { startResponder } from './worker/responder.ts';
 import { openSession, type Session, type SessionOptions } from './worker/session.ts';
 
@@ -66,12 +67,14 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     concurrency: options.concurrency ?? 10,
     deadAfterMs: options.deadAfterMs ?? 5000,
     published: new Published(),
+    http01: undefined,
     log,
   };
   const database = { url: databaseUrl, isPooled: listenUrl !== undefined };
   const responder =
     options.http01Listen &&
     (await startResponder(options.http01Listen, database, session.published, log));
+  session.http01 = responder && `${responder.host}:${responder.port}`;
   const stopping = new AbortController();
   let first: Session | undefined;
   try {
@@ -82,7 +85,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   }
   const started = {
     concurrency: session.concurrency,
-    http01: responder && `${responder.host}:${responder.port}`,
+    http01: session.http01,
   };
   const lives = new Lives(session, stopping.signal);
   const ended = lives.live(first, started);
@@ -108,7 +111,7 @@ async function open(
     return await openSession(options, replaces);
   } catch (error) {
     if (!(error instanceof PgacmeError) || error.code !== 'ERR_CONTRACT') throw error;
-    options.log.warn(error.message);
+    options.log.error(error.message);
     return undefined;
   }
 }
@@ -138,7 +141,7 @@ class Lives {
       log.info({ worker: session.id, ...facts }, 'worker started');
       const reason = await Promise.race([session.lost, stopped]);
       if (reason !== undefined) {
-        log.warn({ worker: session.id }, `the worker lost its lock and starts anew: ${reason}`);
+        log.info({ worker: session.id }, `the worker lost its lock and starts anew: ${reason}`);
       }
       await session.end();
       if (this.#stopping.aborted) {
@@ -156,7 +159,7 @@ class Lives {
         const session = await open(this.#options, before);
         if (session !== undefined) return session;
       } catch (error) {
-        this.#options.log.warn({ err: error }, 'no session with the database; it is tried again');
+        logFailure(this.#options.log, error, 'no session with the database; it is tried again');
       }
       await this.#pause(pause);
     }

@@ -30,6 +30,8 @@ export interface OrderClaim extends Lease {
   /** The server may have forgotten the order. */
   is_expired: boolean;
   csr_id: number;
+  /** The application's own key of the csr; null: it gave none. */
+  ref: string | null;
   pem: string;
   identifiers: string[];
   profile: string | null;
@@ -63,6 +65,9 @@ export interface AuthorizationClaim extends Lease {
   /** The server has been at work on it for longer than a burst of polls. */
   has_waited: boolean;
   solver: string | null;
+  /** The first of the csrs that it is proved for, and its ref; null: none, it was asked for before an order. */
+  csr_id: number | null;
+  ref: string | null;
   challenge: ChosenChallenge | null;
 }
 
@@ -125,6 +130,8 @@ export interface JobPayload {
 export interface CsrOfOrder {
   at: number;
   csr_id: number;
+  /** The application's own key of the csr; null: it gave none. */
+  ref: string | null;
   pem: string;
   identifiers: string[];
 }
@@ -330,4 +337,17 @@ export interface CertificateFacts {
   fingerprint_sha256: string;
   /** Where the server's chains lead, when none is the preferred one. */
   chains_offered?: string[];
+}
+
+/** An account key as it is stored, and whose it is. */
+export interface SealedKey {
+  account: string;
+  directory_url: string;
+  stored: string;
+}
+
+/** Hears what becomes of steps: of a failure before it is stored, of a certificate after. */
+export interface StepReport {
+  failed(claim: Claim, failure: Failure): void;
+  issued(claim: OrderClaim, certificate: CertificateFacts): void;
 }

@@ -18,8 +18,10 @@ import type {
   OrderClaim,
   OrderFacts,
   ReadOrder,
+  SealedKey,
   ServerFact,
   ServerRecord,
+  StepReport,
   StoredKey,
   Verdict,
 } from './step-types.ts';
@@ -35,11 +37,13 @@ type Query = PromiseLike<readonly Record<string, unknown>[]>;
  */
 export class Steps {
   readonly #sql: Sql;
+  readonly #report: StepReport | undefined;
   readonly worker: number;
 
-  constructor(sql: Sql, worker: number) {
+  constructor(sql: Sql, worker: number, report?: StepReport) {
     this.#sql = sql;
     this.worker = worker;
+    this.#report = report;
   }
 
   /** Takes the lease of a row; null: nothing to do. */
@@ -299,12 +303,14 @@ export class Steps {
     certificate: CertificateFacts,
     take: number,
   ): Promise<Claim[]> {
-    return claimed(
+    const claims = await claimed(
       'certificate_stored',
       this.#sql`
         select acme_private.certificate_stored(
           ${this.worker}, ${claim.id}, ${claim.lease}, ${this.#json(certificate)}, ${take}) as value`,
     );
+    this.#report?.issued(claim, certificate);
+    return claims;
   }
 
   /** A renewal may have to wait for this window; null: it is time. */
@@ -360,6 +366,7 @@ export class Steps {
   }
 
   async stepFailed(claim: Claim, failure: Failure, take: number): Promise<Claim[]> {
+    this.#report?.failed(claim, failure);
     return claimed(
       'step_failed',
       this.#sql`
@@ -368,11 +375,29 @@ export class Steps {
     );
   }
 
-  /** Servers whose directory was not read for a day. */
+  /** Servers that are to be asked for their directory. */
   async serversToLookAt(): Promise<ServerRecord[]> {
     return valueOf<ServerRecord[]>(
       await this.#sql`select acme_private.servers_to_look_at(${this.worker}) as value`,
     );
+  }
+
+  /** reason: why a server did not give its directory; null: it did. */
+  async serverAnswered(server: number, reason: string | null): Promise<void> {
+    await commit(
+      'server_answered',
+      this.#sql`select acme_private.server_answered(${server}, ${reason})`,
+    );
+  }
+
+  /** Some of the account keys in use. */
+  async keysToOpen(): Promise<SealedKey[]> {
+    return valueOf<SealedKey[]>(await this.#sql`select acme_private.keys_to_open() as value`);
+  }
+
+  /** Where this worker answers http-01, and whether it opens the account keys; null: nowhere, there are none. */
+  async startedWith(http01: string | null, opens: boolean | null): Promise<void> {
+    await this.#sql`select acme_private.worker_started_with(${this.worker}, ${http01}, ${opens})`;
   }
 
   async serverFactsStored(

@@ -14,6 +14,7 @@ import { orderRequest, unknownProfile } from './order-request.ts';
 import { failureOf } from './outcome.ts';
 import { remote } from './remote.ts';
 import { mayBeAboutReplaces, replacedBy, waitForWindow } from './replaces.ts';
+import { whatOf } from './report.ts';
 import { seenInOrder, seenOfRefusedReplaces } from './seen.ts';
 
 /**
@@ -151,7 +152,7 @@ async function place(
   } catch (error) {
     if (!mayBeAboutReplaces(error)) throw error;
     hold.log.info(
-      { kind: claim.kind, id: claim.id, step: claim.step, reason: error.message },
+      { ...whatOf(claim), step: claim.step, reason: error.message },
       'the server refuses what the order is to replace; it is ordered without',
     );
     return { ...(await send(request)), refused: error };

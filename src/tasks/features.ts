@@ -1,4 +1,4 @@
-import { AcmeError, type Directory, Server } from '../acme/index.ts';
+import { AcmeError, AcmeProblem, AcmeTrouble, type Directory, Server } from '../acme/index.ts';
 import type { ServerFact, ServerRecord } from '../db/steps.ts';
 import type { Context } from './context.ts';
 import { remote } from './remote.ts';
@@ -8,9 +8,8 @@ const TIMEOUT_MS = 30_000;
 const MAX_PROFILES = 50;
 
 /**
- * Reads the directories of all servers with an account again, a day after the last time, and stores what
- * they say (acme.server_feature). A directory costs no limit. One that cannot be had is left for the next
- * time, in an hour.
+ * Asks the servers that are due (acme_private.servers_to_look_at) for their directories, and stores what they say
+ * (acme.server_feature) and whether they answer (acme.attention). A directory costs no limit.
  */
 export async function lookAtServers(context: Context): Promise<void> {
   for (const row of await context.steps.serversToLookAt()) {
@@ -31,13 +30,40 @@ async function lookAt(row: ServerRecord, { steps, stopping, log }: Context): Pro
     const call = { signal: stopping, timeoutMs: TIMEOUT_MS };
     const directory = await remote('server.directory', () => server.directory(call));
     await steps.serverFactsStored(row.id, 'directory', factsOfDirectory(directory));
+    await steps.serverAnswered(row.id, null);
   } catch (error) {
     if (!(error instanceof AcmeError)) throw error;
+    // A worker that ends has cut the request itself.
+    if (stopping.aborted) return;
     log.info({ server: row.name, reason: error.message }, 'the directory could not be read');
+    await steps.serverAnswered(row.id, whyNoAnswer(error));
   } finally {
     await server.close();
   }
 }
+
+/** Without an address: who reads acme.attention may not know where an internal server is. */
+export function whyNoAnswer(error: AcmeError): string {
+  if (error instanceof AcmeProblem) return `It answered ${error.status} (${error.type})`;
+  if (!(error instanceof AcmeTrouble)) return `It gave no directory (${error.code})`;
+  if (error.status !== undefined) return `It answered ${error.status}`;
+  const { cause } = error;
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : error.code;
+  return `${CAUSES[code] ?? 'It could not be reached'} (${code.slice(0, 60)})`;
+}
+
+const CAUSES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'It refuses connections',
+  ENOTFOUND: 'Its host name cannot be found',
+  EAI_AGAIN: 'Its host name cannot be found',
+  ERR_ACME_TIMEOUT: 'It gave no answer in time',
+  ERR_ACME_NOT_JSON: 'It answered something that is not JSON',
+  CERT_HAS_EXPIRED: 'Its TLS certificate has expired',
+  SELF_SIGNED_CERT_IN_CHAIN: 'Its TLS certificate is not trusted',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'Its TLS certificate is not trusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'Its TLS certificate is not trusted',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'Its TLS certificate is not trusted',
+};
 
 /** What a directory says (RFC 8555 §7.1.1), also by leaving it out. */
 export function factsOfDirectory(directory: Directory): ServerFact[] {

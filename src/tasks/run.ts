@@ -13,6 +13,7 @@ import { failureOf } from './outcome.ts';
 import { preauthorize } from './preauthorize.ts';
 import { prove } from './prove.ts';
 import { register } from './register.ts';
+import { whatOf } from './report.ts';
 import { reread } from './reread.ts';
 import { revoke } from './revoke.ts';
 import { rollOver } from './roll-over.ts';
@@ -112,8 +113,7 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
     const next = await step(claim, hold);
     run.log.debug(
       {
-        kind: claim.kind,
-        id: claim.id,
+        ...whatOf(claim),
         step: claim.step,
         ms: Math.round(performance.now() - startedAt),
       },
@@ -129,17 +129,14 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
       await giveBack(claim, run);
       throw error;
     }
-    run.log.info(
-      {
-        kind: claim.kind,
-        id: claim.id,
-        step: claim.step,
-        class: failure.class,
-        reason: failure.text,
-        ...detailsOf(error),
-      },
-      'step did not succeed',
-    );
+    if (error instanceof AcmeTrouble) {
+      const { message, excerpt } = error;
+      // An excerpt of an answer that is not ACME's goes to the log only: it may be an internal server's.
+      run.log.info(
+        { ...whatOf(claim), step: claim.step, error: message, ...(excerpt && { excerpt }) },
+        'the server gave no answer that counts',
+      );
+    }
     try {
       return await run.steps.stepFailed(claim, failure, hold.takeOther);
     } catch (again) {
@@ -147,13 +144,6 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
       throw again;
     }
   }
-}
-
-/** What of an answer that is not ACME's goes to the log only: it may be an internal server's. */
-function detailsOf(error: unknown): { error?: string; excerpt?: string } {
-  if (!(error instanceof AcmeTrouble)) return {};
-  const { message, excerpt } = error;
-  return { error: message, ...(excerpt === undefined ? {} : { excerpt }) };
 }
 
 /**

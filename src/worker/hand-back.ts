@@ -1,6 +1,7 @@
 import type { WorkerEvents } from 'graphile-worker';
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { logFailure } from './log-failure.ts';
 
 /** Jobs that were taken and not begun. */
 export interface HandBack {
@@ -33,7 +34,7 @@ export function handBack(
       )
       .then(
         () => undefined,
-        (error: unknown) => log.warn({ err: error }, 'jobs could not be given back'),
+        (error: unknown) => logFailure(log, error, 'jobs could not be given back'),
       )
       .finally(() => underWay.delete(done));
     underWay.add(done);

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Sql } from '../db/connect.ts';
 import { untilReleased } from '../db/copies.ts';
+import { logFailure } from './log-failure.ts';
 import type { Queue } from './queue.ts';
 
 /** Whose queue is to be started. */
@@ -27,10 +28,10 @@ export async function startReleased(
     environment,
     signal: stopping.signal,
     onHeld(reason) {
-      log.warn({ worker, reason }, 'held: this worker does nothing for now');
+      log.error({ worker, reason }, 'held: this worker does nothing for now');
       tellHeld();
     },
-    onError: (error) => log.warn({ err: error }, 'the look whether it is released failed'),
+    onError: (error) => logFailure(log, error, 'the look whether it is released failed'),
   }).then(start);
   const first = await Promise.race([queue, held]);
   if (first !== undefined) return first;
@@ -41,7 +42,7 @@ export async function startReleased(
         return started.ended;
       },
       (error: unknown) => {
-        if (!stopping.signal.aborted) log.warn({ err: error }, 'the queue did not start');
+        if (!stopping.signal.aborted) logFailure(log, error, 'the queue did not start');
       },
     ),
     async stop() {

@@ -73,8 +73,8 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
   async function beat(poolId: string): Promise<void> {
     try {
       const { rows } = await client.query<{ beat: Beat }>(
-        'select acme_private.worker_beat($1, $2, $3) as beat',
-        [id, poolId, `${deadAfterMs} milliseconds`],
+        'select acme_private.worker_beat($1, $2, $3, $4) as beat',
+        [id, poolId, `${deadAfterMs} milliseconds`, new Date()],
       );
       const { is_known, contract, freed } = rows[0]?.beat ?? {
         is_known: false,
@@ -83,11 +83,13 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
       };
       if (!is_known) return lose('others took this worker for dead');
       if (!serves(contract)) return lose(`the database was migrated to version ${contract}`);
-      if (freed > 0) log.warn({ rows: freed }, 'freed what a dead worker held');
+      if (freed > 0) log.info({ rows: freed }, 'freed what a dead worker held');
     } catch (error) {
       // What PostgreSQL itself refuses (a lock that lasts, a full disk) leaves the lock where it is.
       if (!(error instanceof pg.DatabaseError)) lose(`it gives no answer: ${String(error)}`);
-      else if (!losing.signal.aborted) log.warn({ err: error }, 'sign of life failed');
+      else if (!losing.signal.aborted) {
+        log.info({ reason: error.message }, 'sign of life failed; it is tried again');
+      }
     }
     if (!losing.signal.aborted) timer = setTimeout(() => void beat(poolId), deadAfterMs / 2);
   }

@@ -10,6 +10,7 @@ import {
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { handBack } from './hand-back.ts';
+import { logFailure } from './log-failure.ts';
 import { QueuePool } from './queue-pool.ts';
 
 /** How to run the queue. */
@@ -46,7 +47,7 @@ export async function startQueue(
     connectionTimeoutMillis: 10_000,
     application_name: 'pgacme queue',
   });
-  const onError = (error: unknown) => log.warn({ err: error }, 'database connection of the queue');
+  const onError = (error: unknown) => logFailure(log, error, 'database connection of the queue');
   pool.on('error', onError);
   pool.on('connect', (client) => client.on('error', onError));
   const logger = queueLogger(log);
@@ -76,10 +77,10 @@ export async function startQueue(
           identifier: 'pgacme:reconcile',
           options: { backfillPeriod: 0, maxAttempts: 1 },
         },
-        // What was read in the last day is not read again.
+        // Most of the time no server is due.
         {
           task: 'features',
-          match: '23 * * * *',
+          match: '* * * * *',
           identifier: 'pgacme:features',
           options: { backfillPeriod: 0, maxAttempts: 1 },
         },
@@ -100,7 +101,7 @@ export async function startQueue(
         },
       },
     });
-    const ended = runner.promise.catch((error: unknown) => log.warn({ err: error }, 'queue ended'));
+    const ended = runner.promise.catch((error: unknown) => logFailure(log, error, 'queue ended'));
     return {
       poolId,
       open,
@@ -150,14 +151,13 @@ function queueLogger(log: Logger): QueueLogger {
     return (level: string, message, meta) => {
       const text = message.slice(0, 1000);
       // Each job's start and end is noise here; steps are logged by what they do.
-      if (level === 'error') child.error(metaOf(meta), text);
+      if (level === 'error') logFailure(child, errorOf(meta) ?? text, text);
       else if (level === 'warning') child.warn(text);
       else child.trace(text);
     };
   });
 }
 
-function metaOf(meta: unknown): object {
-  const error = (meta as { error?: unknown } | undefined)?.error;
-  return error === undefined ? {} : { err: error };
+function errorOf(meta: unknown): unknown {
+  return (meta as { error?: unknown } | undefined)?.error;
 }

@@ -5,6 +5,7 @@ import { connect, type Sql } from '../db/connect.ts';
 import { primaryOf } from '../db/hosts.ts';
 import { type Http01Responder, startHttp01 } from '../solver/http01.ts';
 import type { Published } from '../solver/published.ts';
+import { logFailure } from './log-failure.ts';
 
 /**
  * http-01 on a pool of its own, so that strangers' requests never wait with or delay the work. It goes
@@ -21,7 +22,7 @@ export async function startResponder(
   const responder = await startHttp01({
     ...listen,
     lookUp: async (token, host) => published.get(token, host) ?? pools.answer(token, host),
-    onError: (error) => log.warn({ err: error }, 'http-01 look-up failed'),
+    onError: (error) => logFailure(log, error, 'http-01 look-up failed'),
   });
   return {
     ...responder,

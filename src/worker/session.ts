@@ -9,11 +9,13 @@ import { PgacmeError } from '../errors.ts';
 import type { SealingKeys } from '../seal.ts';
 import type { Published } from '../solver/published.ts';
 import { Accounts } from '../tasks/accounts.ts';
+import { reportTo } from '../tasks/report.ts';
 import { Seen } from '../tasks/seen.ts';
 import { makeTaskList } from '../tasks/task-list.ts';
 import { checkContract } from './contract.ts';
 import { startReleased } from './hold.ts';
 import { takeLock } from './lock.ts';
+import { opensKeys } from './open-keys.ts';
 import { startQueue } from './queue.ts';
 
 /** How to work, with everything decided. */
@@ -29,6 +31,8 @@ export interface SessionOptions {
   deadAfterMs: number;
   /** Shared with the responder. */
   published: Published;
+  /** Where this process answers http-01, as host:port; undefined: nowhere. */
+  http01: string | undefined;
   log: Logger;
 }
 
@@ -80,7 +84,8 @@ export async function openSession(
     const schema = await checkContract(sql);
     const lock = await takeLock({ databaseUrl: direct, concurrency, deadAfterMs, replaces, log });
     closing.push(() => lock.end());
-    const steps = new Steps(sql, lock.id);
+    const steps = new Steps(sql, lock.id, reportTo(log));
+    await introduce(steps, options);
     const accounts = new Accounts(steps, secret, accountKeys);
     closing.push(() => accounts.close());
     const ending = new AbortController();
@@ -115,6 +120,27 @@ export async function openSession(
   } catch (error) {
     await closeAll();
     throw error;
+  }
+}
+
+/** Tells the database what this worker can do, and its log what it cannot. */
+async function introduce(
+  steps: Steps,
+  { http01, accountKeys, secret, log }: SessionOptions,
+): Promise<void> {
+  const opens = await opensKeys(steps, accountKeys);
+  await steps.startedWith(http01 ?? null, opens);
+  if (opens === false) {
+    log.error(
+      { worker: steps.worker, keys: secret.map(({ id }) => id) },
+      'PGACME_SECRET_KEY opens no account key of this database: this worker can order nothing. Restart it with the key of the others.',
+    );
+  }
+  if (http01 === undefined) {
+    log.info(
+      { worker: steps.worker },
+      'this worker does not answer http-01: PGACME_HTTP01_LISTEN is not set',
+    );
   }
 }
 

@@ -9,20 +9,6 @@ create or replace function acme_private.worker_lock_class() returns int
 language sql immutable
 return 1885823331; -- 'pgac'
 
--- Does the backend that signed a worker in hold its lock? Asked only about workers that have given no sign of life lately.
-create or replace function acme_private.holds_lock(p_worker bigint, p_backend int) returns boolean
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return exists (
-    select from pg_locks l
-     where l.locktype = 'advisory' and l.granted and l.pid = p_backend
-       and l.classid = acme_private.worker_lock_class()::oid and l.objid = p_worker::oid and l.objsubid = 2
-       and l.database = (select d.oid from pg_database d where d.datname = current_database()));
-end
-$$;
-comment on function acme_private.holds_lock(bigint, int) is 'Whether the backend that signed a worker in holds its lock.';
-
 -- Called on the connection that is to hold the lock, and that gives the signs of life. replaces: the id
 -- under which the same process worked before it lost its lock; what that one held is freed at once.
 create or replace function acme_private.worker_begin(
