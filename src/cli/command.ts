@@ -1,8 +1,8 @@
 import { PgacmeError } from '../errors.ts';
 import type { Output } from './output.ts';
 
-/** 0 done, 1 failed, 2 used wrongly. */
-export type ExitCode = 0 | 1 | 2;
+/** 0 done, 1 failed, 2 used wrongly. Of `status --check`: 0 well, 1 warning, 2 critical, 3 it cannot tell. */
+export type ExitCode = 0 | 1 | 2 | 3;
 
 /** What a command is run with. */
 export interface Invocation {
@@ -33,6 +33,8 @@ export interface Command {
   /** The role that a login has to be a member of; undefined: it has its own database. */
   role?: 'acme_owner' | 'acme_worker' | 'acme_reader' | 'acme_admin';
   run(invocation: Invocation): Promise<ExitCode>;
+  /** Another end than reportError's for these arguments, given the error's sentence; undefined: none. */
+  failed?(args: readonly string[], sentence: string): { line: string; code: ExitCode } | undefined;
 }
 
 /** The command line was used wrongly: `message` says how, `usage` how it is right. Code `ERR_USAGE`. */

@@ -1,5 +1,6 @@
 import { version } from '../version.ts';
 import type { Command } from './command.ts';
+import type { Examined } from './doctor/examine.ts';
 import type { Level } from './doctor/finding.ts';
 
 const MARKS: Readonly<Record<Level, string>> = { ok: 'ok', warning: 'warning', problem: 'PROBLEM' };
@@ -14,14 +15,23 @@ clocks, accounts, workers and the address for http-01. It changes nothing and pr
 is that of a worker, a member of acme_worker.
 
 Each line is ok, a warning or a PROBLEM, with what to do. It ends with 0 when there is no problem, else
-with 1. Run it on a machine of a worker, with the worker's environment.
+with 1. Run it on a machine of a worker, with the worker's environment. With --json it prints one JSON object.
 
 Examples:
   DATABASE_URL=postgres://issuer@db.internal/shop PGACME_SECRET_KEY_FILE=secret-key pgacme doctor`,
-  flags: {},
+  flags: { json: 'print one JSON object' },
   role: 'acme_worker',
-  async run({ env, output }) {
+  async run({ flags, env, output }) {
     const { examine } = await import('./doctor/examine.ts');
+    if (flags.has('json')) {
+      const checks: Examined[] = [];
+      for await (const check of examine(env)) checks.push(check);
+      const isWell = checks.every(({ findings }) =>
+        findings.every(({ level }) => level !== 'problem'),
+      );
+      output.line(JSON.stringify({ version, is_well: isWell, checks }, null, 2));
+      return isWell ? 0 : 1;
+    }
     const counts: Record<Level, number> = { ok: 0, warning: 0, problem: 0 };
     output.line(`pgacme ${version}`);
     for await (const { name, findings } of examine(env)) {

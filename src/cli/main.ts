@@ -3,7 +3,7 @@ import { type Command, type ExitCode, UsageError } from './command.ts';
 import { commands } from './commands.ts';
 import type { Output } from './output.ts';
 import { readArguments } from './read-arguments.ts';
-import { reportError } from './report-error.ts';
+import { errorSentence, reportError } from './report-error.ts';
 import { commonFlags, help, overview, usageLine } from './usage.ts';
 
 /** Runs the command line; `args` without node and the file. Never throws: errors are on stderr. */
@@ -35,6 +35,11 @@ export async function main(
     const given = readArguments(command, rest);
     return await command.run({ ...given, env, output });
   } catch (error) {
+    const end = command?.failed?.(args, errorSentence(error, command, env));
+    if (end !== undefined) {
+      output.line(end.line);
+      return end.code;
+    }
     return reportError(error, { command, env, output, isVerbose: args.includes('--verbose') });
   }
 }

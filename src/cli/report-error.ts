@@ -21,7 +21,7 @@ export function reportError(
     isVerbose: boolean;
   },
 ): ExitCode {
-  output.error(sentence(error, command, env));
+  output.error(errorSentence(error, command, env));
   if (error instanceof UsageError) output.error(error.usage);
   if (isVerbose && error instanceof Error && error.stack !== undefined) {
     output.error(error.stack);
@@ -32,7 +32,12 @@ export function reportError(
   return isMisuse ? 2 : 1;
 }
 
-function sentence(error: unknown, command: Command | undefined, env: NodeJS.ProcessEnv): string {
+/** What went wrong. */
+export function errorSentence(
+  error: unknown,
+  command: Command | undefined,
+  env: NodeJS.ProcessEnv,
+): string {
   // Errors of ours are sentences already; those of src/local are not PgacmeError.
   if (error instanceof PgacmeError) return error.message;
   const text = databaseSentence(error, command?.role, env);

@@ -57,8 +57,9 @@ export function openScreen({ stdout, stdin }: Terminal, onQuit: () => void): Scr
   };
 }
 
-/** As many lines and columns as there are; a picture that is cut says how much is missing. */
-export function fit(lines: readonly string[], rows: number, columns: number): string[] {
+/** As many lines and columns as there are; long lines go on below, and a picture that is cut says how much is missing. */
+export function fit(whole: readonly string[], rows: number, columns: number): string[] {
+  const lines = whole.flatMap((line) => wrapped(line, columns));
   const shown =
     lines.length <= rows
       ? lines
@@ -70,4 +71,22 @@ export function fit(lines: readonly string[], rows: number, columns: number): st
     const characters = Array.from(line);
     return characters.length <= columns ? line : `${characters.slice(0, columns - 1).join('')}…`;
   });
+}
+
+const INDENT = '      ';
+
+/** Broken at blanks where there are some; a terminal too narrow for that is not worth the trouble. */
+function wrapped(line: string, columns: number): string[] {
+  const characters = Array.from(line);
+  if (characters.length <= columns || columns < 40) return [line];
+  const lines: string[] = [];
+  for (let rest = characters; rest.length > 0;) {
+    const indent = lines.length === 0 ? '' : INDENT;
+    const width = columns - indent.length;
+    const blank = rest.lastIndexOf(' ', width);
+    const end = rest.length <= width ? rest.length : blank > width / 2 ? blank : width;
+    lines.push(indent + rest.slice(0, end).join(''));
+    rest = rest.slice(rest[end] === ' ' ? end + 1 : end);
+  }
+  return lines;
 }

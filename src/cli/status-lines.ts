@@ -1,14 +1,15 @@
 import { printable } from '../acme/text.ts';
-import { ACCOUNTS_SHOWN, type Status, STUCK_SHOWN, WAITING_SHOWN } from './status-query.ts';
+import { attentionLines } from './attention.ts';
+import { ACCOUNTS_SHOWN, type Status, WAITING_SHOWN } from './status-query.ts';
 import { table } from './table.ts';
 
 /** The tables, with blank lines between. */
 export function statusLines(status: Status): string[] {
-  const { counts, waiting, accounts, workers, stoppedWorkers } = status;
+  const { attention, counts, waiting, accounts, workers, stoppedWorkers } = status;
   const total = counts.reduce((sum, { count }) => sum + count, 0);
   const waits = waiting[0]?.total ?? 0;
   const known = accounts[0]?.total ?? 0;
-  const lines = ['', `CSRs: ${total}`];
+  const lines = ['', ...attentionLines(attention), '', `CSRs: ${total}`];
   lines.push(
     ...table(
       counts.map(({ state, count }) => [state, String(count)]),
@@ -20,7 +21,6 @@ export function statusLines(status: Status): string[] {
       "  why: select id, reason from acme.csr_status where state in ('failed', 'rejected')",
     );
   }
-  lines.push(...stuckLines(status));
   if (waits > 0) {
     lines.push(
       '',
@@ -31,7 +31,7 @@ export function statusLines(status: Status): string[] {
       printable(row.names, 60),
       row.state,
       row.nextTry ?? '-',
-      printable(row.reason ?? '', 200),
+      printable(row.reason ?? '', 1000),
     ]);
     lines.push(...table([['CSR', 'NAMES', 'STATE', 'NEXT TRY (UTC)', 'REASON'], ...rows], [0]));
   }
@@ -46,7 +46,7 @@ export function statusLines(status: Status): string[] {
       row.isDefault ? `${row.name} (default)` : row.name,
       row.server,
       row.state,
-      printable(row.reason ?? '', 200),
+      printable(row.reason ?? '', 1000),
     ]);
     lines.push(...table([['NAME', 'SERVER', 'STATE', 'REASON'], ...rows]));
   }
@@ -68,21 +68,4 @@ export function statusLines(status: Status): string[] {
     lines.push(...table([['ID', 'HOST', 'PID', 'VERSION', 'STATE', 'SEEN'], ...rows], [0, 2]));
   }
   return lines;
-}
-
-/** Nothing where nothing is stuck. */
-function stuckLines({ stuck }: Status): string[] {
-  const total = stuck[0]?.total ?? 0;
-  if (total === 0) return [];
-  const rows = stuck.map((row) => [
-    `${row.kind} ${row.id}`,
-    row.csr ?? '-',
-    row.since,
-    printable(row.reason, 200),
-  ]);
-  return [
-    '',
-    `Stuck: ${total}${total > STUCK_SHOWN ? `, the first ${STUCK_SHOWN} of them` : ''}`,
-    ...table([['WHAT', 'CSR', 'SINCE (UTC)', 'REASON'], ...rows], [1]),
-  ];
 }

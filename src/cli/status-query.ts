@@ -1,9 +1,8 @@
 import type { Sql } from '../db/connect.ts';
+import { type Attention, ATTENTION_SHOWN, readAttention } from './attention.ts';
 
 /** Csrs that wait and are listed; the others are only counted. */
 export const WAITING_SHOWN = 20;
-/** Rows of acme.stuck that are listed. */
-export const STUCK_SHOWN = 20;
 /** Accounts that are listed: a server may have one for each domain. */
 export const ACCOUNTS_SHOWN = 20;
 
@@ -11,6 +10,8 @@ export const ACCOUNTS_SHOWN = 20;
 export interface Status {
   /** The database's clock, in UTC. */
   at: string;
+  /** At most ATTENTION_SHOWN rows. */
+  attention: Attention;
   counts: { state: string; count: number }[];
   /** At most WAITING_SHOWN rows, each with the number of all. */
   waiting: {
@@ -19,15 +20,6 @@ export interface Status {
     state: string;
     reason: string | null;
     nextTry: string | null;
-    total: number;
-  }[];
-  /** At most STUCK_SHOWN rows, each with the number of all. */
-  stuck: {
-    kind: string;
-    id: string;
-    csr: string | null;
-    since: string;
-    reason: string;
     total: number;
   }[];
   /** At most ACCOUNTS_SHOWN rows, each with the number of all. */
@@ -54,6 +46,7 @@ export interface Status {
 /** Reads it all from the public views, as one moment. */
 export async function readStatus(sql: Sql): Promise<Status> {
   return sql.begin('isolation level repeatable read read only', async (tx) => {
+    const attention = await readAttention(tx, ATTENTION_SHOWN);
     const counts = await tx<Status['counts']>`
       select state, count(*)::int as count
         from acme.csr_status
@@ -74,14 +67,6 @@ export async function readStatus(sql: Sql): Promise<Status> {
          and state not in ('issued', 'rejected', 'failed', 'cancelled')
        order by state not in ('needs_person', 'needs_new_csr', 'paused'), next_attempt_at nulls last, csr_status.id
        limit ${WAITING_SHOWN}`;
-    const stuck = await tx<Status['stuck']>`
-      select kind, id::text, csr_id::text as csr,
-             to_char(since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as since,
-             reason,
-             count(*) over ()::int as total
-        from acme.stuck
-       order by stuck.since, kind, stuck.id
-       limit ${STUCK_SHOWN}`;
     const accounts = await tx<Status['accounts']>`
       select name, server, state, reason, coalesce(is_default, false) as "isDefault",
              count(*) over ()::int as total
@@ -102,9 +87,9 @@ export async function readStatus(sql: Sql): Promise<Status> {
        where state = 'stopped'`;
     return {
       at: clock.at,
+      attention,
       counts,
       waiting,
-      stuck,
       accounts,
       workers,
       stoppedWorkers: stopped.count,

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { PgacmeError } from '../errors.ts';
 import { version } from '../version.ts';
 import { serves } from './contract.ts';
+import { logFailure } from './log-failure.ts';
 
 /** How to sign in. */
 export interface LockOptions {
@@ -88,7 +89,7 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
       // What PostgreSQL itself refuses (a lock that lasts, a full disk) leaves the lock where it is.
       if (!(error instanceof pg.DatabaseError)) lose(`it gives no answer: ${String(error)}`);
       else if (!losing.signal.aborted) {
-        log.info({ reason: error.message }, 'sign of life failed; it is tried again');
+        logFailure(log, error, 'sign of life failed; it is tried again');
       }
     }
     if (!losing.signal.aborted) timer = setTimeout(() => void beat(poolId), deadAfterMs / 2);

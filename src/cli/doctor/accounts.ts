@@ -4,9 +4,9 @@ import { type Check, type Finding, ok, problem, warning } from './finding.ts';
 
 type AccountFacts = Facts['accounts'][number];
 
-/** Accounts that are not registered, and rows that do not move or wait for a person. */
+/** Accounts that are not registered, or closed and needed. */
 export const accountsCheck: Check = {
-  name: 'Accounts and csrs',
+  name: 'Accounts',
   run({ facts }) {
     if (facts === undefined) return Promise.resolve([]);
     const wanted = facts.accounts.filter((account) => !isClosed(account) || account.is_needed);
@@ -20,21 +20,10 @@ export const accountsCheck: Check = {
       const rest = closed === 0 ? '' : ` Closed, and used by nothing: ${closed}.`;
       found.push(ok(`All ${wanted.length} accounts are registered.${rest}`));
     }
-    if (facts.stuck > 0) {
-      found.push(problem(`${facts.stuck} rows are stuck. Look at them: select * from acme.stuck;`));
-    }
     if (facts.cooldowns > 0) {
       found.push(
         warning(
           `Servers limit ${facts.cooldowns} ${facts.cooldowns === 1 ? 'name, set of names or domain' : 'names, sets of names or domains'} at the moment. Until when, and why: select scope, value, until, reason from acme.cooldown;`,
-        ),
-      );
-    }
-    const persons = facts.states['needs_person'] ?? 0;
-    if (persons > 0) {
-      found.push(
-        warning(
-          `${persons} csrs wait for a person. What each needs: select id, reason from acme.csr_status where state = 'needs_person';`,
         ),
       );
     }

@@ -4,6 +4,7 @@ import { primaryOf } from '../../db/hosts.ts';
 import type { CliConfig } from '../cli-config.ts';
 import { databaseSentence } from '../database-error.ts';
 import { accountsCheck } from './accounts.ts';
+import { attentionCheck } from './attention.ts';
 import { clocksCheck } from './clocks.ts';
 import { databaseCheck } from './database.ts';
 import { readEnvironment } from './environment.ts';
@@ -36,6 +37,7 @@ export async function* examine(env: NodeJS.ProcessEnv): AsyncGenerator<Examined>
     const patient: Patient = { env, config, sql, facts };
     const asked = askServers(facts?.servers ?? []);
     const checks: Check[] = [
+      attentionCheck,
       databaseCheck,
       poolerCheck,
       schemaCheck,

@@ -39,7 +39,16 @@ export interface Facts {
   states: Record<string, number>;
   /** How many names, sets of names, domains and csrs servers limit at the moment. */
   cooldowns: number;
-  stuck: number;
+  /** The first rows of acme.attention, each with the number of all. */
+  attention: {
+    severity: 'warning' | 'critical';
+    code: string;
+    csr_id: number | null;
+    names: string[] | null;
+    sentence: string;
+    what_to_do: string;
+    total: number;
+  }[];
   /** Why the database is held as a copy, whatever the worker's environment; absent: an older version's. */
   hold?: string | null;
   /** The PGACME_ENVIRONMENT that it was set up with. */

@@ -9,7 +9,7 @@ export const workersCheck: Check = {
   name: 'Workers',
   run({ facts }) {
     if (facts === undefined) return Promise.resolve([]);
-    const running = facts.workers.filter(({ state }) => state === 'running');
+    const running = facts.workers.filter(({ state }) => state === 'running' || state === 'wrong_key');
     const found: Finding[] = facts.workers.flatMap(({ id, host, pid, state, seconds }) => {
       const who = `Worker ${id} (${printable(host, 60)}, process ${pid})`;
       if (state === 'silent') {
@@ -22,7 +22,7 @@ export const workersCheck: Check = {
       if (state === 'lost') {
         return [
           warning(
-            `${who} ended without a good-bye ${seconds} s ago, and others took over what it held. See its log, and why it was killed.`,
+            `${who} ended without signing out ${seconds} s ago. Another one takes over what it held. See its log, and why it was killed.`,
           ),
         ];
       }
@@ -35,7 +35,9 @@ export const workersCheck: Check = {
     const waiting = MOVING.reduce((sum, state) => sum + (facts.states[state] ?? 0), 0);
     found.unshift(
       waiting > 0
-        ? problem(`None runs, and ${waiting} csrs wait for one. Start one: pgacme worker`)
+        ? problem(
+            `None runs, and ${waiting === 1 ? '1 csr waits' : `${waiting} csrs wait`} for one. Start one: pgacme worker`,
+          )
         : warning('None runs: nothing is done until one does (pgacme worker).'),
     );
     return Promise.resolve(found);
