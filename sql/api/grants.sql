@@ -54,7 +54,6 @@ grant execute on function
   acme_private.late(), acme_private.neglect(text, bigint), acme_private.is_judging(), acme_private.has_idle_places(bigint),
   acme_private.unseen_requests(), acme_private.failed_jobs()
   to acme_app, acme_reader;
-grant execute on function acme_private.explain_certificate(acme.csr_status) to acme_app, acme_reader;
 
 -- What the view attention calls with the rights of its reader.
 grant execute on function

@@ -26,8 +26,9 @@ comment on function acme_private.without_address(text, text) is 'A text without 
 create or replace function acme_private.expiry_severity(
   p_is_renewed boolean, p_planned timestamptz, p_not_before timestamptz, p_not_after timestamptz
 ) returns text
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
+language sql stable
+-- Parsed here and now: it runs with the rights of readers, who may not look names up in acme_private.
+begin atomic
   select case
            when p_not_after <= acme_private.clock() or p_not_after - acme_private.clock() <= f.critical then 'critical'
            when p_not_after - acme_private.clock() <= f.warning then 'warning'
@@ -39,8 +40,8 @@ as $$
       union all
      select (p_not_after - p_not_before) * s.lifetime_warning, (p_not_after - p_not_before) * s.lifetime_critical
       where (p_is_renewed and p_planned is not null) is not true
-   ) f
-$$;
+   ) f;
+end;
 comment on function acme_private.expiry_severity(boolean, timestamptz, timestamptz, timestamptz) is
   'How urgent it is that a certificate expires: warning, critical, or null.';
 

@@ -91,32 +91,3 @@ end
 $$;
 comment on function acme.cancel(bigint) is
   'Stops ordering and renewing for this csr. An order that is already finalized is still stored first. The certificate stays readable.';
-
--- What explain tells of the certificate in use, and of those that are to be revoked.
-create or replace function acme_private.explain_certificate(s acme.csr_status) returns text
-language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_text text;
-  v_end text := to_char(s.not_after, 'YYYY-MM-DD HH24:MI TZ');
-  v_renewal text := to_char(s.renew_at, 'YYYY-MM-DD HH24:MI TZ');
-begin
-  if s.revoked_at is not null then
-    v_text := format('Its certificate %s was revoked %s.', s.certificate_id, to_char(s.revoked_at, 'YYYY-MM-DD HH24:MI TZ'));
-  elsif s.has_certificate then
-    v_text := format(case when s.is_expired then 'Its certificate %s expired %s%s.' else 'Its certificate %s is good until %s%s.' end,
-      s.certificate_id, v_end,
-      case when s.renew_at is null then '; it is not renewed'
-           when s.renew_at <= acme_private.clock() then '; renewal has been due since ' || v_renewal
-           else '; renewal is due ' || v_renewal end);
-  end if;
-  return concat_ws(E'\n', v_text, (
-    select string_agg(format('Certificate %s is to be revoked (%s)%s%s.', k.id, k.revocation_reason,
-                             case when k.state = 'current' then ' once a new one is there' end,
-                             coalesce('; next try: ' || to_char(k.next_attempt_at, 'YYYY-MM-DD HH24:MI:SS TZ'), '')),
-                      E'\n' order by k.id)
-      from acme.certificate k
-     where k.csr_id = s.id and (k.state = 'revoking' or k.state = 'current' and k.revoke_when_replaced)));
-end
-$$;
-comment on function acme_private.explain_certificate(acme.csr_status) is 'What explain tells of a csr''s certificates.';
