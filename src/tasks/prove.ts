@@ -219,7 +219,8 @@ function verdictOf(authorization: Authorization, chosen: { url: string } | null)
       failed?.error === undefined
         ? `The server could not validate ${value} and does not say why.`
         : sentence(
-            `The server could not validate ${value} by ${printable(failed.type, 40)}: ${failed.error.type}: ${printable(failed.error.detail, 500)}`,
+            // The cause first: lists cut a line at its end.
+            `${failed.error.type}: ${printable(failed.error.detail, 500).replace(/[\s.]+$/u, '')} (${value} could not be validated by ${printable(failed.type, 40)})`,
             1000,
           ),
     problem: failed?.error?.document,

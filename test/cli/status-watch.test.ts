@@ -136,4 +136,9 @@ test('a picture is cut to the rows and columns there are', () => {
   expect(fit(['a', 'b'], 2, 10)).toEqual(['a', 'b']);
   expect(fit(['abcdef', 'b', 'c'], 2, 4)).toEqual(['abc…', '… 2…']);
   expect(fit(['abcd'], 1, 4)).toEqual(['abcd']);
+  // Nothing is lost of a line that is too long: it goes on below.
+  const line = `7  www.example.org  retrying  ${'connection timed out '.repeat(4)}`.trim();
+  const shown = fit([line, 'b'], 9, 60);
+  expect(shown.slice(0, -1).map((part) => part.trim()).join(' ')).toBe(line);
+  expect(shown[1]).toMatch(/^ {6}\S/);
 });

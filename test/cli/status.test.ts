@@ -57,6 +57,8 @@ test('status of an empty database says what is missing', async () => {
   expect(code).toBe(0);
   expect(linesOf(stdout).slice(1)).toEqual([
     '',
+    'Attention: none',
+    '',
     'CSRs: 0',
     '',
     'Accounts: 0',
@@ -78,7 +80,7 @@ test('of many that wait the first twenty are listed', async () => {
   expect(stdout.match(/\(not read yet\)/g)).toHaveLength(20);
 });
 
-test('what is stuck stands between the counts and what waits, with what to do', async () => {
+test('what is stuck needs attention, with what to do', async () => {
   const database = await freshDatabase();
   const { sql } = database;
   await sql`insert into acme.server (name, directory_url) values ('ca', 'https://ca.example.org/dir')`;
@@ -89,7 +91,7 @@ test('what is stuck stands between the counts and what waits, with what to do', 
   const { url } = await database.login('acme_reader');
   const { stdout } = await cli(['status'], { DATABASE_URL: url });
   expect(stdout).toMatch(
-    /\n\nStuck: 1\n {2}WHAT +CSR {2}SINCE \(UTC\) +REASON\n {2}csr 1 +1 {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}It is due, and no worker has taken it\. .*\n\nWaiting: 1\n/,
+    /\n\nAttention: 1 warning\n {2}warning {3}csr 1: csr 1: It is due, and no worker has taken it\. .*\n {12}See acme\.stuck .*\n\nCSRs: 1\n/,
   );
 });
 

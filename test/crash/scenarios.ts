@@ -208,10 +208,10 @@ const sweep: Scenario = {
   events: { accepted: 1, order_finalized: 1, issued: 1 },
 };
 
-/** A day later the directory is read again. */
+/** Later the directory is read again. */
 const lookAgain: Scenario = {
   name: 'a directory is read again',
-  points: ['server.directory'],
+  points: ['server.directory', 'server_answered'],
   begin: insertTwoNames,
   async provoke(world, csr) {
     await issued(world, csr);

@@ -123,7 +123,7 @@ test('what a worker has told once costs certificates no statement more', async (
   expect((await stored()) - told).toBeLessThanOrEqual(3);
 });
 
-test('a directory is read again after a day, and one that cannot be had changes nothing', async () => {
+test('a directory is read again after a quarter of an hour, and one that cannot be had changes nothing but that', async () => {
   const { ca, sql, ...world } = await faultyWorld();
   await world.worker();
   await until(
@@ -136,6 +136,7 @@ test('a directory is read again after a day, and one that cannot be had changes 
     new_authz: 'no directory',
   });
   const look = async () => {
+    await sql`update acme_private.server_contact set asked_at = asked_at - interval '15 minutes'`;
     await sql`select from acme_worker.add_job('features', '{}'::json, job_key := 'test:features')`;
     await until(
       async () =>
@@ -143,20 +144,31 @@ test('a directory is read again after a day, and one that cannot be had changes 
       { what: 'the job is done' },
     );
   };
-  const read = ca.count('directory');
   await look();
-  expect(ca.count('directory')).toBe(read);
-
-  await sql`update acme_private.server_fact set at = at - interval '25 hours'`;
+  const contact = async () => {
+    const [row] = await sql<
+      [{ isFailing: boolean; hasAnswered: boolean; reason: string | null }]
+    >`
+      select failing_since is not null as "isFailing", answered_at is not null as "hasAnswered", reason from acme_private.server_contact`;
+    return row;
+  };
+  expect(await contact()).toEqual({ isFailing: false, hasAnswered: true, reason: null });
+  const read = ca.count('directory');
   ca.on('directory', { status: 500, html: true });
   await look();
   expect(ca.count('directory')).toBe(read + 1);
   expect(await supports(sql, 'ca')).toMatchObject({ profiles: 'no directory' });
+  expect(await contact()).toEqual({
+    isFailing: true,
+    hasAnswered: true,
+    reason: 'It answered 500',
+  });
 
   ca.options.profiles = { shortlived: 'six days\u202e' };
   ca.options.termsOfService = undefined;
   await look();
   expect(ca.count('directory')).toBe(read + 2);
+  expect(await contact()).toEqual({ isFailing: false, hasAnswered: true, reason: null });
   expect(await supports(sql, 'ca')).toMatchObject({
     profiles: 'yes directory',
     terms_of_service: 'no directory',

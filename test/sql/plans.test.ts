@@ -114,6 +114,31 @@ describe.each(['acme_app', 'acme_reader'])('a look-up by %s reads by index', (ro
   });
 });
 
+test.each(['acme_app', 'acme_reader'])(
+  'what needs attention is found by index, however many requests are well (%s)',
+  async (role) => {
+    const { sql } = database;
+    const [row] = await sql<[{ id: string }]>`
+      update acme_private.certificate set planned_renewal_at = now() - interval '20 days', not_after = now() + interval '10 days'
+       where id = 1000
+      returning id`;
+    let rows: postgres.Row[] = [];
+    const plans = await plansOf(
+      database.url,
+      role === 'acme_app' ? app : role,
+      async (on, forget) => {
+        await on`select set_config('acme.tenant', 'fill-0', false)`;
+        await on`select * from acme.attention`;
+        forget();
+        rows = await on`select * from acme.attention`;
+      },
+    );
+    expect(rows.map(({ csr_id: csr }) => String(csr))).toContain(row.id);
+    expectBounded(plans, 500);
+    await sql`update acme_private.certificate set planned_renewal_at = now() + interval '1 day', not_after = now() + interval '30 days' where id = 1000`;
+  },
+);
+
 test('the sweep reads what is due, and nothing else', async () => {
   const plans = await plansOf(database.url, undefined, async (sql, forget) => {
     await sql`select acme_private.reconcile()`;
