@@ -139,6 +139,11 @@ test('a picture is cut to the rows and columns there are', () => {
   // Nothing is lost of a line that is too long: it goes on below.
   const line = `7  www.example.org  retrying  ${'connection timed out '.repeat(4)}`.trim();
   const shown = fit([line, 'b'], 9, 60);
-  expect(shown.slice(0, -1).map((part) => part.trim()).join(' ')).toBe(line);
+  expect(
+    shown
+      .slice(0, -1)
+      .map((part) => part.trim())
+      .join(' '),
+  ).toBe(line);
   expect(shown[1]).toMatch(/^ {6}\S/);
 });

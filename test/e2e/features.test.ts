@@ -146,9 +146,7 @@ test('a directory is read again after a quarter of an hour, and one that cannot 
   };
   await look();
   const contact = async () => {
-    const [row] = await sql<
-      [{ isFailing: boolean; hasAnswered: boolean; reason: string | null }]
-    >`
+    const [row] = await sql<[{ isFailing: boolean; hasAnswered: boolean; reason: string | null }]>`
       select failing_since is not null as "isFailing", answered_at is not null as "hasAnswered", reason from acme_private.server_contact`;
     return row;
   };

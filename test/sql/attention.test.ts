@@ -307,11 +307,7 @@ describe('an account', () => {
   test.each([
     ['deactivated and needed', { state: `'deactivated'` }, 'critical account_closed'],
     ['revoked and needed', { state: `'revoked'` }, 'critical account_closed'],
-    [
-      'whose key is unknown',
-      { ...waits('account_key_unknown') },
-      'critical account_key_unknown',
-    ],
+    ['whose key is unknown', { ...waits('account_key_unknown') }, 'critical account_key_unknown'],
     ['that is refused', { ...waits('account_refused') }, 'critical account_key_unknown'],
     [
       'whose terms nobody agreed to',
@@ -432,8 +428,7 @@ describe('a server', () => {
 });
 
 describe('workers', () => {
-  const gone = () =>
-    set('acme_private.worker', { heartbeat_at: `now() - interval '3 minutes'` });
+  const gone = () => set('acme_private.worker', { heartbeat_at: `now() - interval '3 minutes'` });
 
   test('none for two minutes is critical; none at all where there is nothing to do is not', async () => {
     await set('acme.account', { created_at: hours(-1) });

@@ -9,7 +9,9 @@ export const workersCheck: Check = {
   name: 'Workers',
   run({ facts }) {
     if (facts === undefined) return Promise.resolve([]);
-    const running = facts.workers.filter(({ state }) => state === 'running' || state === 'wrong_key');
+    const running = facts.workers.filter(
+      ({ state }) => state === 'running' || state === 'wrong_key',
+    );
     const found: Finding[] = facts.workers.flatMap(({ id, host, pid, state, seconds }) => {
       const who = `Worker ${id} (${printable(host, 60)}, process ${pid})`;
       if (state === 'silent') {
