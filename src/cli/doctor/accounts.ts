@@ -18,7 +18,11 @@ export const accountsCheck: Check = {
       );
     } else if (found.length === 0) {
       const rest = closed === 0 ? '' : ` Closed, and used by nothing: ${closed}.`;
-      found.push(ok(`All ${wanted.length} accounts are registered.${rest}`));
+      found.push(
+        ok(
+          `${wanted.length === 1 ? 'The account is' : `All ${wanted.length} accounts are`} registered.${rest}`,
+        ),
+      );
     }
     if (facts.cooldowns > 0) {
       found.push(

@@ -39,7 +39,11 @@ export const secretCheck: Check = {
       }
     }
     if (found.length > 0) return found;
-    return [ok(`It has 32 bytes (id ${ids}) and opens the keys of all ${opened} accounts.`)];
+    return [
+      ok(
+        `It has 32 bytes (id ${ids}) and opens ${opened === 1 ? 'the key of the account' : `the keys of all ${opened} accounts`}.`,
+      ),
+    ];
   },
 };
 

@@ -45,50 +45,48 @@ const CLOSED = 'It was deactivated on request. Its certificates stay valid.';
 
 test('one that waits for a person is told with what its reason says, and nothing else', async () => {
   await set('second', 'registering', 'external_account_required', 'Set eab_kid.', 'infinity');
-  expect(await about('Accounts and csrs')).toEqual([
-    'Accounts and csrs: problem: Account second waits for a person: Set eab_kid.',
+  expect(await about('Accounts')).toEqual([
+    'Accounts: problem: Account second waits for a person: Set eab_kid.',
   ]);
 });
 
 test('one whose key is replaced, or that is being closed, is under way unless something is in its way', async () => {
   await set('main', 'rolling_over', 'waiting_for_orders', 'It gets no new orders for now.');
   await set('second', 'deactivating', null, null);
-  expect(await about('Accounts and csrs')).toEqual([
-    'Accounts and csrs: warning: Account main is rolling_over: It gets no new orders for now.',
-    'Accounts and csrs: warning: Account second is deactivating: a worker does it; see Workers.',
+  expect(await about('Accounts')).toEqual([
+    'Accounts: warning: Account main is rolling_over: It gets no new orders for now.',
+    'Accounts: warning: Account second is deactivating: a worker does it; see Workers.',
   ]);
   await set('main', 'rolling_over', 'secret_key_wrong', 'It cannot be opened.');
-  expect(await about('Accounts and csrs')).toContain(
-    'Accounts and csrs: problem: Account main is rolling_over: It cannot be opened.',
+  expect(await about('Accounts')).toContain(
+    'Accounts: problem: Account main is rolling_over: It cannot be opened.',
   );
 });
 
 test('one that was closed is a problem only as long as something needs it', async () => {
   const { sql } = database;
   await set('second', 'deactivated', 'account_deactivated', CLOSED);
-  const well = [
-    'Accounts and csrs: ok: All 1 accounts are registered. Closed, and used by nothing: 1.',
-  ];
-  expect(await about('Accounts and csrs')).toEqual(well);
+  const well = ['Accounts: ok: The account is registered. Closed, and used by nothing: 1.'];
+  expect(await about('Accounts')).toEqual(well);
   const needed = [
-    "Accounts and csrs: problem: Account second is deactivated, and csrs, a domain or those that name no account need it. Insert another account at its server; then: select acme.replace_account('second', 'NEW');",
+    "Accounts: problem: Account second is deactivated, and csrs, a domain or those that name no account need it. Insert another account at its server; then: select acme.replace_account('second', 'NEW');",
   ];
   await sql`update acme.account set is_default = true where name = 'second'`;
-  expect(await about('Accounts and csrs')).toEqual(needed);
+  expect(await about('Accounts')).toEqual(needed);
   await sql`update acme.account set is_default = true where name = 'main'`;
   await sql`insert into acme.account_domain (server, domain, account) values ('ca', 'example.org', 'second')`;
-  expect(await about('Accounts and csrs')).toEqual(needed);
+  expect(await about('Accounts')).toEqual(needed);
   await sql`delete from acme.account_domain`;
   const [csr] = await sql<[{ id: string }]>`
     insert into acme.csr (pem, account) values (${pemShapedLikeCsr()}, 'second') returning id`;
-  expect(await about('Accounts and csrs')).toEqual(needed);
+  expect(await about('Accounts')).toEqual(needed);
   await sql`
     update acme_private.csr_state
        set state = 'queued', identifiers = '{a.example.org}', server_id = 1, account_id = 2`;
-  expect(await about('Accounts and csrs')).toEqual(needed);
+  expect(await about('Accounts')).toEqual(needed);
   await sql`select acme.cancel(${csr.id})`;
   await sql`select acme_private.attend(null, ${csr.id}, 0)`;
-  expect(await about('Accounts and csrs')).toEqual(well);
+  expect(await about('Accounts')).toEqual(well);
 });
 
 test('the key of a closed account need not be opened', async () => {

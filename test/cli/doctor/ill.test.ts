@@ -184,7 +184,7 @@ test('clocks that differ from the CA: by 10 s a warning, by 60 s a problem', asy
   expect(difference('It', 9_000, 'other')).toEqual([]);
 });
 
-test('workers: one that fell silent is named, and csrs that nobody works on are a problem', async () => {
+test('workers: one that was killed is named, and csrs that nobody works on are a problem', async () => {
   const database = await freshDatabase();
   const { sql } = database;
   const ca = await rawCa();
@@ -195,11 +195,11 @@ test('workers: one that fell silent is named, and csrs that nobody works on are 
   await sql`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
   const lines = await findings(await envOf(database));
   expect(problems(lines)).toEqual([
-    'Workers: problem: None runs, and 1 csrs wait for one. Start one: pgacme worker',
+    'Workers: problem: None runs, and 1 csr waits for one. Start one: pgacme worker',
   ]);
-  const silent = of('warning', lines).join('\n');
-  expect(silent).toMatch(
-    /Worker \d+ \(alpha, process 4711\) has given no sign of life for 3\d\d s\./,
+  const lost = of('warning', lines).join('\n');
+  expect(lost).toMatch(
+    /Worker \d+ \(alpha, process 4711\) ended without signing out 3\d\d s ago\./,
   );
-  expect(silent).toContain('Account main is new: no worker has registered it yet.');
+  expect(lost).toContain('Account main is new: no worker has registered it yet.');
 });

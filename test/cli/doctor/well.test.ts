@@ -57,14 +57,14 @@ test('a working installation: every group is ok, and a problem ends it with 1', 
     'Queue: ok: acme_worker is complete.',
     `ACME servers: ok: ca (${world.ca.directoryUrl}) answers.`,
     'Clocks: ok: Those of this machine, of the database and of the ACME servers agree.',
-    'Accounts and csrs: ok: All 1 accounts are registered.',
+    'Accounts: ok: The account is registered.',
     'Workers: ok: 1 running.',
     `Listen addresses: ok: PGACME_HTTP01_LISTEN (${env.PGACME_HTTP01_LISTEN}) is answered by a worker.`,
   ]) {
     expect(lines).toContain(line);
   }
   expect(lines.join()).toMatch(/Migrations: ok: All \d+ have run/);
-  expect(lines.join()).toMatch(/opens the keys of all 1 accounts/);
+  expect(lines.join()).toMatch(/opens the key of the account/);
   expect(lines.join()).not.toContain(new URL(url).password);
   const printed = await cli(['doctor'], env);
   expect({ code: printed.code, stderr: printed.stderr }).toEqual({ code: 1, stderr: '' });
