@@ -395,11 +395,6 @@ export class Steps {
     return valueOf<SealedKey[]>(await this.#sql`select acme_private.keys_to_open() as value`);
   }
 
-  /** Where this worker answers http-01, and whether it opens the account keys; null: nowhere, there are none. */
-  async startedWith(http01: string | null, opens: boolean | null): Promise<void> {
-    await this.#sql`select acme_private.worker_started_with(${this.worker}, ${http01}, ${opens})`;
-  }
-
   async serverFactsStored(
     server: number,
     how: 'directory' | 'seen' | 'tried',

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { AccountKeys } from '../account-keys.ts';
-import { connect } from '../db/connect.ts';
+import { connect, type Sql } from '../db/connect.ts';
 import { primaryOf } from '../db/hosts.ts';
 import { isTransactionPooler } from '../db/pooler.ts';
 import { Steps } from '../db/steps.ts';
@@ -85,7 +85,7 @@ export async function openSession(
     const lock = await takeLock({ databaseUrl: direct, concurrency, deadAfterMs, replaces, log });
     closing.push(() => lock.end());
     const steps = new Steps(sql, lock.id, reportTo(log));
-    await introduce(steps, options);
+    await introduce(sql, steps, options);
     const accounts = new Accounts(steps, secret, accountKeys);
     closing.push(() => accounts.close());
     const ending = new AbortController();
@@ -125,11 +125,12 @@ export async function openSession(
 
 /** Tells the database what this worker can do, and its log what it cannot. */
 async function introduce(
+  sql: Sql,
   steps: Steps,
   { http01, accountKeys, secret, log }: SessionOptions,
 ): Promise<void> {
   const opens = await opensKeys(steps, accountKeys);
-  await steps.startedWith(http01 ?? null, opens);
+  await sql`select acme_private.worker_started_with(${steps.worker}, ${http01 ?? null}, ${opens})`;
   if (opens === false) {
     log.error(
       { worker: steps.worker, keys: secret.map(({ id }) => id) },
