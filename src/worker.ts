@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type AccountKeys, sealedAccountKeys } from './account-keys.ts';
 import type { Listen } from './config.ts';
+import { isCut } from './db/cut.ts';
 import { PgacmeError } from './errors.ts';
 import { makeLogger } from './log.ts';
 import { sealingKeys } from './seal.ts';
@@ -47,6 +49,8 @@ export interface Worker {
 }
 
 const LONGEST_PAUSE_MS = 30_000;
+/** How often a first sign-in that is cut is tried. */
+const SIGN_INS = 10;
 
 /**
  * Starts a worker: it performs steps, and answers http-01 if told where. Any number may run on one
@@ -78,7 +82,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const stopping = new AbortController();
   let first: Session | undefined;
   try {
-    first = await open(session, null);
+    first = await firstOpen(session);
   } catch (error) {
     await responder?.stop();
     throw error;
@@ -100,6 +104,22 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       await responder?.stop();
     },
   };
+}
+
+/**
+ * A sign-in that is cut is made again; one that is refused, such as for its password, and one that nobody
+ * listens to end the worker, since a person is at hand who can correct it.
+ */
+async function firstOpen(options: SessionOptions): Promise<Session | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await open(options, null);
+    } catch (error) {
+      if (!isCut(error) || attempt === SIGN_INS) throw error;
+      options.log.warn({ err: error }, 'the connection was cut while signing in; it is tried again');
+      await delay(Math.min(250 * 2 ** attempt, 5000));
+    }
+  }
 }
 
 /** undefined: the database is of another version, which is said in the log. */

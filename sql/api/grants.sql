@@ -69,7 +69,7 @@ grant update (renewal_warning, renewal_critical, lifetime_warning, lifetime_crit
               cooldown_warning, worker_critical, clock_warning, clock_critical, has_own_responder)
   on acme.attention_settings to acme_admin;
 grant select (planned_renewal_at) on acme_private.certificate to acme_app, acme_reader;
-grant execute on function acme_private.holds_lock(bigint, int) to acme_reader, acme_admin;
+grant execute on function acme_private.is_session_of(acme_private.worker) to acme_reader, acme_admin;
 grant execute on function acme.http01_response(text, text) to acme_responder, acme_worker;
 grant execute on function
   acme.pause(text, text, text), acme.resume(text, text), acme.certificate_was_revoked(bigint, text),
@@ -214,6 +214,7 @@ grant execute on function
   acme_private.keys_to_open(),
   acme_private.server_answered(bigint, text),
   acme_private.worker_end(bigint),
+  acme_private.unknown_leases(bigint, uuid[], interval),
   acme_private.worker_hold(bigint, text)
   to acme_worker;
 

@@ -42,9 +42,9 @@ Examples:
   role: 'acme_admin',
   async run(call) {
     const { databaseUrl } = readDatabaseConfig(call.env);
-    const { connect } = await import('../db/connect.ts');
+    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
     // (It connects with its first query: a dry run that names no account needs no database.)
-    const sql = connect({ databaseUrl, name: 'pgacme adopt', max: 1 });
+    const sql = await connectAnyhow({ databaseUrl, name: 'pgacme adopt', max: 1 });
     try {
       return await adopt(sql, call);
     } finally {

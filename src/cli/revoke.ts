@@ -57,8 +57,8 @@ Examples:
     // Whatever can be found out without the database is, first.
     if (file !== undefined) await readCertificateKey(keyFile, await leafOf(file));
     const { databaseUrl } = readDatabaseConfig(env);
-    const { connect } = await import('../db/connect.ts');
-    const sql = connect({ databaseUrl, name: 'pgacme revoke', max: 1 });
+    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
+    const sql = await connectAnyhow({ databaseUrl, name: 'pgacme revoke', max: 1 });
     try {
       const { leaf, row } =
         file === undefined

@@ -36,9 +36,9 @@ Examples:
     }
     const { databaseUrl, secretKey } = readWorkerConfig(env);
     const secret = await readSecret(options.get('file'), 'The HMAC key');
-    const { connect } = await import('../db/connect.ts');
+    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
     const { sealEabKey } = await import('../eab.ts');
-    const sql = connect({ databaseUrl, name: 'pgacme seal', max: 1 });
+    const sql = await connectAnyhow({ databaseUrl, name: 'pgacme seal', max: 1 });
     try {
       const server = options.get('server') ?? '';
       const [row] = await sql<{ directory_url: string }[]>`

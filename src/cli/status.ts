@@ -50,8 +50,8 @@ Examples:
       );
     }
     const { target, databaseUrl } = readDatabaseConfig(env);
-    const { connect } = await import('../db/connect.ts');
-    const sql = connect({ databaseUrl, name: 'pgacme status', max: 1 });
+    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
+    const sql = await connectAnyhow({ databaseUrl, name: 'pgacme status', max: 1 });
     const read = async () => {
       const status = await readStatus(sql);
       const head = `pgacme ${version}, database ${target.database} at ${target.host}:${target.port}`;

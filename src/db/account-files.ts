@@ -1,5 +1,5 @@
 import { PgacmeError } from '../errors.ts';
-import { connect } from './connect.ts';
+import { connectAnyhow } from './connect-anyhow.ts';
 import { primaryOf } from './hosts.ts';
 
 /** A server's row, as far as its accounts are spoken for. */
@@ -70,7 +70,7 @@ export async function accountVault(
   databaseUrl: string | undefined,
   name: string,
 ): Promise<AccountVault> {
-  const sql = connect({ databaseUrl: await primaryOf(databaseUrl), name, max: 1 });
+  const sql = await connectAnyhow({ databaseUrl: await primaryOf(databaseUrl), name, max: 1 });
   const asOwner = <T>(
     query: (tx: typeof sql) => PromiseLike<readonly { value: T }[]>,
   ): Promise<T> =>

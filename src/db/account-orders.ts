@@ -1,4 +1,5 @@
-import { connect, type Sql } from './connect.ts';
+import type { Sql } from './connect.ts';
+import { connectAnyhow } from './connect-anyhow.ts';
 import { primaryOf } from './hosts.ts';
 import type { AccountRecord } from './step-types.ts';
 
@@ -12,7 +13,7 @@ export interface OrderBook {
 
 /** Opens the database as acme_owner; each call is one transaction. */
 export async function orderBook(databaseUrl: string | undefined, name: string): Promise<OrderBook> {
-  const sql = connect({ databaseUrl: await primaryOf(databaseUrl), name, max: 1 });
+  const sql = await connectAnyhow({ databaseUrl: await primaryOf(databaseUrl), name, max: 1 });
   const asOwner = async <T>(query: (tx: Sql) => PromiseLike<readonly T[]>): Promise<T[]> => {
     const { rows } = await sql.begin(async (tx) => {
       await tx`set local role acme_owner`;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { PgacmeError } from '../errors.ts';
-import { connect, type Sql } from './connect.ts';
+import type { Sql } from './connect.ts';
+import { connectAnyhow } from './connect-anyhow.ts';
 import { primaryOf } from './hosts.ts';
 
 /** A worker, and the environment that it is of (`PGACME_ENVIRONMENT`). */
@@ -121,7 +122,7 @@ export async function adoptRestored(options: Adopting): Promise<Restored> {
 
 /** One transaction of the owner; undefined: it did nothing. */
 async function adopt<T>(options: Adopting, work: (tx: Sql) => Promise<T>): Promise<T> {
-  const sql = connect({
+  const sql = await connectAnyhow({
     databaseUrl: await primaryOf(options.databaseUrl),
     name: 'pgacme adopt-database',
     max: 1,

@@ -1,10 +1,11 @@
-import { connect, SEARCH_PATH } from './connect.ts';
+import { connect } from './connect.ts';
+import { SEARCH_PATH } from './settings.ts';
 import { primaryOf } from './hosts.ts';
-import { LOCK_TIMEOUT, type MigrateOptions } from './migrate.ts';
+import { LOCK_TIMEOUT, MIGRATE_LOCK, type MigrateOptions } from './migrate.ts';
 import { type Part, plan } from './plan.ts';
 import { accessSql, bootstrapSql, planQueue, type QueuePlan, taskSql } from './queue.ts';
 import { mayNot, preparation } from './roles.ts';
-import { readStanding } from './standing.ts';
+import { readStanding, type Standing } from './standing.ts';
 
 /** What a migrate would run: SQL for psql, remarks as comments; undefined: there is nothing to run. */
 export async function dryRun(options: MigrateOptions = {}): Promise<string | undefined> {
@@ -22,7 +23,7 @@ export async function dryRun(options: MigrateOptions = {}): Promise<string | und
       if (before.length + parts.length + queue.migrations.length + queue.tasks.length === 0) {
         return undefined;
       }
-      return [ownSql(before, parts), queueSql(standing.workerSchema, queue)].join('\n');
+      return [ownSql(standing, before, parts), queueSql(standing.workerSchema, queue)].join('\n');
     });
   } finally {
     await sql.end({ timeout: 5 });
@@ -30,12 +31,15 @@ export async function dryRun(options: MigrateOptions = {}): Promise<string | und
 }
 
 /** One transaction, as `migrate` makes it. */
-function ownSql(before: readonly string[], parts: readonly Part[]): string {
+function ownSql(
+  { isInstalled }: Standing,
+  before: readonly string[],
+  parts: readonly Part[],
+): string {
   if (before.length + parts.length === 0) return "-- All of pgacme's own files have run.\n";
   return [
     'begin;',
     `set local lock_timeout = '${LOCK_TIMEOUT}';`,
-    "select pg_advisory_xact_lock(hashtextextended('pgacme.migrate', 0));",
     'set local check_function_bodies = off;',
     `set local search_path = ${SEARCH_PATH};`,
     '',
@@ -43,6 +47,7 @@ function ownSql(before: readonly string[], parts: readonly Part[]): string {
     ...(before.length === 0 ? ['-- All are there.'] : before),
     '',
     'set local role acme_owner;',
+    ...(isInstalled ? ['-- No other migrate meanwhile.', MIGRATE_LOCK] : []),
     ...parts.map(({ name, log, sql }) => `\n-- ${name ?? log}\n${sql}`),
     '',
     'reset role;',

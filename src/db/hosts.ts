@@ -1,4 +1,7 @@
 import { connect } from './connect.ts';
+import { POOLED } from './settings.ts';
+
+const ANSWER_MS = 10_000;
 
 /**
  * The URLs of one host each that a URL of several hosts stands for, in its order
@@ -22,7 +25,15 @@ export async function primaryOf(url: string | undefined): Promise<string | undef
   if (hosts.length === 1) return hosts[0];
   let last = new Error('Every host of DATABASE_URL is a standby; promote one.');
   for (const host of hosts) {
-    const sql = connect({ databaseUrl: host, name: 'pgacme', max: 1, isLasting: true });
+    const sql = connect({
+      databaseUrl: host,
+      name: 'pgacme',
+      max: 1,
+      isLasting: true,
+      // It may lead through a pooler of any kind, and only looks.
+      settings: POOLED,
+      answerMs: ANSWER_MS,
+    });
     try {
       const [row] = await sql<{ isStandby: boolean }[]>`select pg_is_in_recovery() as "isStandby"`;
       if (row?.isStandby === false) return host;

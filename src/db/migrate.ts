@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import postgres from 'postgres';
+import type postgres from 'postgres';
 import { connect, type Sql } from './connect.ts';
 import { primaryOf } from './hosts.ts';
 import { plan } from './plan.ts';
@@ -32,6 +32,12 @@ export const LOCK_TIMEOUT = '30s';
 const TRY_TIMEOUT = '800ms';
 /** How long it waits for each table at the start. */
 const LOCK_TABLES_TIMEOUT = '100ms';
+/** Its statement, also in what a dry run prints. */
+export const MIGRATE_LOCK = 'lock table acme_private.migration in share row exclusive mode;';
+/** lock_not_available, deadlock_detected */
+const IN_USE: readonly string[] = ['55P03', '40P01'];
+/** Another migrate has just made the same: unique_violation, duplicate_table, _object, _schema, _function. */
+const FASTER: readonly string[] = ['23505', '42P07', '42710', '42P06', '42723'];
 /** How long it tries. */
 const TRY_MS = 120_000;
 
@@ -55,14 +61,12 @@ export async function migrate(options: MigrateOptions = {}): Promise<Migrated> {
     },
   });
   try {
-    // Held by this one connection until it ends: over the queue's own transactions, too.
-    await sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, false)`;
-    await sql`select pg_advisory_lock(hashtextextended('pgacme.migrate', 0))`;
     const { applied, workerSchema, held, lines } = await undisturbed(log, () =>
       applyFiles(sql, options),
     );
     for (const line of lines) log(line);
-    await installQueue(databaseUrl, workerSchema);
+    // Each of its transactions begins by writing which migration it is; of two, one waits and then goes on.
+    await undisturbed(log, () => installQueue(databaseUrl, workerSchema));
     if (held !== null) log(held);
     return { applied };
   } finally {
@@ -78,6 +82,7 @@ function applyFiles(
     await tx`set local check_function_bodies = off`;
     await tx`select set_config('lock_timeout', ${TRY_TIMEOUT}, true)`;
     const standing = await prepare(tx, options);
+    if (standing.isInstalled) await lockOut(tx);
     const parts = await plan(tx, standing, options.environment);
     await tx`set local role acme_owner`;
     if (parts.some(({ name }) => name !== undefined)) await lockTables(tx);
@@ -96,6 +101,18 @@ function applyFiles(
     await tx`reset role`;
     return { applied, workerSchema: standing.workerSchema, held: hold?.held ?? null, lines };
   });
+}
+
+/**
+ * Until the commit no other migrate begins. A lock of a table that nobody else may lock; before there is one, of
+ * two migrates one finds at its first name that the other was faster, and tries again.
+ */
+async function lockOut(tx: postgres.TransactionSql): Promise<void> {
+  await tx`set local role acme_owner`;
+  await tx`select set_config('lock_timeout', ${LOCK_TIMEOUT}, true)`;
+  await tx.unsafe(MIGRATE_LOCK);
+  await tx`select set_config('lock_timeout', ${TRY_TIMEOUT}, true)`;
+  await tx`reset role`;
 }
 
 /**
@@ -124,11 +141,12 @@ async function undisturbed<T>(log: (line: string) => void, work: () => Promise<T
     try {
       return await work();
     } catch (error) {
-      // lock_not_available, deadlock_detected
-      const isInUse =
-        error instanceof postgres.PostgresError && ['55P03', '40P01'].includes(error.code);
-      if (!isInUse || performance.now() - startedAt > TRY_MS) throw error;
-      if (attempt === 1) log('tables are in use; it is tried again, for up to 2 minutes');
+      const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+      const isInUse = IN_USE.includes(code);
+      if (!isInUse && !FASTER.includes(code)) throw error;
+      if (performance.now() - startedAt > TRY_MS) throw error;
+      if (attempt === 1 && isInUse)
+        log('tables are in use; it is tried again, for up to 2 minutes');
       await delay(20 + Math.random() * 200);
     }
   }

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { primaryOf } from './hosts.ts';
+import { endClient, limitQueries } from './limited-client.ts';
 
 const ANSWER_MS = 10_000;
 
@@ -21,7 +22,7 @@ export async function isTransactionPooler(databaseUrl: string | undefined): Prom
     const held = await backendOf(other);
     return held === before || (await backendOf(one)) !== before;
   } finally {
-    await Promise.all([one, other].map((client) => client.end().catch(() => undefined)));
+    await Promise.all([one, other].map(endClient));
   }
 }
 
@@ -30,8 +31,8 @@ function clientOf(url: string | undefined): pg.Client {
     ...(url === undefined ? {} : { connectionString: url }),
     application_name: 'pgacme',
     connectionTimeoutMillis: ANSWER_MS,
-    query_timeout: ANSWER_MS,
   });
+  limitQueries(client, ANSWER_MS);
   // What broke is told by the query under way or by the next one.
   client.on('error', () => undefined);
   return client;

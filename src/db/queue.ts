@@ -1,8 +1,8 @@
 import { runMigrations } from 'graphile-worker';
 import pg from 'pg';
 import type postgres from 'postgres';
-import { SEARCH_PATH } from './connect.ts';
 import { type QueueMigration, readQueueMigrations } from './migration-files.ts';
+import { SEARCH_PATH, SESSION, settingsSql } from './settings.ts';
 import type { Standing } from './standing.ts';
 import { taskIdentifiers } from './task-identifiers.ts';
 
@@ -111,7 +111,8 @@ export async function installQueue(databaseUrl: string | undefined, schema: stri
     max: 2,
     options: `-c role=acme_owner -c search_path=${SEARCH_PATH.replace(' ', '')}`,
     application_name: 'pgacme migrate',
-  });
+    onConnect: (client: pg.PoolClient) => client.query(settingsSql(SESSION)),
+  } as pg.PoolConfig);
   pool.on('error', () => undefined);
   pool.on('connect', (client) => client.on('error', () => undefined));
   try {

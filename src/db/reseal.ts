@@ -1,6 +1,6 @@
 import { PgacmeError } from '../errors.ts';
 import { open, seal, sealedFor, sealingKeys } from '../seal.ts';
-import { connect } from './connect.ts';
+import { connectAnyhow } from './connect-anyhow.ts';
 import { primaryOf } from './hosts.ts';
 
 /** What a change of the sealing key did. */
@@ -25,7 +25,7 @@ export async function reseal(options: {
   secretKey: string;
 }): Promise<Resealed> {
   const keys = await sealingKeys(options.secretKey);
-  const sql = connect({
+  const sql = await connectAnyhow({
     databaseUrl: await primaryOf(options.databaseUrl),
     name: 'pgacme account reseal',
     max: 1,

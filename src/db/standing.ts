@@ -33,13 +33,14 @@ const MEMBERSHIPS = [
 /**
  * Reads it from the catalogs, which everyone may read.
  *
- * @throws PgacmeError ERR_CONFIG for a queue schema that is no plain name; ERR_ROLES where a schema of
+ * @throws PgacmeError ERR_ENCODING for a database that is not UTF8; ERR_CONFIG for a queue schema that is no plain name; ERR_ROLES where a schema of
  *   that name belongs to someone else.
  */
 export async function readStanding(
   tx: postgres.TransactionSql,
   options: { workerSchema?: string | undefined },
 ): Promise<Standing> {
+  await checkEncoding(tx);
   const [who] = await tx<
     [{ login: string; serverVersion: number; isInstalled: boolean; isStatsGrantDue: boolean }]
   >`
@@ -85,6 +86,19 @@ export async function readStanding(
     mayAct,
     workerSchema,
   };
+}
+
+/** What a session cannot set for itself: names, and the words of a CA, are text of any language. */
+async function checkEncoding(tx: postgres.TransactionSql): Promise<void> {
+  const [is] = await tx<[{ encoding: string; database: string }]>`
+    select current_setting('server_encoding') as encoding, quote_ident(current_database()) as database`;
+  if (is.encoding === 'UTF8') return;
+  throw new PgacmeError('ERR_ENCODING', encodingSentence(is.database, is.encoding));
+}
+
+/** What is wrong with a database of another encoding than UTF8. */
+export function encodingSentence(database: string, encoding: string): string {
+  return `The database ${database} has the encoding ${encoding}, and pgacme needs UTF8: text of CAs and of requests could not be stored. An encoding cannot be changed; make another database, such as: create database pgacme encoding 'UTF8' template template0;`;
 }
 
 /** A login has to act as a role (SET); a role has to have what the other has (inherit), and act as it. */

@@ -1,5 +1,6 @@
 import { crashPoint } from '../crash-point.ts';
 import type { Sql } from './connect.ts';
+import { LostAnswers } from './lost-answers.ts';
 import type {
   AccountClaim,
   AccountFacts,
@@ -37,13 +38,25 @@ type Query = PromiseLike<readonly Record<string, unknown>[]>;
  */
 export class Steps {
   readonly #sql: Sql;
+  readonly #slow: Sql;
   readonly #report: StepReport | undefined;
+  readonly #lost: LostAnswers;
   readonly worker: number;
 
-  constructor(sql: Sql, worker: number, report?: StepReport) {
-    this.#sql = sql;
+  /** `slow`: a pool with more patience, for what touches many rows; `report`: told what became of steps. */
+  constructor(sql: Sql, worker: number, options: { slow?: Sql; report?: StepReport } = {}) {
+    this.#lost = new LostAnswers(sql, worker, async ({ kind, id, lease }) => {
+      await sql`select acme_private.release(${kind}, ${id}, ${lease})`;
+    });
+    this.#sql = this.#lost.sql;
+    this.#slow = options.slow ?? sql;
     this.worker = worker;
-    this.#report = report;
+    this.#report = options.report;
+  }
+
+  /** The work under this lease is over, whatever came of it. */
+  forget(lease: string): void {
+    this.#lost.forget(lease);
   }
 
   /** Takes the lease of a row; null: nothing to do. */
@@ -409,7 +422,7 @@ export class Steps {
   }
 
   async reconcile(): Promise<void> {
-    await commit('reconcile', this.#sql`select acme_private.reconcile()`);
+    await commit('reconcile', this.#slow`select acme_private.reconcile()`);
   }
 
   // postgres.js types a json parameter as jsonb, which is what every function here takes.

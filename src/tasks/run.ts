@@ -62,6 +62,8 @@ export async function runDispatch(context: Context): Promise<void> {
         if (!(await giveBack({ kind: 'csr', id, lease }, run))) break;
       }
       throw error;
+    } finally {
+      steps.forget(lease);
     }
   }
   await followAll(turn.claims, run);
@@ -143,6 +145,8 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
       await giveBack(claim, run);
       throw again;
     }
+  } finally {
+    run.steps.forget(claim.lease);
   }
 }
 

@@ -34,3 +34,26 @@ export async function checkContract(sql: Sql): Promise<string> {
   }
   return row.schema;
 }
+
+/**
+ * Looks whether the session has what workers rely on. A pooler may keep it from being set (src/db/settings.ts).
+ *
+ * @throws PgacmeError ERR_SETTINGS, with the statement that sets it.
+ */
+export async function checkSettings(sql: Sql): Promise<void> {
+  const wrong = await sql<{ name: string; setting: string; needed: string }[]>`
+    select v.name, current_setting(v.name) as setting, v.needed
+      from (values ('default_transaction_isolation', 'read committed'), ('default_transaction_read_only', 'off')) v (name, needed)
+     where current_setting(v.name) <> v.needed`;
+  const [first] = wrong;
+  if (first === undefined) return;
+  const login = await sql<[{ name: string }]>`
+    select format('%s in database %I', quote_ident(session_user), current_database()) as name`;
+  const statements = wrong.map(
+    ({ name, needed }) => `alter role ${login[0].name} set ${name} = '${needed}';`,
+  );
+  throw new PgacmeError(
+    'ERR_SETTINGS',
+    `The pooler does not let a worker set what it needs, and ${wrong.map(({ name, setting }) => `${name} is ${setting}`).join(', ')}. Have an administrator run: ${statements.join(' ')} then RECONNECT in the pooler.`,
+  );
+}

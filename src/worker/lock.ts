@@ -1,6 +1,8 @@
 import { hostname } from 'node:os';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { endClient, limitQueries } from '../db/limited-client.ts';
+import { GONE, SESSION, settingsSql } from '../db/settings.ts';
 import { PgacmeError } from '../errors.ts';
 import { version } from '../version.ts';
 import { serves } from './contract.ts';
@@ -18,14 +20,16 @@ export interface LockOptions {
   log: Logger;
 }
 
-/** A worker's proof of life: a session of PostgreSQL that holds its advisory lock. */
+/** A worker's proof of life: a session of PostgreSQL, which the worker's row names. */
 export interface WorkerLock {
   /** The worker's id in acme.worker_status. */
   id: number;
-  /** Aborted, with the reason, as soon as the lock is gone or others count this worker as dead. */
+  /** Aborted, with the reason, as soon as the session is gone or others count this worker as dead. */
   lost: AbortSignal;
   /** Gives the first sign of life, from now on one every half of `deadAfterMs`. */
   beat(poolId: string): Promise<void>;
+  /** Gives the lock up: what this worker holds is another's from now on. */
+  lose(why: string): void;
   /** Signs out, where that is possible, and ends the session. */
   end(): Promise<void>;
 }
@@ -39,7 +43,13 @@ interface Beat {
   freed: number;
 }
 
-/** Signs this worker in and takes its lock (sql/api/operation/workers.sql). */
+/**
+ * Half-open, the server's side would keep the session of a worker that has long gone on with another one; it
+ * speaks every few seconds, so that a session that is silent for longer is nobody's.
+ */
+const SILENT_MS = 45_000;
+
+/** Signs this worker in (sql/api/operation/workers.sql). */
 export async function takeLock(options: LockOptions): Promise<WorkerLock> {
   const { databaseUrl, concurrency, deadAfterMs, replaces, log } = options;
   const client = new pg.Client({
@@ -47,8 +57,8 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
     application_name: 'pgacme lock',
     keepAlive: true,
     connectionTimeoutMillis: ANSWER_MS,
-    query_timeout: ANSWER_MS,
   });
+  limitQueries(client, ANSWER_MS);
   const losing = new AbortController();
   const lose = (why: string) => losing.abort(new PgacmeError('ERR_LOCK_LOST', why));
   client.on('error', (error) => lose(`its connection broke: ${error.message}`));
@@ -56,9 +66,13 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
   await client.connect();
   let id: number;
   try {
-    // A machine that is gone without a good-bye: PostgreSQL notices after 15 s rather than two hours.
     await client.query(
-      'set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 2',
+      settingsSql({
+        ...SESSION,
+        ...GONE,
+        statement_timeout: String(ANSWER_MS - 1000),
+        idle_session_timeout: String(Math.max(SILENT_MS, 4 * deadAfterMs)),
+      }),
     );
     const { rows } = await client.query<{ id: string }>(
       'select acme_private.worker_begin($1, $2, $3, $4, $5) as id',
@@ -66,7 +80,7 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
     );
     id = Number(rows[0]?.id);
   } catch (error) {
-    await client.end().catch(() => undefined);
+    await endClient(client);
     throw error;
   }
 
@@ -99,6 +113,7 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
     id,
     lost: losing.signal,
     beat,
+    lose,
     async end() {
       clearTimeout(timer);
       const wasLost = losing.signal.aborted;
@@ -107,7 +122,7 @@ export async function takeLock(options: LockOptions): Promise<WorkerLock> {
       if (!wasLost) {
         await client.query('select acme_private.worker_end($1)', [id]).catch(() => undefined);
       }
-      await client.end().catch(() => undefined);
+      await endClient(client);
     },
   };
 }

@@ -9,8 +9,11 @@ import {
 } from 'graphile-worker';
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { readQueueMigrations } from '../db/migration-files.ts';
+import { elapsedSince } from './elapsed-since.ts';
 import { handBack } from './hand-back.ts';
 import { logFailure } from './log-failure.ts';
+import { Idle } from './idle.ts';
 import { QueuePool } from './queue-pool.ts';
 
 /** How to run the queue. */
@@ -19,8 +22,13 @@ export interface QueueOptions {
   databaseUrl: string | undefined;
   schema: string;
   concurrency: number;
+  /** Aborted when this worker's jobs are others': their ends are no longer waited for. */
+  lost: AbortSignal;
   log: Logger;
 }
+
+/** How long the end of a queue that lost its jobs may take. */
+const DROP_MS = 5000;
 
 /** graphile-worker at work. */
 export interface Queue {
@@ -30,17 +38,20 @@ export interface Queue {
   open(): void;
   /** Settles when it has ended by itself, whatever the reason. */
   ended: Promise<void>;
+  /** Settles when it has looked for no job for a minute although it could run one. */
+  hung: Promise<void>;
   /** Takes no more jobs, waits for those under way, hands back the rest. */
   stop(): Promise<void>;
 }
 
 /** Runs the queue's tasks; `tasks` is given what tidies the queue once a day. */
 export async function startQueue(
-  { databaseUrl, schema, concurrency, log }: QueueOptions,
+  { databaseUrl, schema, concurrency, lost, log }: QueueOptions,
   tasks: (tidy: () => Promise<void>) => TaskList,
 ): Promise<Queue> {
   const pool = new QueuePool({
     ...(databaseUrl === undefined ? {} : { connectionString: databaseUrl }),
+    isQueueNewer: (asked) => isQueueNewer(asked, schema),
     // Opened on demand; with a local queue and batched completion few ever are.
     max: concurrency + 2,
     keepAlive: true,
@@ -55,6 +66,7 @@ export async function startQueue(
   let poolId = '';
   events.on('pool:create', ({ workerPool }) => (poolId = workerPool.id));
   const jobs = handBack(events, { pool, schema, log });
+  const idle = new Idle(events, concurrency);
   let open = () => undefined as void;
   const opened = new Promise<void>((resolve) => (open = resolve));
   try {
@@ -63,6 +75,7 @@ export async function startQueue(
       schema,
       taskList: behind(
         opened,
+        idle,
         tasks(() => tidy(pool, schema, logger)),
       ),
       concurrency,
@@ -102,35 +115,51 @@ export async function startQueue(
       },
     });
     const ended = runner.promise.catch((error: unknown) => logFailure(log, error, 'queue ended'));
+    const finish = async () => {
+      // Rejects where it has stopped by itself.
+      await runner.stop().catch(() => undefined);
+      // It may still be writing what became of its last jobs.
+      await ended;
+      await jobs.settled();
+    };
     return {
       poolId,
       open,
       ended,
+      hung: idle.hung,
       async stop() {
+        idle.stop();
         open();
-        // Rejects where it has stopped by itself.
-        await runner.stop().catch(() => undefined);
-        // It may still be writing what became of its last jobs.
-        await ended;
-        await jobs.settled();
+        await Promise.race([finish(), elapsedSince(lost, DROP_MS)]);
         await pool.end();
       },
     };
   } catch (error) {
+    idle.stop();
     await pool.end();
     throw error;
   }
 }
 
+/** As graphile-worker itself compares at its start: by the last migration that older workers cannot live with. */
+async function isQueueNewer(pool: pg.Pool, schema: string): Promise<boolean> {
+  const known = Math.max(...(await readQueueMigrations(schema)).map(({ number }) => number));
+  const { rows } = await pool.query<{ id: number | null }>(
+    `select max(id) as id from ${schema}.migrations where breaking`,
+  );
+  return (rows[0]?.id ?? 0) > known;
+}
+
 /** The same tasks, none of which begins before the gate is open. */
-function behind(gate: Promise<void>, tasks: TaskList): TaskList {
+function behind(gate: Promise<void>, idle: Idle, tasks: TaskList): TaskList {
   return Object.fromEntries(
     Object.entries(tasks).map(([name, task]) => [
       name,
-      async (payload, helpers) => {
-        await gate;
-        await task?.(payload, helpers);
-      },
+      (payload, helpers) =>
+        idle.during(async () => {
+          await gate;
+          await task?.(payload, helpers);
+        }),
     ]),
   );
 }

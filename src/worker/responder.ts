@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Listen } from '../config.ts';
 import { connect, type Sql } from '../db/connect.ts';
 import { primaryOf } from '../db/hosts.ts';
+import { POOLED, settingsFor } from '../db/settings.ts';
 import { type Http01Responder, startHttp01 } from '../solver/http01.ts';
 import type { Published } from '../solver/published.ts';
 import { logFailure } from './log-failure.ts';
@@ -39,6 +40,8 @@ export async function startResponder(
  */
 const PATIENCE_MS = 5000;
 const PAUSE_MS = 250;
+/** A look-up that takes longer is made again on another connection, before the CA has gone. */
+const ANSWER_MS = 3000;
 
 /** The pool at the primary; another one after a look-up failed, since that host may be none any more. */
 class Pools {
@@ -92,12 +95,15 @@ class Pools {
 
   async #open(): Promise<Sql> {
     const { url, isPooled } = this.#database;
+    const primary = await primaryOf(url);
     return connect({
-      databaseUrl: await primaryOf(url),
+      databaseUrl: primary,
       isPooled,
+      settings: isPooled ? POOLED : await settingsFor(primary),
       isLasting: true,
       name: 'pgacme http-01',
       max: 2,
+      answerMs: ANSWER_MS,
     });
   }
 }

@@ -1,9 +1,11 @@
 import { setMaxListeners } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AccountKeys } from '../account-keys.ts';
 import { connect, type Sql } from '../db/connect.ts';
 import { primaryOf } from '../db/hosts.ts';
 import { isTransactionPooler } from '../db/pooler.ts';
+import { POOLED, settingsFor } from '../db/settings.ts';
 import { Steps } from '../db/steps.ts';
 import { PgacmeError } from '../errors.ts';
 import type { SealingKeys } from '../seal.ts';
@@ -12,7 +14,8 @@ import { Accounts } from '../tasks/accounts.ts';
 import { reportTo } from '../tasks/report.ts';
 import { Seen } from '../tasks/seen.ts';
 import { makeTaskList } from '../tasks/task-list.ts';
-import { checkContract } from './contract.ts';
+import { checkContract, checkSettings } from './contract.ts';
+import { elapsedSince } from './elapsed-since.ts';
 import { startReleased } from './hold.ts';
 import { takeLock } from './lock.ts';
 import { opensKeys } from './open-keys.ts';
@@ -48,6 +51,10 @@ export interface Session {
 
 /** Connections that lead nowhere must not hold up a new beginning. */
 const END_MS = 10_000;
+/** How long a claim or a commit may take; a lease is 60 s. */
+const STEP_MS = 15_000;
+/** How long it may take to look through all that is under way. */
+const SWEEP_MS = 60_000;
 
 /**
  * Begins a life: finds the primary, checks that this worker fits the database, takes the lock, and
@@ -68,23 +75,32 @@ export async function openSession(
   }
   const closing: (() => Promise<unknown>)[] = [];
   const closeAll = async () => {
-    for (const close of closing.splice(0).reverse()) await close().catch(() => undefined);
+    for (let close = closing.pop(); close !== undefined; close = closing.pop()) {
+      await close().catch(() => undefined);
+    }
   };
+  // What comes after something that does not end.
+  const closeRest = () => Promise.allSettled(closing.splice(0).map((close) => close()));
   try {
-    const sql = connect({
+    const pool = {
       databaseUrl,
       isPooled: listenUrl !== undefined,
+      settings: listenUrl === undefined ? await settingsFor(databaseUrl) : POOLED,
       isLasting: true,
       name: 'pgacme worker',
-      // More would wait for the same cores and locks: 4 issue faster than 10 (docs/performance.md).
-      max: Math.min(concurrency, 4) + 1,
-      onNotice: (line) => log.warn(line),
-    });
+      onNotice: (line: string) => log.warn(line),
+    };
+    // More would wait for the same cores and locks: 4 issue faster than 10 (docs/performance.md).
+    const sql = connect({ ...pool, max: Math.min(concurrency, 4) + 1, answerMs: STEP_MS });
     closing.push(() => sql.end({ timeout: 5 }));
+    // Opened once a minute by one of the workers.
+    const slow = connect({ ...pool, max: 1, answerMs: SWEEP_MS, idleSeconds: 5 });
+    closing.push(() => slow.end({ timeout: 5 }));
     const schema = await checkContract(sql);
+    await checkSettings(sql);
     const lock = await takeLock({ databaseUrl: direct, concurrency, deadAfterMs, replaces, log });
     closing.push(() => lock.end());
-    const steps = new Steps(sql, lock.id, reportTo(log));
+    const steps = new Steps(sql, lock.id, { slow, report: reportTo(log) });
     await introduce(sql, steps, options);
     const accounts = new Accounts(steps, secret, accountKeys);
     closing.push(() => accounts.close());
@@ -96,9 +112,11 @@ export async function openSession(
     const context = { steps, accounts, seen, published, log, stopping, lost: lock.lost };
     const { environment } = options;
     const queue = await startReleased({ sql, worker: lock.id, environment, log }, async () => {
-      const started = await startQueue({ databaseUrl: direct, schema, concurrency, log }, (tidy) =>
-        makeTaskList(context, tidy),
+      const started = await startQueue(
+        { databaseUrl: direct, schema, concurrency, lost: lock.lost, log },
+        (tidy) => makeTaskList(context, tidy),
       );
+      void started.hung.then(() => lock.lose('its queue takes no jobs'));
       // Only now may jobs be run: whoever buries this worker has to know under which name it took them.
       await lock.beat(started.poolId);
       started.open();
@@ -113,8 +131,9 @@ export async function openSession(
       ]),
       async end() {
         ending.abort();
-        if (lock.lost.aborted) await within(END_MS, closeAll());
-        else await closeAll();
+        // Orderly as long as the database answers.
+        await Promise.race([closeAll(), elapsedSince(lock.lost, END_MS)]);
+        await Promise.race([closeRest(), delay(END_MS, undefined, { ref: false })]);
       },
     };
   } catch (error) {
@@ -151,11 +170,4 @@ function reasonOf(signal: AbortSignal): Promise<string> {
     if (signal.aborted) tell();
     else signal.addEventListener('abort', tell, { once: true });
   });
-}
-
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([work, late]);
-  clearTimeout(timer);
 }

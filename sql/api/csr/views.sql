@@ -157,20 +157,6 @@ comment on column acme.csr_status.revoked_at is 'When its current certificate wa
 comment on column acme.csr_status.expires_in is 'How long its certificate is still valid; negative: it has expired. Null: there is none.';
 comment on column acme.csr_status.is_expired is 'Whether its certificate has expired. Null: there is none.';
 
--- Does the backend that signed a worker in hold its lock? Asked only about workers that have given no sign of life lately.
-create or replace function acme_private.holds_lock(p_worker bigint, p_backend int) returns boolean
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return exists (
-    select from pg_locks l
-     where l.locktype = 'advisory' and l.granted and l.pid = p_backend
-       and l.classid = acme_private.worker_lock_class()::oid and l.objid = p_worker::oid and l.objsubid = 2
-       and l.database = (select d.oid from pg_database d where d.datname = current_database()));
-end
-$$;
-comment on function acme_private.holds_lock(bigint, int) is 'Whether the backend that signed a worker in holds its lock.';
-
 -- Polls, since a function cannot listen. It could never see the end of work that begins when its
 -- own transaction commits, nor anything new in a transaction with one snapshot: it says so at once.
 create or replace function acme.wait(csr bigint, timeout interval default '60 s') returns acme.csr_status

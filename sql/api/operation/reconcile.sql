@@ -1,3 +1,20 @@
+-- Jobs that the queue gave up: a row that needs something was woken by the same key, which gives a job new
+-- tries. What is left of them wakes nobody that is needed.
+create or replace function acme_private.forget_failed_jobs() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from worker_schema._private_jobs j
+   where j.id in (
+     select x.id from worker_schema._private_jobs x
+       join worker_schema._private_tasks t on t.id = x.task_id
+      where x.attempts >= x.max_attempts and x.locked_at is null
+        and (t.identifier not in ('reconcile', 'tidy', 'features') or x.updated_at < now() - interval '2 minutes')
+        for update of x skip locked);
+end
+$$;
+comment on function acme_private.forget_failed_jobs() is 'Removes the jobs that the queue gave up.';
+
 -- Each minute: whatever should be moving and is not. Nothing here is needed while all goes well, except
 -- that renewals and far-off retries become due.
 
@@ -209,6 +226,7 @@ begin
   loop
     perform acme_private.enqueue('csr', r.csr_id);
   end loop;
+  perform acme_private.forget_failed_jobs();
 
   if exists (select from acme_private.csr_state where state = 'received')
      or exists (select from acme_private.csr_state where state in ('queued', 'renewing') and order_id is null) then

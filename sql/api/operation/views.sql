@@ -5,7 +5,7 @@ select w.id, w.host, w.pid, w.version, w.concurrency, w.started_at, w.heartbeat_
        case when w.stopped_at is not null then 'stopped'
             when w.lost_at is not null then 'lost'
             -- Found dead by whoever looks: with no other worker nobody has written that down.
-            when w.heartbeat_at < now() - interval '10 seconds' and not acme_private.holds_lock(w.id, w.backend_pid) then 'lost'
+            when w.heartbeat_at < now() - interval '10 seconds' and not acme_private.is_session_of(w) then 'lost'
             when w.heartbeat_at < now() - interval '30 seconds' then 'silent'
             when w.opens_keys is false then 'wrong_key'
             else 'running' end as state,

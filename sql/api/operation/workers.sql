@@ -1,16 +1,28 @@
 -- Workers: signing in, signs of life, and what becomes of the work of one that died.
 --
--- A worker is dead when it has given no sign of life for a while and the advisory lock that it took at
--- its start is gone. PostgreSQL drops the lock within milliseconds of the end of the process, and keeps
--- it while the process is merely stopped or slow; then only the leases' own end counts. Anyone can take
--- an advisory lock, so it counts only if the backend that signed the worker in holds it.
+-- A worker is dead when it has given no sign of life for a while and the session that signed it in is gone.
+-- PostgreSQL ends a session within milliseconds of the end of its process, and keeps it while the process is
+-- merely stopped or slow; then only the leases' own end counts. The proof is pg_stat_activity, which nobody can
+-- forge: anyone can take an advisory lock, and so keep a worker from starting or a dead one alive.
 
-create or replace function acme_private.worker_lock_class() returns int
-language sql immutable
-return 1885823331; -- 'pgac'
+-- Whether the session that signed this worker in is still there. When it began is seen by members of
+-- pg_read_all_stats only; process and login, which everyone sees, are enough for all but a process of the same
+-- login that got the same number, and then the leases run out by themselves.
+create or replace function acme_private.is_session_of(w acme_private.worker) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from pg_stat_activity a
+     where a.pid = w.backend_pid
+       and a.usesysid = w.backend_user
+       and a.datname = current_database()
+       and (a.backend_start = w.backend_start) is not false)
+$$;
+comment on function acme_private.is_session_of(acme_private.worker) is
+  'Whether the session that signed a worker in is still there.';
 
--- Called on the connection that is to hold the lock, and that gives the signs of life. replaces: the id
--- under which the same process worked before it lost its lock; what that one held is freed at once.
+-- Called on the connection that gives the signs of life. replaces: the id under which the same process worked
+-- before it lost its session; what that one held is freed at once.
 create or replace function acme_private.worker_begin(
   p_host text, p_pid int, p_version text, p_concurrency int, p_replaces bigint
 ) returns bigint
@@ -20,13 +32,11 @@ declare
   v_worker bigint;
 begin
   perform acme_private.begin_work(false);
-  insert into acme_private.worker (host, pid, version, concurrency, backend_pid)
-  values (p_host, p_pid, p_version, p_concurrency, pg_backend_pid())
+  insert into acme_private.worker (host, pid, version, concurrency, backend_pid, backend_user, backend_start)
+  select p_host, p_pid, p_version, p_concurrency, a.pid, a.usesysid, a.backend_start
+    from pg_stat_activity a
+   where a.pid = pg_backend_pid()
   returning id into v_worker;
-  if not pg_try_advisory_lock(acme_private.worker_lock_class(), v_worker::int) then
-    raise exception 'Another session holds the lock of worker %; it is taken by workers only.', v_worker
-      using errcode = 'lock_not_available', hint = 'Find it in pg_locks by its objid, and end it.';
-  end if;
   -- A standby that was promoted may not know of that row, and have given its id to somebody else, or now.
   perform acme_private.bury(v_worker, w.id, true)
      from acme_private.worker w
@@ -35,7 +45,7 @@ begin
 end
 $$;
 comment on function acme_private.worker_begin(text, int, text, int, bigint) is
-  'Signs a worker in and takes its lock for this session.';
+  'Signs a worker in for as long as this session lasts.';
 
 -- A sign of life; and a look at the others. is_known false: this worker counts as dead, and must start
 -- anew before it goes on.
@@ -61,7 +71,7 @@ begin
     from acme_private.worker w
    where w.stopped_at is null and w.lost_at is null and w.backend_pid is not null and w.id <> p_worker
      and w.heartbeat_at < clock_timestamp() - p_dead_after
-     and not acme_private.holds_lock(w.id, w.backend_pid)
+     and not acme_private.is_session_of(w)
    order by w.id
    limit 1
      for update of w skip locked;
@@ -224,6 +234,50 @@ as $$
     ) x
 $$;
 comment on function acme_private.keys_to_open() is 'Account keys that a worker tries its sealing key on.';
+
+-- What this worker holds and does not know of, since the answer of the commit that handed it over was lost:
+-- leases that are older than p_age and none of p_known. Received csrs are given back here, and the dispatcher
+-- woken; the others are returned, for acme_private.release.
+create or replace function acme_private.unknown_leases(p_worker bigint, p_known uuid[], p_age interval)
+returns table (kind text, id bigint, lease uuid)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_given timestamptz := acme_private.clock() - p_age + acme_private.lease_time();
+begin
+  perform acme_private.begin_work(false);
+  with unknown as (
+    select s.csr_id from acme_private.csr_state s
+     where s.state = 'received' and s.lease_worker = p_worker and s.lease_until < v_given
+       and s.lease_token <> all (p_known)
+     order by s.csr_id
+       for no key update
+  )
+  update acme_private.csr_state s
+     set lease_token = null, lease_until = null, lease_worker = null
+    from unknown
+   where s.csr_id = unknown.csr_id;
+  if found then
+    perform acme_private.wake_dispatch();
+  end if;
+  return query
+  select 'order', o.id, o.lease_token from acme_private."order" o
+   where o.is_live and o.lease_worker = p_worker and o.lease_until < v_given and o.lease_token <> all (p_known)
+  union all
+  select 'authorization', a.id, a.lease_token from acme_private.authorization a
+   where a.state in ('new', 'pending', 'deactivating') and a.lease_worker = p_worker and a.lease_until < v_given
+     and a.lease_token <> all (p_known)
+  union all
+  select 'account', a.account_id, a.lease_token from acme_private.account_state a
+   where a.lease_worker = p_worker and a.lease_until < v_given and a.lease_token <> all (p_known)
+  union all
+  select 'certificate', k.id, k.lease_token from acme_private.certificate k
+   where k.state = 'revoking' and k.lease_worker = p_worker and k.lease_until < v_given
+     and k.lease_token <> all (p_known);
+end
+$$;
+comment on function acme_private.unknown_leases(bigint, uuid[], interval) is
+  'What a worker holds without knowing, because an answer was lost. Gives received csrs back; returns the other leases.';
 
 -- The good-bye, on whichever connection: nothing is held any more.
 create or replace function acme_private.worker_end(p_worker bigint) returns void

@@ -47,8 +47,8 @@ Examples:
     }
     const { databaseUrl } = readDatabaseConfig(env);
     const server = options.get('server') ?? '';
-    const { connect } = await import('../../db/connect.ts');
-    const sql = connect({ databaseUrl, name: 'pgacme account create', max: 1 });
+    const { connectAnyhow } = await import('../../db/connect-anyhow.ts');
+    const sql = await connectAnyhow({ databaseUrl, name: 'pgacme account create', max: 1 });
     try {
       const [row] = await sql<{ directory_url: string }[]>`
         select directory_url from acme.server where name = ${server}`;

@@ -26,14 +26,14 @@ Examples:
   async run({ args, env, output }) {
     const [name = ''] = args;
     const { databaseUrl, secretKey, target } = readCliConfig(env);
-    const [{ connect }, { Server }, { Steps }, { factsOfDirectory }, { ask }] = await Promise.all([
-      import('../../db/connect.ts'),
+    const [{ connectAnyhow }, { Server }, { Steps }, { factsOfDirectory }, { ask }] = await Promise.all([
+      import('../../db/connect-anyhow.ts'),
       import('../../acme/index.ts'),
       import('../../db/steps.ts'),
       import('../../tasks/features.ts'),
       import('./ask.ts'),
     ]);
-    const sql = connect({ databaseUrl, name: 'pgacme server probe', max: 1 });
+    const sql = await connectAnyhow({ databaseUrl, name: 'pgacme server probe', max: 1 });
     let server: Server | undefined;
     try {
       const found = await toProbe(sql, name, target.database);
