@@ -215,6 +215,7 @@ grant execute on function
   acme_private.server_answered(bigint, text),
   acme_private.worker_end(bigint),
   acme_private.unknown_leases(bigint, uuid[], interval),
+  acme_private.unbounded_logins(text),
   acme_private.worker_hold(bigint, text)
   to acme_worker;
 

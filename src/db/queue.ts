@@ -111,8 +111,11 @@ export async function installQueue(databaseUrl: string | undefined, schema: stri
     max: 2,
     options: `-c role=acme_owner -c search_path=${SEARCH_PATH.replace(' ', '')}`,
     application_name: 'pgacme migrate',
-    onConnect: (client: pg.PoolClient) => client.query(settingsSql(SESSION)),
-  } as pg.PoolConfig);
+    // (Waited for, whatever its type says.)
+    onConnect: async (client) => {
+      await client.query(settingsSql(SESSION));
+    },
+  });
   pool.on('error', () => undefined);
   pool.on('connect', (client) => client.on('error', () => undefined));
   try {

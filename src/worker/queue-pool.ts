@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Notification } from 'pg';
 import pg from 'pg';
 import { destroy, limitQueries } from '../db/limited-client.ts';
@@ -28,17 +29,18 @@ export interface QueuePoolOptions extends pg.PoolConfig {
  * which ends the process. Here once is enough.
  */
 export class QueuePool extends pg.Pool {
-  readonly #open = new Set<pg.PoolClient>();
+  readonly #open = new Set<pg.ClientBase>();
   readonly #migrated: GatedProof;
 
   constructor({ isQueueNewer, ...config }: QueuePoolOptions) {
-    const begin = async (client: pg.PoolClient) => {
+    // (Waited for, whatever its type says.)
+    const onConnect = async (client: pg.ClientBase) => {
       this.#open.add(client);
       client.once('end', () => this.#open.delete(client));
       limitQueries(client, ANSWER_MS);
       await client.query(SETTINGS);
     };
-    super({ ...config, onConnect: begin } as pg.PoolConfig);
+    super({ ...config, onConnect });
     this.#migrated = new GatedProof(() => isQueueNewer(this));
   }
 
@@ -91,9 +93,11 @@ export class QueuePool extends pg.Pool {
   }
 
   async #end(): Promise<void> {
-    const timer = setTimeout(() => {
+    const ending = super.end();
+    const timer = new AbortController();
+    const late = delay(END_MS, undefined, { signal: timer.signal }).then(() => {
       for (const client of this.#open) destroy(client);
-    }, END_MS);
-    await super.end().finally(() => clearTimeout(timer));
+    });
+    await Promise.race([ending.finally(() => timer.abort()), late]).catch(() => undefined);
   }
 }

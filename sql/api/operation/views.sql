@@ -150,3 +150,39 @@ comment on column acme.stuck.tenant is 'The tenant; null: of the installation.';
 comment on column acme.stuck.since is 'Since when it should have moved.';
 comment on column acme.stuck.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
 comment on column acme.stuck.reason is 'The same as a sentence.';
+
+create or replace view acme_private.attention_session as
+select case when f.since < acme_private.clock() - interval '1 hour' then 'critical' else 'warning' end as severity,
+       'changes_frozen' as code, f.since,
+       case when o.prepared is not null
+            then format('acme.changes holds back all events since then: the prepared transaction %L of %s in database %s has not ended.',
+                        o.prepared, o.login, o.database)
+            when o.pid is not null
+            then format('acme.changes holds back all events since then: a transaction of process %s (login %s, database %s) is still open.',
+                        o.pid, coalesce(o.login, 'unknown'), coalesce(o.database, 'unknown'))
+            else 'acme.changes holds back all events since then: a transaction that was older is still open.' end as sentence,
+       case when o.prepared is not null then format('In database %s: rollback prepared %L;', o.database, o.prepared)
+            when o.pid is not null
+            then format('select pg_terminate_backend(%s); and let the login''s transactions end: alter role ... set idle_in_transaction_session_timeout = ''5min'';', o.pid)
+            else 'Find it: select * from pg_stat_activity where backend_xid is not null order by xact_start;' end as what_to_do
+  from (select acme_private.changes_frozen_since() as since) f
+  left join lateral acme_private.oldest_writer() o on true
+ where f.since < acme_private.clock() - interval '5 minutes'
+union all
+select case when q.usage > 0.5 then 'critical' else 'warning' end, 'notify_queue_filling', t.since,
+       format('The server''s queue of notifications is %s %% full; when it is full, whatever notifies fails.%s', round((q.usage * 100)::numeric),
+              case when t.pid is not null
+                   then format(' Process %s (login %s) has had a transaction open since %s.', t.pid, t.login, to_char(t.since, 'YYYY-MM-DD HH24:MI:SS TZ'))
+                   else '' end),
+       case when t.pid is not null then format('select pg_terminate_backend(%s);', t.pid)
+            else 'Find the session that listens and has a transaction open: select pid, state, xact_start, query from pg_stat_activity order by xact_start; and end it.' end
+  from (select pg_notification_queue_usage() as usage) q
+  left join lateral acme_private.oldest_transaction() t on true
+ where q.usage > 0.1;
+comment on view acme_private.attention_session is
+  'Sessions of anyone that hold pgacme up: a transaction that freezes acme.changes, one that keeps the queue of notifications from being emptied.';
+comment on column acme_private.attention_session.severity is 'warning or critical.';
+comment on column acme_private.attention_session.code is 'changes_frozen or notify_queue_filling.';
+comment on column acme_private.attention_session.since is 'Since when; null: not for acme_owner to see (pg_read_all_stats).';
+comment on column acme_private.attention_session.sentence is 'What is wrong, with the number of the process.';
+comment on column acme_private.attention_session.what_to_do is 'What an administrator runs.';

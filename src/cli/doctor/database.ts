@@ -6,13 +6,10 @@ export const databaseCheck: Check = {
   name: 'PostgreSQL',
   async run({ sql, facts, config }) {
     if (sql === undefined) return [];
-    const [is] = await sql<
-      [{ number: number; version: string; isStandby: boolean; isReadOnly: string }]
-    >`
+    const [is] = await sql<[{ number: number; version: string; isStandby: boolean }]>`
       select current_setting('server_version_num')::int as number,
              current_setting('server_version') as version,
-             pg_is_in_recovery() as "isStandby",
-             current_setting('default_transaction_read_only') as "isReadOnly"`;
+             pg_is_in_recovery() as "isStandby"`;
     const { host, port, source } = config.target;
     return [
       version(is),
@@ -21,13 +18,6 @@ export const databaseCheck: Check = {
             `${host}:${port} is a standby and takes no writes. Name the primary in ${source}, or all hosts: postgres://user@a:5432,b:5432/database.`,
           )
         : ok('It is a primary and takes writes.'),
-      ...(is.isReadOnly === 'on'
-        ? [
-            problem(
-              'default_transaction_read_only is on for this login, so that workers cannot write. Take it off: alter role … reset default_transaction_read_only;',
-            ),
-          ]
-        : []),
       ...held(facts, config.environment),
       ...(await settings(sql)),
       ...(await connections(sql, facts)),

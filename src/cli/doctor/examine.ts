@@ -17,6 +17,7 @@ import { rolesCheck } from './roles.ts';
 import { schemaCheck } from './schema.ts';
 import { secretCheck } from './secret.ts';
 import { askServers, serversCheck } from './servers.ts';
+import { sessionsCheck } from './sessions.ts';
 import { workersCheck } from './workers.ts';
 
 /** What was found in one group. */
@@ -39,6 +40,7 @@ export async function* examine(env: NodeJS.ProcessEnv): AsyncGenerator<Examined>
     const checks: Check[] = [
       attentionCheck,
       databaseCheck,
+      sessionsCheck,
       poolerCheck,
       schemaCheck,
       rolesCheck,

@@ -1,0 +1,40 @@
+import { encodingSentence } from '../../db/standing.ts';
+import { settingsFor, SESSION } from '../../db/settings.ts';
+import { PgacmeError } from '../../errors.ts';
+import { checkSettings } from '../../worker/contract.ts';
+import { type Check, type Finding, ok, problem, warning } from './finding.ts';
+
+/** What sessions are set to that a worker cannot set itself, and what sessions of others hold up. */
+export const sessionsCheck: Check = {
+  name: 'Sessions',
+  async run({ sql, facts, config }) {
+    if (sql === undefined) return [];
+    const found: Finding[] = [];
+    const [is] = await sql<[{ encoding: string; database: string; timeout: string }]>`
+      select current_setting('server_encoding') as encoding, quote_ident(current_database()) as database,
+             (select reset_val from pg_settings where name = 'idle_in_transaction_session_timeout') as timeout`;
+    if (is.encoding !== 'UTF8') found.push(problem(encodingSentence(is.database, is.encoding)));
+    const isPooled = config.listenUrl !== undefined;
+    if (isPooled || (await settingsFor(config.databaseUrl)) !== SESSION) {
+      const wrong = await checkSettings(sql).catch((error: unknown) => error);
+      if (wrong instanceof PgacmeError) found.push(problem(wrong.message));
+      else if (wrong !== undefined) throw wrong;
+    }
+    if (facts === undefined) return found;
+    for (const { severity, sentence, what_to_do: what } of facts.sessions ?? []) {
+      found.push((severity === 'critical' ? problem : warning)(`${sentence} To end it: ${what}`));
+    }
+    const [unbounded] = await sql<[{ logins: string }]>`
+      select array_to_string(acme_private.unbounded_logins(${is.timeout}), ', ') as logins`;
+    if (unbounded.logins !== '') {
+      found.push(
+        warning(
+          `Nothing ends a transaction that these logins leave open, and until it ends acme.changes tells nobody of anything: ${unbounded.logins}. For each of them: alter role ... set idle_in_transaction_session_timeout = '5min';`,
+        ),
+      );
+    }
+    return found.length > 0
+      ? found
+      : [ok('No session of others holds anything up, and all have an end.')];
+  },
+};
