@@ -116,7 +116,10 @@ async function firstOpen(options: SessionOptions): Promise<Session | undefined> 
       return await open(options, null);
     } catch (error) {
       if (!isCut(error) || attempt === SIGN_INS) throw error;
-      options.log.warn({ err: error }, 'the connection was cut while signing in; it is tried again');
+      options.log.warn(
+        { err: error },
+        'the connection was cut while signing in; it is tried again',
+      );
       await delay(Math.min(250 * 2 ** attempt, 5000));
     }
   }
