@@ -1,4 +1,4 @@
-import { type ConnectOptions, connect, type Sql } from './connect.ts';
+import { connect, type ConnectOptions, type Sql } from './connect.ts';
 import { settingsFor } from './settings.ts';
 
 /** Opens a pool as {@link connect} does, for a command that does not know whether its URL leads through a pooler. */

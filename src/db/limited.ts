@@ -50,7 +50,7 @@ function bound(query: Query, lines: Lines, answerMs: number): void {
     read = lines.read();
   }, answerMs);
   const stop = () => clearInterval(timer);
-  Promise.prototype.then.call(query, stop, stop);
+  void Promise.prototype.then.call(query, stop, stop);
 }
 
 /** The error of a query that got no answer in time. */

@@ -58,7 +58,7 @@ export class LostAnswers {
         isSent = true;
         const end = (Promise.prototype.then as Query['then']).call(
           query,
-          (rows) => this.#learn(rows as Awaited<Query>),
+          (rows) => this.#learn(rows),
           (error: unknown) => {
             if (isLost(error)) this.#lost();
           },

@@ -145,8 +145,9 @@ async function undisturbed<T>(log: (line: string) => void, work: () => Promise<T
       const isInUse = IN_USE.includes(code);
       if (!isInUse && !FASTER.includes(code)) throw error;
       if (performance.now() - startedAt > TRY_MS) throw error;
-      if (attempt === 1 && isInUse)
+      if (attempt === 1 && isInUse) {
         log('tables are in use; it is tried again, for up to 2 minutes');
+      }
       await delay(20 + Math.random() * 200);
     }
   }

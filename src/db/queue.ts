@@ -112,6 +112,7 @@ export async function installQueue(databaseUrl: string | undefined, schema: stri
     options: `-c role=acme_owner -c search_path=${SEARCH_PATH.replace(' ', '')}`,
     application_name: 'pgacme migrate',
     // (Waited for, whatever its type says.)
+    // eslint-disable-next-line @typescript-eslint/no-misused-promises
     onConnect: async (client) => {
       await client.query(settingsSql(SESSION));
     },

@@ -40,6 +40,7 @@ export class QueuePool extends pg.Pool {
       limitQueries(client, ANSWER_MS);
       await client.query(SETTINGS);
     };
+    // eslint-disable-next-line @typescript-eslint/no-misused-promises
     super({ ...config, onConnect });
     this.#migrated = new GatedProof(() => isQueueNewer(this));
   }
@@ -53,7 +54,9 @@ export class QueuePool extends pg.Pool {
       if (client === undefined) return callback(error, client, release);
       this.#believeProofOnly(client);
       // It says nothing by itself, so that nobody would notice its end.
-      const asking = setInterval(() => client.query('select').catch(() => undefined), ASK_MS);
+      const asking = setInterval(() => {
+        client.query('select').catch(() => undefined);
+      }, ASK_MS);
       let isReleased = false;
       callback(error, client, (why) => {
         if (isReleased) return;

@@ -77,7 +77,7 @@ for (const encoding of ['LATIN1', 'SQL_ASCII']) {
     const url = await newDatabase(`encoding '${encoding}' locale 'C'`);
     await expect(migrate({ databaseUrl: url })).rejects.toMatchObject({
       code: 'ERR_ENCODING',
-      message: expect.stringMatching(new RegExp(`has the encoding ${encoding}.*encoding 'UTF8'`)),
+      message: expect.stringContaining(`has the encoding ${encoding}`) as string,
     });
     const sql = postgres(url, { max: 1 });
     expect(await sql`select from pg_namespace where nspname like 'acme%'`).toHaveLength(0);

@@ -16,9 +16,12 @@ export const sessionsCheck: Check = {
     if (is.encoding !== 'UTF8') found.push(problem(encodingSentence(is.database, is.encoding)));
     const isPooled = config.listenUrl !== undefined;
     if (isPooled || (await settingsFor(config.databaseUrl)) !== SESSION) {
-      const wrong = await checkSettings(sql).catch((error: unknown) => error);
-      if (wrong instanceof PgacmeError) found.push(problem(wrong.message));
-      else if (wrong !== undefined) throw wrong;
+      try {
+        await checkSettings(sql);
+      } catch (error) {
+        if (!(error instanceof PgacmeError)) throw error;
+        found.push(problem(error.message));
+      }
     }
     if (facts === undefined) return found;
     for (const { severity, sentence, what_to_do: what } of facts.sessions ?? []) {
