@@ -1,5 +1,5 @@
+import { SESSION,settingsFor } from '../../db/settings.ts';
 import { encodingSentence } from '../../db/standing.ts';
-import { settingsFor, SESSION } from '../../db/settings.ts';
 import { PgacmeError } from '../../errors.ts';
 import { checkSettings } from '../../worker/contract.ts';
 import { type Check, type Finding, ok, problem, warning } from './finding.ts';
