@@ -68,9 +68,52 @@ comment on column acme.account_domain.created_at is 'When it was inserted.';
 grant delete, insert (server, domain, account), select, update (account) on acme.account_domain to acme_admin;
 grant select on acme.account_domain to acme_reader;
 
+create table acme.attention_settings (
+  is_only boolean not null default true,
+  renewal_warning double precision not null default (1.0 / (3)::numeric),
+  renewal_critical double precision not null default (2.0 / (3)::numeric),
+  lifetime_warning double precision not null default (1.0 / (3)::numeric),
+  lifetime_critical double precision not null default 0.1,
+  server_warning interval not null default '00:05:00'::interval,
+  server_critical interval not null default '01:00:00'::interval,
+  cooldown_warning interval not null default '1 day'::interval,
+  worker_critical interval not null default '00:02:00'::interval,
+  clock_warning interval not null default '00:00:10'::interval,
+  clock_critical interval not null default '00:01:00'::interval,
+  has_own_responder boolean not null default false,
+  constraint attention_settings_clock_critical_is_more CHECK ((clock_critical >= clock_warning)),
+  constraint attention_settings_clock_warning_is_positive CHECK ((clock_warning > '00:00:00'::interval)),
+  constraint attention_settings_cooldown_warning_is_positive CHECK ((cooldown_warning >= '00:00:00'::interval)),
+  constraint attention_settings_is_only CHECK (is_only),
+  constraint attention_settings_lifetime_critical_is_share CHECK (((lifetime_critical >= (0)::double precision) AND (lifetime_critical <= lifetime_warning))),
+  constraint attention_settings_lifetime_warning_is_share CHECK (((lifetime_warning >= (0)::double precision) AND (lifetime_warning <= ((1.0 / (3)::numeric))::double precision))),
+  constraint attention_settings_pkey PRIMARY KEY (is_only),
+  constraint attention_settings_renewal_critical_is_share CHECK (((renewal_critical >= renewal_warning) AND (renewal_critical <= (1)::double precision))),
+  constraint attention_settings_renewal_warning_is_share CHECK (((renewal_warning >= (0)::double precision) AND (renewal_warning <= (1)::double precision))),
+  constraint attention_settings_server_critical_is_later CHECK ((server_critical >= server_warning)),
+  constraint attention_settings_server_warning_is_positive CHECK ((server_warning >= '00:00:00'::interval)),
+  constraint attention_settings_worker_critical_is_long CHECK ((worker_critical >= '00:00:30'::interval))
+);
+comment on table acme.attention_settings is 'From when on acme.attention tells: one row, which acme_admin updates.';
+comment on column acme.attention_settings.is_only is 'There is one row.';
+comment on column acme.attention_settings.renewal_warning is 'A renewal that has not come is a warning after this share of the time that was left when it was first to begin.';
+comment on column acme.attention_settings.renewal_critical is 'And critical after this share.';
+comment on column acme.attention_settings.lifetime_warning is 'A certificate that is not renewed by itself is a warning when this share of its lifetime is left; at most a third.';
+comment on column acme.attention_settings.lifetime_critical is 'And critical when this share is left.';
+comment on column acme.attention_settings.server_warning is 'How long a server has not answered before it is a warning.';
+comment on column acme.attention_settings.server_critical is 'And before it is critical.';
+comment on column acme.attention_settings.cooldown_warning is 'A server or account that takes no new orders for longer than this is a warning.';
+comment on column acme.attention_settings.worker_critical is 'How long no worker has run before it is critical.';
+comment on column acme.attention_settings.clock_warning is 'How far a worker''s clock is off the database''s before it is a warning.';
+comment on column acme.attention_settings.clock_critical is 'And before it is critical.';
+comment on column acme.attention_settings.has_own_responder is 'True: your own web server answers http-01 by acme.http01_response(), so that no worker is missed that does.';
+grant update (renewal_warning, renewal_critical, lifetime_warning, lifetime_critical, server_warning, server_critical, cooldown_warning, worker_critical, clock_warning, clock_critical, has_own_responder) on acme.attention_settings to acme_admin;
+grant select on acme.attention_settings to acme_app;
+grant select on acme.attention_settings to acme_reader;
+
 create table acme.csr (
   id bigint not null generated always as identity,
-  tenant text not null default COALESCE(NULLIF(current_setting('acme.tenant'::text, true), ''::text), (CURRENT_USER)::text),
+  tenant text not null default acme_private.current_tenant(),
   ref text,
   pem text not null,
   account text,
@@ -93,20 +136,30 @@ create table acme.csr (
   chain_pem text,
   validity_start interval,
   constraint csr_account_fkey FOREIGN KEY (account) REFERENCES acme.account(name) ON UPDATE CASCADE ON DELETE RESTRICT,
+  constraint csr_cancel_reason_is_plain CHECK (((length(cancel_reason) <= 500) AND (cancel_reason !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'::text))),
   constraint csr_chain_pem_is_moved CHECK ((chain_pem IS NULL)),
+  constraint csr_labels_are_plain CHECK (((octet_length((labels)::text) <= 16384) AND ((labels)::text !~ '[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|(^|[^\\])(\\\\)*\\[bfnrtu]'::text))),
   constraint csr_labels_is_object CHECK ((jsonb_typeof(labels) = 'object'::text)),
   constraint csr_pkey PRIMARY KEY (id),
+  constraint csr_preferred_chain_is_plain CHECK ((preferred_chain !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'::text)),
   constraint csr_preferred_chain_is_short CHECK (((length(preferred_chain) >= 1) AND (length(preferred_chain) <= 300))),
+  constraint csr_priority_is_bounded CHECK (((priority >= '-1000000'::integer) AND (priority <= 1000000))),
+  constraint csr_profile_is_plain CHECK ((profile !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'::text)),
   constraint csr_profile_is_short CHECK (((length(profile) >= 1) AND (length(profile) <= 100))),
+  constraint csr_ref_is_plain CHECK ((ref !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'::text)),
   constraint csr_ref_is_short CHECK (((length(ref) >= 1) AND (length(ref) <= 500))),
+  constraint csr_renew_reason_is_plain CHECK (((length(renew_reason) <= 500) AND (renew_reason !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'::text))),
   constraint csr_renewal_is_known CHECK ((renewal = ANY (ARRAY['reuse'::text, 'off'::text]))),
   constraint csr_solver_fkey FOREIGN KEY (solver) REFERENCES acme.solver(name) ON UPDATE CASCADE ON DELETE RESTRICT,
+  constraint csr_tenant_is_plain CHECK ((((length(tenant) >= 1) AND (length(tenant) <= 200)) AND (tenant !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]'::text))),
   constraint csr_validity_ends_after_start CHECK ((validity > validity_start)),
-  constraint csr_validity_is_positive CHECK ((validity > '00:00:00'::interval))
+  constraint csr_validity_is_bounded CHECK (((validity <= '100 years'::interval) AND ((EXTRACT(year FROM validity) >= ('-100'::integer)::numeric) AND (EXTRACT(year FROM validity) <= (100)::numeric)) AND ((EXTRACT(day FROM validity) >= ('-36600'::integer)::numeric) AND (EXTRACT(day FROM validity) <= (36600)::numeric)) AND ((EXTRACT(hour FROM validity) >= ('-878400'::integer)::numeric) AND (EXTRACT(hour FROM validity) <= (878400)::numeric)))),
+  constraint csr_validity_is_positive CHECK ((validity > '00:00:00'::interval)),
+  constraint csr_validity_start_is_bounded CHECK ((((validity_start >= '-100 years'::interval) AND (validity_start <= '100 years'::interval)) AND ((EXTRACT(year FROM validity_start) >= ('-100'::integer)::numeric) AND (EXTRACT(year FROM validity_start) <= (100)::numeric)) AND ((EXTRACT(day FROM validity_start) >= ('-36600'::integer)::numeric) AND (EXTRACT(day FROM validity_start) <= (36600)::numeric)) AND ((EXTRACT(hour FROM validity_start) >= ('-878400'::integer)::numeric) AND (EXTRACT(hour FROM validity_start) <= (878400)::numeric))))
 );
 comment on table acme.csr is 'Certificate signing requests, as applications inserted them. Where each stands: csr_status.';
-comment on column acme.csr.id is 'Given by the database; your tables may reference it.';
-comment on column acme.csr.tenant is 'On whose behalf it was inserted: the setting acme.tenant, else the role.';
+comment on column acme.csr.id is 'Given by the database; keep it in your tables, as a plain bigint.';
+comment on column acme.csr.tenant is 'On whose behalf it was inserted: acme.current_tenant() at that time.';
 comment on column acme.csr.ref is 'The application''s own key; one live csr of a tenant has it.';
 comment on column acme.csr.pem is 'The PKCS #10 request in PEM (RFC 2986, RFC 7468). Never a private key.';
 comment on column acme.csr.account is 'The account to order with; null: the default account, or that of its registered domain (server.account_policy).';
@@ -124,12 +177,12 @@ comment on column acme.csr.inserted_xid is 'The transaction that inserted it: ac
 comment on column acme.csr.touched_xid is 'The transaction that changed it last: acme.wait refuses there.';
 comment on column acme.csr.created_at is 'When it was inserted.';
 comment on column acme.csr.cancel_reason is 'Why it was cancelled, in a sentence; null: it was asked for.';
-comment on column acme.csr.preferred_chain is 'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
+comment on column acme.csr.preferred_chain is 'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name; or which has this key in hex: the SHA-256 of one in the chain, or the root''s key identifier; null, or if none has: the server''s default.';
 comment on column acme.csr.validity is 'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 comment on column acme.csr.chain_pem is 'The certificate that another client ordered for this CSR, and its issuers: it is adopted in place of ordering one. Only on its way in: null when read.';
 comment on column acme.csr.validity_start is 'When a new certificate is to become good: its notBefore is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 grant insert (chain_pem), update (account) on acme.csr to acme_admin;
-grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity, validity_start), references (id), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, cancel_reason, preferred_chain, validity, validity_start) on acme.csr to acme_app;
+grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity, validity_start), select, update (renewal, priority, labels, retry_request, renew_request, renew_reason, cancel_request, cancel_reason, preferred_chain, validity, validity_start) on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 alter table acme.csr enable row level security;
 create policy admin_requests on acme.csr as permissive for update to acme_admin using true with check true;
@@ -156,6 +209,26 @@ alter table acme.deactivation_request enable row level security;
 create policy admin_deactivates on acme.deactivation_request as permissive for insert to acme_admin with check true;
 create policy every_tenant on acme.deactivation_request as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme.deactivation_request as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
+
+create table acme.resume_request (
+  id bigint not null generated always as identity,
+  scope text not null,
+  name text not null,
+  requested_by text not null default CURRENT_USER,
+  created_at timestamp with time zone not null default now(),
+  constraint resume_request_csr_is_id CHECK (((scope <> 'csr'::text) OR (name ~ '^[0-9]{1,18}$'::text))),
+  constraint resume_request_name_is_short CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint resume_request_pkey PRIMARY KEY (id),
+  constraint resume_request_scope_is_known CHECK ((scope = ANY (ARRAY['server'::text, 'account'::text, 'domain'::text, 'csr'::text])))
+);
+comment on table acme.resume_request is 'Limits that acme.resume was to end and that no worker has seen yet; workers take the rows away.';
+comment on column acme.resume_request.id is 'Given by the database.';
+comment on column acme.resume_request.scope is 'What is to go on: server, account, domain or csr.';
+comment on column acme.resume_request.name is 'Its name; of a csr its id.';
+comment on column acme.resume_request.requested_by is 'The login that asked.';
+comment on column acme.resume_request.created_at is 'When it was asked for.';
+grant insert (scope, name), select on acme.resume_request to acme_admin;
+grant select on acme.resume_request to acme_reader;
 
 create table acme.revocation_request (
   id bigint not null generated always as identity,
@@ -200,6 +273,8 @@ create table acme.server (
   version bigint not null default 1,
   created_at timestamp with time zone not null default now(),
   account_policy text not null default 'single'::text,
+  refused_csr_features text[] not null,
+  blocks_revoked_keys boolean not null,
   constraint server_account_policy_is_known CHECK ((account_policy = ANY (ARRAY['single'::text, 'per_registered_domain'::text]))),
   constraint server_ca_bundle_is_pem CHECK (((ca_bundle ~ '-----BEGIN CERTIFICATE-----'::text) AND (ca_bundle !~ 'PRIVATE KEY'::text))),
   constraint server_directory_url_is_https CHECK ((directory_url ~ '^https://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$'::text)),
@@ -207,7 +282,8 @@ create table acme.server (
   constraint server_max_orders_in_flight_is_positive CHECK ((max_orders_in_flight > 0)),
   constraint server_name_is_plain CHECK ((name ~ '^[a-z0-9][a-z0-9._-]{0,62}$'::text)),
   constraint server_name_key UNIQUE (name),
-  constraint server_pkey PRIMARY KEY (id)
+  constraint server_pkey PRIMARY KEY (id),
+  constraint server_refused_csr_features_are_known CHECK ((refused_csr_features <@ '{must_staple,client_auth_eku}'::text[]))
 );
 comment on table acme.server is 'ACME servers: one row for each directory (RFC 8555 §7.1.1). Written by acme_admin.';
 comment on column acme.server.id is 'Given by the database.';
@@ -223,7 +299,9 @@ comment on column acme.server.pause_reason is 'Why it is paused: shown to all wh
 comment on column acme.server.version is 'Counts the changes of this row.';
 comment on column acme.server.created_at is 'When it was inserted.';
 comment on column acme.server.account_policy is 'Which account serves a csr that names none, if the default account is of this server: single: that one; per_registered_domain: the one that acme.account_domain has for its domain, made if there is none.';
-grant delete, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy), select, update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason, account_policy) on acme.server to acme_admin;
+comment on column acme.server.refused_csr_features is 'What this server refuses that a CSR may ask for: must_staple, client_auth_eku. Left out, it is filled in for CAs that are known.';
+comment on column acme.server.blocks_revoked_keys is 'Whether a revocation signed with the certificate''s own key counts as a compromise of that key here. Left out, it is filled in for CAs that are known.';
+grant delete, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy, refused_csr_features, blocks_revoked_keys), select, update (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, paused_at, pause_reason, account_policy, refused_csr_features, blocks_revoked_keys) on acme.server to acme_admin;
 grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason, account_policy) on acme.server to acme_app;
 grant select (id, name, directory_url, max_orders_in_flight, paused_at, pause_reason, account_policy) on acme.server to acme_reader;
 
@@ -250,6 +328,20 @@ comment on column acme.solver.created_at is 'When it was inserted.';
 grant delete, insert (name, challenge_type, method, names), select, update (name, names) on acme.solver to acme_admin;
 grant select on acme.solver to acme_app;
 grant select on acme.solver to acme_reader;
+
+create table acme.tenant_role (
+  role regrole not null,
+  tenant text not null,
+  created_at timestamp with time zone not null default now(),
+  constraint tenant_role_pkey PRIMARY KEY (role),
+  constraint tenant_role_tenant_is_plain CHECK ((((length(tenant) >= 1) AND (length(tenant) <= 200)) AND (tenant !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]'::text)))
+);
+comment on table acme.tenant_role is 'The tenant that a role acts for, where that is not called as the role is. Written by acme_admin. The row of a role that was dropped goes by itself.';
+comment on column acme.tenant_role.role is 'The role, also after it was renamed: the role itself, not those that are members of it.';
+comment on column acme.tenant_role.tenant is 'The tenant: 1 to 200 characters, without control characters or characters that are not seen.';
+comment on column acme.tenant_role.created_at is 'When it was inserted.';
+grant delete, insert (role, tenant), select, update (tenant) on acme.tenant_role to acme_admin;
+grant select on acme.tenant_role to acme_reader;
 
 create view acme.account_status (
   id bigint,
@@ -298,6 +390,35 @@ comment on column acme.account_status.has_pending_change is 'True: the server ha
 comment on column acme.account_status.agreed_terms_url is 'The terms of service that a person agreed to.';
 grant select on acme.account_status to acme_admin;
 grant select on acme.account_status to acme_reader;
+
+create view acme.attention (
+  severity text,
+  code text,
+  since timestamp with time zone,
+  csr_id bigint,
+  ref text,
+  tenant text,
+  identifiers text[],
+  account text,
+  server text,
+  worker bigint,
+  sentence text,
+  what_to_do text
+) with (security_invoker=true);
+comment on view acme.attention is 'What a person should act on, a row each, most urgent first. Empty when all is well. docs/monitoring.md lists the codes.';
+grant select on acme.attention to acme_app;
+grant select on acme.attention to acme_reader;
+
+create view acme.attention_code (
+  "position" integer,
+  code text,
+  severity text,
+  about text,
+  what_to_do text
+);
+comment on view acme.attention_code is 'The codes of acme.attention: stable names, how severe each is, what it is about, and what to do.';
+grant select on acme.attention_code to acme_app;
+grant select on acme.attention_code to acme_reader;
 
 create view acme."authorization" (
   id bigint,
@@ -378,7 +499,8 @@ create view acme.certificate (
   attempts integer,
   reason_code text,
   reason text,
-  last_problem jsonb
+  last_problem jsonb,
+  is_unwanted boolean
 ) with (security_invoker=true);
 comment on view acme.certificate is 'Every certificate that was issued, also the superseded, revoked and expired ones; where one is being revoked, how that goes.';
 comment on column acme.certificate.id is 'Given by the database.';
@@ -393,7 +515,7 @@ comment on column acme.certificate.subject is 'The subject (RFC 4514); usually e
 comment on column acme.certificate.issuer is 'The issuer (RFC 4514).';
 comment on column acme.certificate.serial is 'The serial number in hexadecimal.';
 comment on column acme.certificate.not_before is 'From when it is valid.';
-comment on column acme.certificate.not_after is 'Until when it is valid.';
+comment on column acme.certificate.not_after is 'Until when it is good: its own end, or that of an issuer in its chain which ends before (roots excepted).';
 comment on column acme.certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
 comment on column acme.certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
 comment on column acme.certificate.revoked_at is 'When it was revoked; null: it was not.';
@@ -406,6 +528,7 @@ comment on column acme.certificate.attempts is 'How many attempts in a row met a
 comment on column acme.certificate.reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';
 comment on column acme.certificate.reason is 'The same as a sentence.';
 comment on column acme.certificate.last_problem is 'The last problem document of the server (RFC 7807), or what is known of the failure.';
+comment on column acme.certificate.is_unwanted is 'True: it came after its csr was cancelled. Nobody serves it; acme.revoke_certificate revokes it.';
 grant select on acme.certificate to acme_app;
 grant select on acme.certificate to acme_reader;
 
@@ -471,6 +594,21 @@ comment on column acme.challenge_todo.created_at is 'When it was inserted.';
 grant select on acme.challenge_todo to acme_app;
 grant select on acme.challenge_todo to acme_reader;
 
+create view acme.cooldown (
+  id bigint,
+  server text,
+  account text,
+  scope text,
+  value text,
+  limit_name text,
+  since timestamp with time zone,
+  until timestamp with time zone,
+  reason text
+) with (security_invoker=true);
+comment on view acme.cooldown is 'What servers limit at the moment: of which scope no orders are made until when, and what the server said. acme.resume ends one early.';
+grant select on acme.cooldown to acme_admin;
+grant select on acme.cooldown to acme_reader;
+
 create view acme.csr_status (
   id bigint,
   ref text,
@@ -495,7 +633,9 @@ create view acme.csr_status (
   has_pending_request boolean,
   created_at timestamp with time zone,
   updated_at timestamp with time zone,
-  revoked_at timestamp with time zone
+  revoked_at timestamp with time zone,
+  expires_in interval,
+  is_expired boolean
 ) with (security_invoker=true);
 comment on view acme.csr_status is 'Where each csr stands: its state, why, and when it is tried next. docs/sql.md lists the states and reason codes.';
 comment on column acme.csr_status.id is 'As in acme.csr.';
@@ -522,6 +662,8 @@ comment on column acme.csr_status.has_pending_request is 'True: a retry, renewal
 comment on column acme.csr_status.created_at is 'When it was inserted.';
 comment on column acme.csr_status.updated_at is 'When its state changed last.';
 comment on column acme.csr_status.revoked_at is 'When its current certificate was revoked; null: it was not.';
+comment on column acme.csr_status.expires_in is 'How long its certificate is still valid; negative: it has expired. Null: there is none.';
+comment on column acme.csr_status.is_expired is 'Whether its certificate has expired. Null: there is none.';
 grant select on acme.csr_status to acme_app;
 grant select on acme.csr_status to acme_reader;
 
@@ -539,9 +681,10 @@ create view acme.current_certificate (
   serial text,
   spki_sha256 bytea,
   fingerprint_sha256 bytea,
-  revoked_at timestamp with time zone
+  revoked_at timestamp with time zone,
+  is_expired boolean
 ) with (security_invoker=true);
-comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain.';
+comment on view acme.current_certificate is 'The certificate to serve for each csr, with its chain; also an expired one, which is_expired says.';
 comment on column acme.current_certificate.csr_id is 'The csr, by its id in acme.csr.';
 comment on column acme.current_certificate.ref is 'The application''s own key (acme.csr.ref).';
 comment on column acme.current_certificate.tenant is 'The tenant that it belongs to.';
@@ -556,6 +699,7 @@ comment on column acme.current_certificate.serial is 'The serial number in hexad
 comment on column acme.current_certificate.spki_sha256 is 'The SHA-256 of its SubjectPublicKeyInfo: identifies the key pair.';
 comment on column acme.current_certificate.fingerprint_sha256 is 'The SHA-256 of the certificate in DER form.';
 comment on column acme.current_certificate.revoked_at is 'When it was revoked; null: it was not.';
+comment on column acme.current_certificate.is_expired is 'Whether it has expired. It is served until there is a newer one.';
 grant select on acme.current_certificate to acme_app;
 grant select on acme.current_certificate to acme_reader;
 
@@ -600,7 +744,7 @@ comment on column acme.identifier_claim.name is 'The name; a wildcard counts as 
 comment on column acme.identifier_claim.registered_domain is 'Its registered domain (public suffix list).';
 comment on column acme.identifier_claim.tenant is 'The tenant that has it.';
 comment on column acme.identifier_claim.created_at is 'Since when.';
-grant delete, select on acme.identifier_claim to acme_app;
+grant select on acme.identifier_claim to acme_app;
 grant select on acme.identifier_claim to acme_reader;
 
 create view acme."order" (
@@ -657,6 +801,17 @@ comment on column acme.order_authorization.authorization_id is 'An authorization
 grant select on acme.order_authorization to acme_app;
 grant select on acme.order_authorization to acme_reader;
 
+create view acme.paused_csr (
+  csr_id bigint,
+  tenant text,
+  ref text,
+  identifiers text[],
+  page_url text,
+  since timestamp with time zone
+) with (security_invoker=true);
+comment on view acme.paused_csr is 'Csrs with a name that the server has paused for their account, and the page where an administrator lifts that. Whoever has its URL can lift the pause. Then acme.retry.';
+grant select on acme.paused_csr to acme_admin;
+
 create view acme.record (
   id bigint,
   challenge_id bigint,
@@ -686,8 +841,8 @@ comment on column acme.record.created_at is 'When it was inserted.';
 comment on column acme.record.updated_at is 'When its state changed last.';
 grant select, update (state) on acme.record to acme_app;
 grant select on acme.record to acme_reader;
-grant select (type, token, value, state) on acme.record to acme_responder;
-grant select (type, token, value, state) on acme.record to acme_worker;
+grant select (type, identifier, token, value, state, created_at) on acme.record to acme_responder;
+grant select (type, identifier, token, value, state, created_at) on acme.record to acme_worker;
 
 create view acme.server_feature (
   server text,
@@ -741,9 +896,11 @@ create view acme.worker_status (
   concurrency integer,
   started_at timestamp with time zone,
   heartbeat_at timestamp with time zone,
-  state text
+  state text,
+  http01 text,
+  clock_ahead interval
 ) with (security_invoker=true);
-comment on view acme.worker_status is 'The workers: running, stopped in good order, lost (found dead; what it held was freed), or silent (no sign of life for 30 s).';
+comment on view acme.worker_status is 'The workers: running, stopped in good order, lost (its process or its connection is gone; what it held is freed), silent (no sign of life for 30 s), or wrong_key (it runs, and its sealing key opens no account key).';
 comment on column acme.worker_status.id is 'Given by the database.';
 comment on column acme.worker_status.host is 'The machine that it runs on.';
 comment on column acme.worker_status.pid is 'Its process id there.';
@@ -751,11 +908,13 @@ comment on column acme.worker_status.version is 'Its version of pgacme.';
 comment on column acme.worker_status.concurrency is 'How many jobs it does at once.';
 comment on column acme.worker_status.started_at is 'When it signed in.';
 comment on column acme.worker_status.heartbeat_at is 'When it was heard of last.';
-comment on column acme.worker_status.state is 'running, stopped, lost or silent.';
+comment on column acme.worker_status.state is 'running, stopped, lost, silent or wrong_key.';
+comment on column acme.worker_status.http01 is 'Where it answers http-01; null: it does not.';
+comment on column acme.worker_status.clock_ahead is 'How far its clock is ahead of the database''s; negative: behind.';
 grant select on acme.worker_status to acme_admin;
 grant select on acme.worker_status to acme_reader;
 
-create function acme.adopt(pem text, chain_pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text) returns acme.csr volatile security invoker;
+create function acme.adopt(pem text, chain_pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text) returns acme.csr volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.adopt(text,text,text,text) is 'Takes in a CSR with the certificate that another client ordered for it: current once a worker has found it right, renewed when due. An account that is named and was imported is taken to have ordered it. A CSR that is there already is returned as it is.';
 grant execute on function acme.adopt(text,text,text,text) to acme_admin;
 
@@ -763,9 +922,13 @@ create function acme.agree_terms(account text) returns void volatile security in
 comment on function acme.agree_terms(text) is 'Says that a person agreed to the terms of service at account_status.terms_url, and did what the server asked for; the server is told, and waiting csrs go on.';
 grant execute on function acme.agree_terms(text) to acme_admin;
 
-create function acme.cancel(csr bigint) returns void volatile security invoker;
+create function acme.cancel(csr bigint) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.cancel(bigint) is 'Stops ordering and renewing for this csr. An order that is already finalized is still stored first. The certificate stays readable.';
 grant execute on function acme.cancel(bigint) to acme_app;
+
+create function acme.cancel_when_deleted() returns trigger volatile security invoker set search_path=pg_catalog, pg_temp;
+comment on function acme.cancel_when_deleted() is 'A trigger function for tables of your own, after delete, for each row: cancels the csr whose id is in the column that the trigger names, if it is of the tenant that the session acts for. An id that is null or unknown does nothing.';
+grant execute on function acme.cancel_when_deleted() to acme_app;
 
 create function acme.certificate_for(name text, spki bytea DEFAULT NULL::bytea) returns SETOF acme.current_certificate stable security invoker;
 comment on function acme.certificate_for(text,bytea) is 'The certificate to serve for a host name: exact before wildcard, the newest first; spki: only one whose public key has this SHA-256.';
@@ -775,11 +938,11 @@ create function acme.certificate_was_revoked(certificate bigint, reason text) re
 comment on function acme.certificate_was_revoked(bigint,text) is 'Says that the server has revoked this certificate, asked by others than pgacme''s workers; pgacme revoke --key-file calls it. What follows is the same as with acme.revoke_certificate.';
 grant execute on function acme.certificate_was_revoked(bigint,text) to acme_admin;
 
-create function acme.challenge_published(id bigint) returns void volatile security invoker;
+create function acme.challenge_published(id bigint) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.challenge_published(bigint) is 'Says that a row of challenge_todo has been published by hand; the server is then asked to look.';
 grant execute on function acme.challenge_published(bigint) to acme_app;
 
-create function acme.challenge_removed(id bigint) returns void volatile security invoker;
+create function acme.challenge_removed(id bigint) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.challenge_removed(bigint) is 'Says that what a row of challenge_todo asked to remove is gone.';
 grant execute on function acme.challenge_removed(bigint) to acme_app;
 
@@ -787,27 +950,34 @@ create function acme.changes(after text DEFAULT ''::text, max integer DEFAULT 10
 comment on function acme.changes(text,integer) is 'The events after a cursor (each row has its own; '''' is the beginning), at most max, in an order in which none is ever skipped. An event comes once every transaction that began to write before its own has ended.';
 grant execute on function acme.changes(text,integer) to acme_app, acme_reader;
 
-create function acme.csr_problem(pem text) returns text immutable security invoker;
-comment on function acme.csr_problem(text) is 'Says in a sentence why a PEM text would be refused as a CSR at INSERT; null if it would not. A worker judges the rest.';
+create function acme.csr_problem(pem text) returns text immutable security invoker set search_path=pg_catalog, pg_temp set standard_conforming_strings=on;
+comment on function acme.csr_problem(text) is 'Checks the form of a text: one whole PEM block of a certificate signing request. Returns a sentence that says why INSERT would refuse it, else null. A worker then reads key, signature and names, and may still reject it: see acme.csr_status.';
 grant execute on function acme.csr_problem(text) to acme_app, acme_reader, acme_responder, acme_worker;
+
+create function acme.current_tenant() returns text stable security invoker;
+comment on function acme.current_tenant() is 'The tenant that this session acts for: of members of acme_multi_tenant the setting acme.tenant; else what acme.tenant_role has for the current role; else the name of that role.';
+grant execute on function acme.current_tenant() to acme_app;
 
 create function acme.deactivate_account(account text) returns void volatile security invoker;
 comment on function acme.deactivate_account(text) is 'Ends the account at the server, for good (RFC 8555 §7.3.6). Its csrs are cancelled; certificates stay valid and readable.';
 grant execute on function acme.deactivate_account(text) to acme_admin;
 
-create function acme.deactivate_authorization("authorization" bigint) returns void volatile security invoker;
+create function acme.deactivate_authorization("authorization" bigint) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.deactivate_authorization(bigint) is 'Has the server forget that control of a name was proved (RFC 8555 §7.5.2): the name is proved anew for the next order. An order that waits for it begins anew.';
 grant execute on function acme.deactivate_authorization(bigint) to acme_app;
 
-create function acme.explain(csr bigint) returns text stable security invoker;
+create function acme.delete_csrs(ids bigint[]) returns bigint volatile security invoker;
+comment on function acme.delete_csrs(bigint[]) is 'Deletes these csrs with their orders and certificates, and returns how many there were. Nothing is cancelled or revoked at the CA, and the audit trail stays. For the owner alone: to end a csr, cancel it.';
+
+create function acme.explain(csr bigint) returns text stable security invoker set search_path=pg_catalog, pg_temp set standard_conforming_strings=on;
 comment on function acme.explain(bigint) is 'Tells in plain words where a csr stands, why, what happens next and when, and what was done so far.';
 grant execute on function acme.explain(bigint) to acme_app, acme_reader;
 
-create function acme.http01_response(token text) returns text stable security invoker;
-comment on function acme.http01_response(text) is 'The body to answer for /.well-known/acme-challenge/<token> (RFC 8555 §8.3); null: answer 404.';
-grant execute on function acme.http01_response(text) to acme_responder, acme_worker;
+create function acme.http01_response(token text, host text DEFAULT NULL::text) returns text stable security invoker set search_path=pg_catalog, pg_temp;
+comment on function acme.http01_response(text,text) is 'The body to answer for /.well-known/acme-challenge/<token> (RFC 8555 §8.3); null: answer 404. host: the name that was asked, which tells equal tokens of two CAs apart.';
+grant execute on function acme.http01_response(text,text) to acme_responder, acme_worker;
 
-create function acme.pause(scope text, name text, reason text) returns void volatile security invoker;
+create function acme.pause(scope text, name text, reason text) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.pause(text,text,text) is 'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. Of a server, nothing is begun with its accounts either. The reason is shown to all who wait.';
 grant execute on function acme.pause(text,text,text) to acme_admin;
 
@@ -819,31 +989,35 @@ create function acme.release_domain(name text, revoke boolean DEFAULT false) ret
 comment on function acme.release_domain(text,boolean) is 'Ends what there is for a domain and everything below it, as when it is sold: its csrs are cancelled, its authorizations deactivated, its names free for other tenants. revoke: its certificates are revoked too; else they are listed. Returns a row for each thing: what was done, and what is left to do.';
 grant execute on function acme.release_domain(text,boolean) to acme_app;
 
-create function acme.renew(csr bigint, reason text DEFAULT NULL::text) returns void volatile security invoker;
+create function acme.release_name(name text) returns void volatile security invoker;
+comment on function acme.release_name(text) is 'Frees one name, so that another tenant may have it; a wildcard goes with its base. Its csrs keep their certificates, and wait as needs_person (name_not_held) when these are due for renewal. acme.release_domain ends the rest as well.';
+grant execute on function acme.release_name(text) to acme_app;
+
+create function acme.renew(csr bigint, reason text DEFAULT NULL::text) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.renew(bigint,text) is 'Orders a new certificate for this csr now. The present one is served until the new one is there.';
 grant execute on function acme.renew(bigint,text) to acme_app;
 
-create function acme.replace_account(old text, new text) returns bigint volatile security invoker;
+create function acme.replace_account(old text, new text) returns bigint volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.replace_account(text,text) is 'Moves the csrs of an account, such as one whose key is lost, to another account of the same server, which proves control of their names anew when it renews them, and serves the same registered domains; returns how many.';
 grant execute on function acme.replace_account(text,text) to acme_admin;
 
-create function acme.request(pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text, profile text DEFAULT NULL::text, on_duplicate text DEFAULT 'return'::text) returns acme.csr volatile security invoker;
+create function acme.request(pem text, ref text DEFAULT NULL::text, account text DEFAULT NULL::text, profile text DEFAULT NULL::text, on_duplicate text DEFAULT 'return'::text) returns acme.csr volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.request(text,text,text,text,text) is 'Inserts a CSR and returns its row. The same CSR again: return gives the existing row, renew also orders a new certificate, refuse raises.';
 grant execute on function acme.request(text,text,text,text,text) to acme_app;
 
-create function acme.resume(scope text, name text) returns void volatile security invoker;
-comment on function acme.resume(text,text) is 'Ends a pause.';
+create function acme.resume(scope text, name text) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
+comment on function acme.resume(text,text) is 'Ends a pause, and what a server limits before its time is over (acme.cooldown): of a server, an account (scope, name), a domain (its name) or a csr (its id). The server is asked again at once.';
 grant execute on function acme.resume(text,text) to acme_admin;
 
-create function acme.retry(csr bigint) returns void volatile security invoker;
+create function acme.retry(csr bigint) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.retry(bigint) is 'Tries again now instead of at next_attempt_at; also for a csr that is rejected, failed or needs a person. Limits still hold.';
 grant execute on function acme.retry(bigint) to acme_app;
 
-create function acme.revoke(csr bigint, reason text, after_replacement boolean DEFAULT false) returns void volatile security invoker;
+create function acme.revoke(csr bigint, reason text, after_replacement boolean DEFAULT false) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.revoke(bigint,text,boolean) is 'Has this csr''s certificate revoked, for a reason of RFC 5280 by name or number, and ends the csr with it, as acme.cancel does: it is not renewed from now on; insert the CSR again for a new certificate. A server that refuses the reason leaves both as they were. after_replacement: renews first, revokes the old certificate once the new one is stored, and the csr goes on. keyCompromise: all certificates with its key are revoked, the key is blocked, and every csr with it waits as needs_new_csr.';
 grant execute on function acme.revoke(bigint,text,boolean) to acme_app;
 
-create function acme.revoke_certificate(certificate bigint, reason text) returns void volatile security invoker;
+create function acme.revoke_certificate(certificate bigint, reason text) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.revoke_certificate(bigint,text) is 'Has this one certificate revoked, for a reason of RFC 5280 by name or number. Its csr goes on: if this was the certificate to serve, a new one is ordered. keyCompromise: as in acme.revoke.';
 grant execute on function acme.revoke_certificate(bigint,text) to acme_app;
 
@@ -859,15 +1033,24 @@ create function acme.version() returns text immutable security invoker;
 comment on function acme.version() is 'The version of this SQL contract. A worker serves the version that it was built for, and waits while the database has another one.';
 grant execute on function acme.version() to acme_app, acme_reader, acme_responder, acme_worker;
 
-create function acme.wait(csr bigint, timeout interval DEFAULT '00:01:00'::interval) returns acme.csr_status volatile security invoker;
-comment on function acme.wait(bigint,interval) is 'Waits until this csr is issued, its certificate revoked where that was asked for, or it cannot go on by itself, or the time is over; returns its row of csr_status as it then is.';
+create function acme.wait(csr bigint, timeout interval DEFAULT '00:01:00'::interval) returns acme.csr_status volatile security invoker set search_path=pg_catalog, pg_temp;
+comment on function acme.wait(bigint,interval) is 'Waits until this csr is issued, its certificate revoked where that was asked for, or it cannot go on by itself (also where there is no account to order with), or the time is over, a day at most; returns its row of csr_status as it then is.';
 grant execute on function acme.wait(bigint,interval) to acme_app;
 
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
-grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_admin;
-grant select (account_id, server_id, state, url, reread_since, next_attempt_at, reason_code, reason) on acme_private.account_state to acme_app;
-grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_reader;
+grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, doubted_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_admin;
+grant select (account_id, server_id, state, url, reread_since, doubted_at, next_attempt_at, reason_code, reason) on acme_private.account_state to acme_app;
+grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, doubted_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_reader;
+
+grant select on acme_private.attention_candidate to acme_app;
+grant select on acme_private.attention_candidate to acme_reader;
+
+grant select on acme_private.attention_csr to acme_app;
+grant select on acme_private.attention_csr to acme_reader;
+
+grant select on acme_private.attention_stuck to acme_app;
+grant select on acme_private.attention_stuck to acme_reader;
 
 grant insert (account_id, tenant, state, identifier, is_preauthorization, solver), select (id, account_id, url, tenant, state, identifier, is_wildcard, is_preauthorization, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_app;
 grant select (id, account_id, url, tenant, state, identifier, is_wildcard, is_preauthorization, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private."authorization" to acme_reader;
@@ -878,8 +1061,8 @@ create policy own_tenant on acme_private."authorization" as permissive for all t
 grant delete, select on acme_private.blocked_key to acme_admin;
 grant select on acme_private.blocked_key to acme_reader;
 
-grant select (id, csr_id, tenant, order_id, account_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, revocation_reason, revoke_when_replaced, ends_csr, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, created_at) on acme_private.certificate to acme_app;
-grant select (id, csr_id, tenant, order_id, account_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, revoked_at, revocation_reason, revoke_when_replaced, ends_csr, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, created_at) on acme_private.certificate to acme_reader;
+grant select (id, csr_id, tenant, order_id, account_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, planned_renewal_at, is_unwanted, revoked_at, revocation_reason, revoke_when_replaced, ends_csr, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, created_at) on acme_private.certificate to acme_app;
+grant select (id, csr_id, tenant, order_id, account_id, state, identifiers, leaf_pem, chain_pem, subject, issuer, serial, not_before, not_after, spki_sha256, fingerprint_sha256, planned_renewal_at, is_unwanted, revoked_at, revocation_reason, revoke_when_replaced, ends_csr, revoking_since, next_attempt_at, attempts, reason_code, reason, last_problem, created_at) on acme_private.certificate to acme_reader;
 alter table acme_private.certificate enable row level security;
 create policy every_tenant on acme_private.certificate as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.certificate as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -896,11 +1079,15 @@ alter table acme_private.challenge enable row level security;
 create policy every_tenant on acme_private.challenge as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.challenge as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
-grant select (server_id, account_id, until, reason) on acme_private.closure to acme_app;
-grant select (server_id, account_id, until, reason) on acme_private.closure to acme_reader;
+grant select (id, server_id, account_id, scope, value, limit_name, since, until, reason) on acme_private.closure to acme_admin;
+grant select (server_id, account_id, scope, until, reason) on acme_private.closure to acme_app;
+grant select (id, server_id, account_id, scope, value, limit_name, since, until, reason) on acme_private.closure to acme_reader;
+alter table acme_private.closure enable row level security;
+create policy every_scope on acme_private.closure as permissive for select to acme_reader, acme_admin using true;
+create policy shared on acme_private.closure as permissive for select to acme_app using (scope = ANY (ARRAY['server'::text, 'account'::text, 'orders'::text]));
 
-grant select (csr_id, tenant, ref, state, is_live, identifiers, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_app;
-grant select (csr_id, tenant, ref, state, is_live, identifiers, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_reader;
+grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, is_renewal, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_app;
+grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, is_renewal, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_reader;
 alter table acme_private.csr_state enable row level security;
 create policy every_tenant on acme_private.csr_state as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.csr_state as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -920,15 +1107,14 @@ create policy own_tenant on acme_private.event as permissive for all to acme_app
 grant select on acme_private.feature to acme_app;
 grant select on acme_private.feature to acme_reader;
 
-grant delete, select on acme_private.identifier_claim to acme_app;
+grant select on acme_private.identifier_claim to acme_app;
 grant select on acme_private.identifier_claim to acme_reader;
 alter table acme_private.identifier_claim enable row level security;
-create policy admin_frees on acme_private.identifier_claim as permissive for delete to acme_admin using true;
 create policy every_tenant on acme_private.identifier_claim as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.identifier_claim as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
-grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_app;
-grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_reader;
+grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url, certificate_url, expires_at, watched_until, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_app;
+grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url, certificate_url, expires_at, watched_until, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_reader;
 alter table acme_private."order" enable row level security;
 create policy every_tenant on acme_private."order" as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private."order" as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -937,6 +1123,8 @@ grant select on acme_private.order_authorization to acme_app;
 grant select on acme_private.order_authorization to acme_reader;
 alter table acme_private.order_authorization enable row level security;
 create policy with_its_order on acme_private.order_authorization as permissive for select to acme_app, acme_reader using (EXISTS ( SELECT FROM acme_private."order" o WHERE (o.id = order_authorization.order_id)));
+
+grant select on acme_private.paused_csr to acme_admin;
 
 grant select, update (state) on acme_private.record to acme_app;
 grant select on acme_private.record to acme_reader;
@@ -969,6 +1157,10 @@ grant execute on function acme_private.account_updated(bigint,bigint,uuid,jsonb)
 grant execute on function acme_private.accounts_for_revocation(bigint,bigint) to acme_worker;
 grant execute on function acme_private.ask_account(text,text) to acme_admin;
 grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
+grant execute on function acme_private.attention_account() to acme_app, acme_reader;
+grant execute on function acme_private.attention_server() to acme_app, acme_reader;
+grant execute on function acme_private.attention_sessions() to acme_app, acme_reader;
+grant execute on function acme_private.attention_worker() to acme_app, acme_reader;
 grant execute on function acme_private.authorization_created(bigint,bigint,uuid,text,integer) to acme_worker;
 grant execute on function acme_private.authorization_deactivated(bigint,bigint,uuid,text,integer) to acme_worker;
 grant execute on function acme_private.authorization_named(bigint,bigint,uuid,text) to acme_worker;
@@ -980,37 +1172,52 @@ grant execute on function acme_private.challenge_intended(bigint,bigint,uuid,tex
 grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
 grant execute on function acme_private.csrs_of_orders(bigint,jsonb) to acme_worker;
-grant execute on function acme_private.current_tenant() to acme_app, acme_reader, acme_responder, acme_worker;
+grant execute on function acme_private.current_tenant() to acme_app;
 grant execute on function acme_private.cursor_part(text,integer) to acme_app, acme_reader;
 grant execute on function acme_private.cursor_text(bigint,xid8,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.dispatch(bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.doctor() to acme_worker;
 grant execute on function acme_private.domain_to_release(text) to acme_app;
+grant execute on function acme_private.expiry_severity(boolean,timestamp with time zone,timestamp with time zone,timestamp with time zone) to acme_app, acme_reader;
 grant execute on function acme_private.failed_jobs() to acme_app, acme_reader;
 grant execute on function acme_private.has_idle_places(bigint) to acme_app, acme_reader;
 grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.is_judging() to acme_app, acme_reader;
+grant execute on function acme_private.is_plain_tenant(text) to acme_app;
+grant execute on function acme_private.is_session_of(acme_private.worker) to acme_admin, acme_reader;
+grant execute on function acme_private.is_watcher() to acme_app, acme_reader;
 grant execute on function acme_private.is_within(text,text) to acme_app;
+grant execute on function acme_private.keys_to_open() to acme_worker;
 grant execute on function acme_private.late() to acme_app, acme_reader;
 grant execute on function acme_private.name_to_preauthorize(text,text,text,jsonb) to acme_app;
 grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
-grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,bigint,integer) to acme_worker;
+grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,boolean,bigint,integer) to acme_worker;
 grant execute on function acme_private.orders_listed(bigint,bigint,uuid,jsonb,text) to acme_worker;
 grant execute on function acme_private.orders_read(bigint,bigint,uuid,jsonb) to acme_worker;
 grant execute on function acme_private.reconcile() to acme_worker;
 grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
+grant execute on function acme_private.release_name(text,name) to acme_app;
+grant execute on function acme_private.release_names(text[],name) to acme_app;
+grant execute on function acme_private.renewal_window(bigint,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.server_answered(bigint,text) to acme_worker;
 grant execute on function acme_private.server_facts_stored(bigint,bigint,text,jsonb) to acme_worker;
 grant execute on function acme_private.server_to_probe(text) to acme_worker;
 grant execute on function acme_private.servers_to_look_at(bigint) to acme_worker;
 grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.tenant_of(name) to acme_app;
+grant execute on function acme_private.time_text(timestamp with time zone) to acme_app, acme_reader;
+grant execute on function acme_private.unbounded_logins(text) to acme_worker;
+grant execute on function acme_private.unknown_leases(bigint,uuid[],interval) to acme_worker;
 grant execute on function acme_private.unseen_requests() to acme_app, acme_reader;
-grant execute on function acme_private.worker_beat(bigint,text,interval) to acme_worker;
+grant execute on function acme_private.without_address(text,text) to acme_app, acme_reader;
+grant execute on function acme_private.worker_beat(bigint,text,interval,timestamp with time zone) to acme_worker;
 grant execute on function acme_private.worker_begin(text,integer,text,integer,bigint) to acme_worker;
 grant execute on function acme_private.worker_end(bigint) to acme_worker;
 grant execute on function acme_private.worker_hold(bigint,text) to acme_worker;
 grant execute on function acme_private.worker_schema() to acme_worker;
+grant execute on function acme_private.worker_started_with(bigint,text,boolean) to acme_worker;
 
 -- Schemas and roles.
 
@@ -1023,9 +1230,10 @@ grant usage on schema acme_private to acme_worker;
 
 comment on role acme_admin is 'pgacme: writes servers, accounts and solvers, and acts for every tenant.';
 comment on role acme_app is 'pgacme: inserts certificate requests and reads what became of them, of its own tenant.';
+comment on role acme_multi_tenant is 'pgacme: an application whose setting acme.tenant says which tenant it acts for.';
 comment on role acme_owner is 'pgacme: owns the schemas acme and acme_private. For migrations.';
 comment on role acme_reader is 'pgacme: reads every tenant''s requests and certificates. For monitoring.';
 comment on role acme_responder is 'pgacme: reads published challenges, nothing else. For web servers.';
-comment on role acme_worker is 'pgacme: runs the step functions and owns the queue. For the logins of workers.';
+comment on role acme_worker is 'pgacme: runs the step functions and uses the queue. For the logins of workers.';
 comment on schema acme is 'pgacme: certificate requests, certificates and their state. For applications and administrators.';
 comment on schema acme_private is 'pgacme: the state and the functions of the workers. Nothing here is a public interface.';

@@ -55,14 +55,34 @@ create table acme_private.worker (
   -- '': it has none; null: it has not reported one yet
   environment text,
   concurrency int not null,
-  -- The backend of the connection that holds this worker's advisory lock: how another worker sees that it is lost.
+  -- Its session, by which another worker sees that it is lost: nobody can forge pg_stat_activity. backend_start is null
+  -- where acme_owner may not see it (pg_read_all_stats).
   backend_pid int,
+  backend_user oid,
+  backend_start timestamptz,
   -- graphile-worker's name for this worker's pool: jobs that it has taken are locked under it.
   pool_id text,
   started_at timestamptz not null default now(),
   heartbeat_at timestamptz not null default now(),
+  -- where it answers http-01, as host:port; null: it does not
+  http01 text,
+  -- whether its sealing key opens the account keys of this database; null: there was none when it started
+  opens_keys boolean,
+  -- how far its clock was ahead of the database's at its last sign of life; negative: behind
+  clock_ahead interval,
   -- when it signed out
   stopped_at timestamptz,
   -- when another worker found it lost and released what it held
   lost_at timestamptz
 );
+
+-- Where the last turn of something that goes round the tenants ended.
+create table acme_private.turn (
+  name text
+    constraint turn_pkey primary key,
+  tenant text not null default ''
+);
+insert into acme_private.turn (name) values ('judge');
+
+-- What admitting a csr brought: its order, where it was in the turns of (account, tenant), and its claim.
+create type acme_private.admitted as (order_id bigint, account_id bigint, tenant text, claim jsonb);

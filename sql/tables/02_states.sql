@@ -14,6 +14,7 @@ insert into acme_private.transition (kind, from_state, to_state) values
   ('csr', 'received', 'issued'), -- adopted
   ('csr', 'received', 'cancelled'),
   ('csr', 'rejected', 'received'),
+  ('csr', 'rejected', 'cancelled'),
   ('csr', 'queued', 'ordering'),
   ('csr', 'queued', 'issued'), -- its certificate was found after a restore
   ('csr', 'queued', 'retrying'),
@@ -69,8 +70,10 @@ insert into acme_private.transition (kind, from_state, to_state) values
   ('order', 'finalizing', 'downloading'),
   ('order', 'finalizing', 'issued'),
   ('order', 'finalizing', 'failed'),
+  ('order', 'finalizing', 'cancelled'), -- detached: it is watched until it expires
   ('order', 'downloading', 'issued'),
   ('order', 'downloading', 'failed'),
+  ('order', 'downloading', 'cancelled'),
 
   ('authorization', 'new', 'pending'),
   ('authorization', 'new', 'invalid'),

@@ -21,7 +21,11 @@ create table acme.server (
   version bigint not null default 1,
   created_at timestamptz not null default now(),
   account_policy text not null default 'single'
-    constraint server_account_policy_is_known check (account_policy in ('single', 'per_registered_domain'))
+    constraint server_account_policy_is_known check (account_policy in ('single', 'per_registered_domain')),
+  -- These two are filled in by the host of the directory (acme_private.tg_server__known_ca).
+  refused_csr_features text[] not null
+    constraint server_refused_csr_features_are_known check (refused_csr_features <@ '{must_staple,client_auth_eku}'),
+  blocks_revoked_keys boolean not null
 );
 comment on table acme.server is 'ACME servers: one row for each directory (RFC 8555 §7.1.1). Written by acme_admin.';
 comment on column acme.server.id is 'Given by the database.';
@@ -38,10 +42,14 @@ comment on column acme.server.version is 'Counts the changes of this row.';
 comment on column acme.server.created_at is 'When it was inserted.';
 comment on column acme.server.account_policy is
   'Which account serves a csr that names none, if the default account is of this server: single: that one; per_registered_domain: the one that acme.account_domain has for its domain, made if there is none.';
+comment on column acme.server.refused_csr_features is
+  'What this server refuses that a CSR may ask for: must_staple, client_auth_eku. Left out, it is filled in for CAs that are known.';
+comment on column acme.server.blocks_revoked_keys is
+  'Whether a revocation signed with the certificate''s own key counts as a compromise of that key here. Left out, it is filled in for CAs that are known.';
 
-insert into acme.server (name, directory_url) values
-  ('letsencrypt', 'https://acme-v02.api.letsencrypt.org/directory'),
-  ('letsencrypt-staging', 'https://acme-staging-v02.api.letsencrypt.org/directory');
+insert into acme.server (name, directory_url, refused_csr_features, blocks_revoked_keys) values
+  ('letsencrypt', 'https://acme-v02.api.letsencrypt.org/directory', '{must_staple}', true),
+  ('letsencrypt-staging', 'https://acme-staging-v02.api.letsencrypt.org/directory', '{must_staple}', true);
 
 -- What a server said or showed of itself (sql/api/server/features.sql): at most one row for each server, feature and way of knowing.
 create table acme_private.server_fact (
@@ -74,4 +82,20 @@ create table acme_private.documented_feature (
   value jsonb,
   source text not null,
   as_of date not null
+);
+
+-- Whether each server with an account answers. Apart from acme.server: that row is an administrator's, and its version
+-- counts what they changed.
+create table acme_private.server_contact (
+  server_id bigint
+    constraint server_contact_pkey primary key
+    constraint server_contact_server_id_fkey references acme.server (id) on delete cascade,
+  asked_at timestamptz not null,
+  answered_at timestamptz,
+  -- when it first did not answer, and has not since; null: it answers
+  failing_since timestamptz,
+  -- Without an address: every reader of acme.attention sees it.
+  reason text
+    constraint server_contact_reason_is_short check (length(reason) <= 500),
+  constraint server_contact_failing_has_reason check ((failing_since is null) = (reason is null))
 );

@@ -101,6 +101,8 @@ create table acme_private.account_state (
   since timestamptz,
   -- Since when its list of orders has to be read, after a restore; it gets no new orders before. null: nothing to read.
   reread_since timestamptz,
+  -- Since when the server is asked whether the account is still valid there; it gets no new orders meanwhile.
+  doubted_at timestamptz,
   -- how many orders the list had (null: not read yet), and how many certificates were found by it
   reread_listed int,
   reread_found int not null default 0,
@@ -119,6 +121,9 @@ create table acme_private.account_state (
 create index account_state_server_idx on acme_private.account_state (server_id);
 -- Thousands of accounts may wait to be registered: the dispatcher goes to the next one that may order.
 create index account_state_valid_idx on acme_private.account_state (server_id, account_id) where state = 'valid';
+-- accounts that may need a person: few of many
+create index account_state_attention_idx on acme_private.account_state (account_id)
+  where state <> 'valid' or reason_code is not null;
 
 -- Sealed account keys: one current key for each account and, during a roll-over, the pending one. Of a retired key only
 -- its hashes stay, since a key is never used for an account again (RFC 8555 §11.1). A pending key that the server was

@@ -1,40 +1,67 @@
 -- Certificate requests: what applications write, and where each stands.
+--
+-- What tenants write is bounded in size and content. Control characters reach terminals (ESC), and those that turn the direction
+-- of text (U+202A-202E, U+2066-2069, U+200E, U+200F, U+061C) make a line look like another one. A time out of a timestamp's
+-- range would raise in the commits of others.
 
 create table acme.csr (
   id bigint generated always as identity
     constraint csr_pkey primary key,
-  tenant text not null default coalesce(nullif(current_setting('acme.tenant', true), ''), current_user),
+  -- Its default is acme_private.current_tenant(), set where that function is (sql/api/tenant/functions.sql).
+  tenant text not null
+    constraint csr_tenant_is_plain check (length(tenant) between 1 and 200
+      and tenant !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]'),
   ref text
-    constraint csr_ref_is_short check (length(ref) between 1 and 500),
+    constraint csr_ref_is_short check (length(ref) between 1 and 500)
+    constraint csr_ref_is_plain check (ref !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
   pem text not null,
   account text
     constraint csr_account_fkey references acme.account (name) on update cascade on delete restrict,
   profile text
-    constraint csr_profile_is_short check (length(profile) between 1 and 100),
+    constraint csr_profile_is_short check (length(profile) between 1 and 100)
+    constraint csr_profile_is_plain check (profile !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
   solver text
     constraint csr_solver_fkey references acme.solver (name) on update cascade on delete restrict,
   renewal text not null default 'reuse'
     constraint csr_renewal_is_known check (renewal in ('reuse', 'off')),
-  priority int not null default 0,
+  priority int not null default 0
+    constraint csr_priority_is_bounded check (priority between -1000000 and 1000000),
   labels jsonb not null default '{}'
-    constraint csr_labels_is_object check (jsonb_typeof(labels) = 'object'),
+    constraint csr_labels_is_object check (jsonb_typeof(labels) = 'object')
+    -- As text, control characters below U+0020 are escapes: a backslash that is not escaped itself, and one of bfnrtu.
+    constraint csr_labels_are_plain check (octet_length(labels::text) <= 16384
+      and labels::text !~ '[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|(^|[^\\])(\\\\)*\\[bfnrtu]'),
   version bigint not null default 1,
   retry_request bigint,
   renew_request bigint,
-  renew_reason text,
+  renew_reason text
+    constraint csr_renew_reason_is_plain check (length(renew_reason) <= 500
+      and renew_reason !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
   cancel_request bigint,
   inserted_xid xid8 not null default pg_current_xact_id(),
   touched_xid xid8,
   created_at timestamptz not null default now(),
-  cancel_reason text,
+  cancel_reason text
+    constraint csr_cancel_reason_is_plain check (length(cancel_reason) <= 500
+      and cancel_reason !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
   preferred_chain text
-    constraint csr_preferred_chain_is_short check (length(preferred_chain) between 1 and 300),
+    constraint csr_preferred_chain_is_short check (length(preferred_chain) between 1 and 300)
+    constraint csr_preferred_chain_is_plain check (preferred_chain !~ '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]'),
   validity interval
-    constraint csr_validity_is_positive check (validity > interval '0'),
+    constraint csr_validity_is_positive check (validity > interval '0')
+    -- Each part by itself: a large one and its opposite add up to little, and are added one after the other.
+    constraint csr_validity_is_bounded check (validity <= interval '100 years'
+      and extract(year from validity) between -100 and 100
+      and extract(day from validity) between -36600 and 36600
+      and extract(hour from validity) between -878400 and 878400),
   -- Only on its way in: a trigger moves it to acme_private.adoption.
   chain_pem text
     constraint csr_chain_pem_is_moved check (chain_pem is null),
-  validity_start interval,
+  validity_start interval
+    constraint csr_validity_start_is_bounded check (validity_start between interval '-100 years' and interval '100 years'
+      and extract(year from validity_start) between -100 and 100
+      and extract(day from validity_start) between -36600 and 36600
+      and extract(hour from validity_start) between -878400 and 878400),
   -- A month counts 30 days here.
   constraint csr_validity_ends_after_start check (validity > validity_start)
 );
@@ -42,8 +69,8 @@ create index csr_account_idx on acme.csr (account) where account is not null;
 -- for the foreign key, when a solver is renamed or deleted
 create index csr_solver_idx on acme.csr (solver) where solver is not null;
 comment on table acme.csr is 'Certificate signing requests, as applications inserted them. Where each stands: csr_status.';
-comment on column acme.csr.id is 'Given by the database; your tables may reference it.';
-comment on column acme.csr.tenant is 'On whose behalf it was inserted: the setting acme.tenant, else the role.';
+comment on column acme.csr.id is 'Given by the database; keep it in your tables, as a plain bigint.';
+comment on column acme.csr.tenant is 'On whose behalf it was inserted: acme.current_tenant() at that time.';
 comment on column acme.csr.ref is 'The application''s own key; one live csr of a tenant has it.';
 comment on column acme.csr.pem is 'The PKCS #10 request in PEM (RFC 2986, RFC 7468). Never a private key.';
 comment on column acme.csr.account is 'The account to order with; null: the default account, or that of its registered domain (server.account_policy).';
@@ -62,7 +89,7 @@ comment on column acme.csr.touched_xid is 'The transaction that changed it last:
 comment on column acme.csr.created_at is 'When it was inserted.';
 comment on column acme.csr.cancel_reason is 'Why it was cancelled, in a sentence; null: it was asked for.';
 comment on column acme.csr.preferred_chain is
-  'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name, or a key with this SHA-256 in hex; null, or if none has: the server''s default.';
+  'Of several chains that the server offers, the one whose top (its last certificate, or the issuer of that) has this common name; or which has this key in hex: the SHA-256 of one in the chain, or the root''s key identifier; null, or if none has: the server''s default.';
 comment on column acme.csr.validity is
   'How long a new certificate is to be good: its notAfter is asked for as now plus this. Only where the server takes that; null: the server''s default.';
 comment on column acme.csr.chain_pem is
@@ -97,6 +124,10 @@ create table acme_private.csr_state (
   order_id bigint,
   certificate_id bigint,
   queued_at timestamptz,
+  -- This tenant has had a certificate for its set of names by another csr: a renewal to the server.
+  is_renewal boolean not null default false,
+  -- of one that waits as limited: the limit
+  cooldown_id bigint,
   renew_at timestamptz,
   renewal_reason text,
   -- acme.csr.version as of the last request that a worker applied
@@ -126,12 +157,23 @@ create unique index csr_state_der_key on acme_private.csr_state (tenant, der_sha
 create unique index csr_state_ref_key on acme_private.csr_state (tenant, ref) where is_live and ref is not null;
 -- csr_status and current_certificate by ref, also of csrs that ended
 create index csr_state_ref_idx on acme_private.csr_state (ref) where ref is not null;
-create index csr_state_received_idx on acme_private.csr_state (csr_id) where state = 'received';
+-- Received csrs are read in turns of their tenants.
+create index csr_state_received_idx on acme_private.csr_state (tenant, csr_id) where state = 'received';
 create index csr_state_suspect_idx on acme_private.csr_state (csr_id) where state = 'received' and claims > 0;
 -- The queue, in the order in which the dispatcher walks it: round-robin over tenants.
 create index csr_state_queue_idx
   on acme_private.csr_state (server_id, account_id, tenant, priority desc, queued_at, csr_id)
   where state in ('queued', 'renewing') and order_id is null;
+-- the renewals of the queue, for an account that gets no orders for new sets of names
+create index csr_state_renewal_queue_idx
+  on acme_private.csr_state (server_id, account_id, tenant, priority desc, queued_at, csr_id)
+  where order_id is null and (state = 'renewing' or state = 'queued' and is_renewal);
+-- those that wait for a limit
+create index csr_state_cooldown_idx on acme_private.csr_state (cooldown_id)
+  where state = 'retrying' and reason_code = 'limited';
+-- those that a person has to act on
+create index csr_state_attention_idx on acme_private.csr_state (csr_id)
+  where state in ('rejected', 'needs_person', 'needs_new_csr', 'failed');
 create index csr_state_retry_idx on acme_private.csr_state (next_attempt_at) where state = 'retrying';
 create index csr_state_renew_idx on acme_private.csr_state (renew_at) where state = 'issued';
 

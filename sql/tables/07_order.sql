@@ -25,6 +25,11 @@ create table acme_private."order" (
   finalize_url text,
   certificate_url text,
   expires_at timestamptz,
+  -- since when the server has it: one of its replicas may not know a URL that is minutes old
+  made_at timestamptz,
+  -- Its csr was cancelled when the server had the CSR: it is polled until then, and a certificate that comes is stored as
+  -- unwanted. It is not live: it takes no slot and no names, and is not its csr's order any more.
+  watched_until timestamptz,
   next_attempt_at timestamptz,
   attempts int not null default 0,
   waiting_since timestamptz,
@@ -38,6 +43,7 @@ create table acme_private."order" (
   created_at timestamptz not null default now(),
   finished_at timestamptz,
   constraint order_finished_has_time check (is_live = (finished_at is null)),
+  constraint order_watched_is_cancelled check (watched_until is null or state = 'cancelled'),
   constraint order_made_has_url check (state in ('creating', 'failed', 'cancelled') or url is not null)
 ) with (
   fillfactor = 60,
@@ -51,3 +57,4 @@ create index order_live_server_idx on acme_private."order" (server_id) where is_
 -- what a key roll-over or a deactivation waits for
 create index order_live_account_idx on acme_private."order" (account_id) where is_live;
 create index order_csr_idx on acme_private."order" (csr_id);
+create index order_watched_idx on acme_private."order" (id) where watched_until is not null;

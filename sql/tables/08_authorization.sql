@@ -32,6 +32,9 @@ create table acme_private.authorization (
   updated_at timestamptz not null default now(),
   constraint authorization_url_key unique (account_id, url),
   constraint authorization_made_has_url check (url is not null or is_preauthorization or state in ('deactivated')),
+  -- by acme.preauthorize; what a server names is for the worker to check
+  constraint authorization_preauthorization_is_short check (not is_preauthorization
+    or length(tenant) <= 200 and length(identifier) <= 255 and (solver is null or length(solver) <= 63)),
   constraint authorization_new_has_name check (state <> 'new' or identifier is not null)
 ) with (
   fillfactor = 60,

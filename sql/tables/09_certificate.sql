@@ -22,6 +22,11 @@ create table acme_private.certificate (
   not_after timestamptz not null,
   spki_sha256 bytea not null,
   fingerprint_sha256 bytea not null,
+  -- When its renewal was first to begin. Set once, when it is stored or adopted; no retry moves it: how overdue a renewal is is
+  -- measured from here. null: its csr was cancelled.
+  planned_renewal_at timestamptz,
+  -- came after its csr was cancelled: it never was anybody's current certificate
+  is_unwanted boolean not null default false,
   revoked_at timestamptz,
   revocation_reason text,
   -- current, and to be revoked as soon as it is superseded
@@ -44,6 +49,8 @@ create table acme_private.certificate (
 );
 create index certificate_csr_idx on acme_private.certificate (csr_id);
 create index certificate_revoking_idx on acme_private.certificate (id) where state = 'revoking';
+-- certificates in use that should have been renewed by now: few, unless renewals fail
+create index certificate_planned_renewal_idx on acme_private.certificate (planned_renewal_at) where state = 'current';
 create index certificate_ends_csr_idx on acme_private.certificate (csr_id) where ends_csr;
 
 -- One row for each name of each current certificate: the look-up of certificate_for(). A table, since row-level security

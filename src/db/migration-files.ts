@@ -42,6 +42,7 @@ export const concepts = [
   'authorization',
   'certificate',
   'operation',
+  'attention',
 ] as const;
 
 /**

@@ -8,7 +8,8 @@ const ROLES = {
   acme_worker: 'pgacme: runs the step functions and uses the queue. For the logins of workers.',
   acme_app:
     'pgacme: inserts certificate requests and reads what became of them, of its own tenant.',
-  acme_multi_tenant: 'pgacme: an application whose setting acme.tenant says which tenant it acts for.',
+  acme_multi_tenant:
+    'pgacme: an application whose setting acme.tenant says which tenant it acts for.',
   acme_reader: "pgacme: reads every tenant's requests and certificates. For monitoring.",
   acme_responder: 'pgacme: reads published challenges, nothing else. For web servers.',
   acme_admin: 'pgacme: writes servers, accounts and solvers, and acts for every tenant.',

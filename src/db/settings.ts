@@ -51,9 +51,7 @@ const LISTS: ReadonlySet<string> = new Set(['DateStyle', 'search_path']);
 /** As one statement, for a driver that can run it on each new connection. */
 export function settingsSql(settings: Settings): string {
   return Object.entries(settings)
-    .map(
-      ([name, value]) => `set ${name} = ${LISTS.has(name) ? value : pg.escapeLiteral(value)}`,
-    )
+    .map(([name, value]) => `set ${name} = ${LISTS.has(name) ? value : pg.escapeLiteral(value)}`)
     .join('; ');
 }
 

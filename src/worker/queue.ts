@@ -12,8 +12,8 @@ import type { Logger } from 'pino';
 import { readQueueMigrations } from '../db/migration-files.ts';
 import { elapsedSince } from './elapsed-since.ts';
 import { handBack } from './hand-back.ts';
-import { logFailure } from './log-failure.ts';
 import { Idle } from './idle.ts';
+import { logFailure } from './log-failure.ts';
 import { QueuePool } from './queue-pool.ts';
 
 /** How to run the queue. */

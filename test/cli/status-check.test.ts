@@ -10,7 +10,8 @@ interface Report {
 }
 
 test('status --check ends with 0, 1, 2 or 3 and one line, as Nagios has it', async () => {
-  const { sql, database, insert } = await openShop();
+  const shop = await openShop();
+  const { sql, database } = shop;
   await registerDefaultAccount(sql);
   await sql`
     insert into acme_private.worker (host, pid, version, concurrency, http01, heartbeat_at)
@@ -24,14 +25,14 @@ test('status --check ends with 0, 1, 2 or 3 and one line, as Nagios has it', asy
     stdout: 'PGACME OK - nothing needs attention | critical=0 warning=0\n',
     stderr: '',
   });
-  const id = await insert();
+  const id = await shop.insert();
   await putInState(sql, id, 'needs_person');
   await sql`update acme_private.csr_state set reason = E'Act | now\n.'`;
   expect(await check()).toMatchObject({
     code: 1,
     stdout: `PGACME WARNING - 1 warning. csr ${id} (csr-${id}.example.org): Act / now . | critical=0 warning=1\n`,
   });
-  const expired = await insert();
+  const expired = await shop.insert();
   await putInState(sql, expired, 'renewing');
   await sql`
     update acme_private.certificate set not_after = now() - interval '1 day', planned_renewal_at = now() - interval '30 days'`;
@@ -81,9 +82,10 @@ test('an application is not advised to ask for the rights to see every tenant', 
 });
 
 test('doctor includes what needs attention, also as JSON', async () => {
-  const { sql, database, insert } = await openShop();
+  const shop = await openShop();
+  const { sql, database } = shop;
   await registerDefaultAccount(sql);
-  const id = await insert();
+  const id = await shop.insert();
   await putInState(sql, id, 'needs_person');
   await sql`update acme_private.csr_state set reason = 'Act.'`;
   const { url } = await database.login('acme_worker');

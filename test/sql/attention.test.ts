@@ -79,7 +79,7 @@ async function inState(state: string, columns: Record<string, string> = {}): Pro
   const id = await shop.insert();
   await putInState(shop.sql, id, state);
   if (Object.keys(columns).length > 0)
-    await set('acme_private.csr_state', columns, `csr_id = ${id}`);
+    {await set('acme_private.csr_state', columns, `csr_id = ${id}`);}
   return id;
 }
 

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { Extension } from '../../src/x509/crypto.ts';
 import { certificateId } from '../../src/acme/index.ts';
+import { Extension } from '../../src/x509/crypto.ts';
 import { csrDer, type IssuedCertificate, makeCsr, verifyIssued } from '../../src/x509/index.ts';
 import { readPem, writePem } from '../../src/x509/pem.ts';
 import { type TestCa, testCa } from './helpers/chain.ts';

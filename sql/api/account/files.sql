@@ -3,7 +3,7 @@
 
 -- An account with its sealed key, as it is to be written into a file. Who took it is told in the audit trail.
 create or replace function acme_private.export_account(p_name text) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_account jsonb;
@@ -47,7 +47,7 @@ comment on function acme_private.export_account(text) is
 -- What is there for an account that is to be imported: the server of that name or URL, and what stands in its way.
 create or replace function acme_private.import_facts(p_name text, p_server text, p_directory_url text, p_thumbprint text)
   returns jsonb
-language sql stable
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'server_by_name', (select jsonb_build_object('name', v.name, 'directory_url', v.directory_url, 'ca_bundle', v.ca_bundle,
@@ -70,7 +70,7 @@ comment on function acme_private.import_facts(text, text, text, text) is
 -- {name, directory_url, ca_bundle, allowed_hosts}, url, contact, terms_agreed, terms_url, eab_kid, key_algorithm, jwe, thumbprint,
 -- spki_sha256, client}.
 create or replace function acme_private.import_account(p_facts jsonb) returns bigint
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

@@ -2,7 +2,7 @@
 
 -- Changes whenever what a worker remembers of an account or its server no longer holds.
 create or replace function acme_private.account_version(p_account bigint) returns text
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -46,7 +46,7 @@ comment on function acme_private.account_for_worker(bigint) is 'What a worker ne
 --   deactivate  for good, once the orders under way have ended
 
 create or replace function acme_private.account_work(p_account bigint) returns text
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -67,7 +67,7 @@ $$;
 
 -- Is there something that a worker would do for it, now or when it is due?
 create or replace function acme_private.has_account_work(p_account bigint) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return acme_private.account_work(p_account) is not null
@@ -80,7 +80,7 @@ $$;
 -- Acts on what was asked for by the account's row. Orders under way come to their end first: the answers to
 -- their challenges hold the present key. True: there is nothing to wait for.
 create or replace function acme_private.heed_account(p_worker bigint, p_account bigint) returns boolean
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -165,7 +165,7 @@ $$;
 
 -- What waits for a person for an hour is not waited for: a new order follows with the new key.
 create or replace function acme_private.end_parked(p_worker bigint, p_account bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_orders bigint[] := array(
@@ -197,7 +197,7 @@ $$;
 
 -- (sent_ms: how long ago the server was sent the pending key first. has_news: it was not told all of the row.)
 create or replace function acme_private.account_claim(p_account bigint) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -256,7 +256,7 @@ comment on function acme_private.account_key_stored(bigint, bigint, uuid, text, 
 create or replace function acme_private.settle_account(
   p_account bigint, p_lease uuid, p_status text, p_code text default null, p_text text default null, p_problem jsonb default null
 ) returns boolean
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme_private.account_state
@@ -316,7 +316,7 @@ comment on function acme_private.account_registered(bigint, bigint, uuid, text, 
 
 -- After a step of an account: its csrs get their turn, and what was asked for meanwhile is next.
 create or replace function acme_private.account_goes_on(p_account bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   if acme_private.has_account_work(p_account) then
@@ -377,7 +377,7 @@ comment on function acme_private.account_deactivated(bigint, bigint, uuid, text)
 -- used the account before it was registered again comes late. Not while a restored database is looked at: the key
 -- may have been replaced since, and would make a second account.
 create or replace function acme_private.lose_account(p_worker bigint, p_account bigint, p_version text, p_problem jsonb) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -405,7 +405,7 @@ $$;
 -- The server wants a person to act (new terms of service, RFC 8555 §7.3.3): no new orders until one did. A
 -- roll-over waits as it is, since the server may have either key.
 create or replace function acme_private.hold_account(p_worker bigint, p_account bigint, p_outcome jsonb) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme_private.account_state

@@ -6,7 +6,7 @@
 create or replace function acme_private.account_of_domain(
   p_worker bigint, p_csr bigint, p_default bigint, p_domain text, out account_id bigint, out is_made boolean
 )
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_server text := (select a.server from acme.account a where a.id = p_default);
@@ -48,7 +48,7 @@ $$;
 
 -- What to say where one account cannot be told from the names; null: it can.
 create or replace function acme_private.domains_problem(p_domains text[], p_server text) returns text
-language plpgsql immutable
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_distinct text[] := array(select distinct d from unnest(p_domains) d order by d);

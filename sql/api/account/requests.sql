@@ -2,7 +2,7 @@
 -- the caller's rights, which has none on this schema: hence bodies that are bound when they are made.
 
 create or replace function acme_private.ask_account(p_name text, p_what text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_state text := (select s.state from acme.account_status s where s.name = p_name);
@@ -66,7 +66,7 @@ comment on function acme.deactivate_account(text) is
   'Ends the account at the server, for good (RFC 8555 §7.3.6). Its csrs are cancelled; certificates stay valid and readable.';
 
 create or replace function acme.replace_account(old text, new text) returns bigint
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old acme.account_status;

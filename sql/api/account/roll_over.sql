@@ -29,7 +29,7 @@ comment on function acme_private.account_pending_key(bigint, bigint, uuid, text,
 -- A promoted standby that never got the pending key would hold an account without a key. Logical
 -- replication copies rows elsewhere and is never promoted.
 create or replace function acme_private.standbys_behind(p_position pg_lsn) returns text
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_behind text;
@@ -90,7 +90,7 @@ comment on function acme_private.account_key_ready(bigint, bigint, uuid) is
 create or replace function acme_private.change_key(
   p_worker bigint, p_account bigint, p_lease uuid, p_key bigint, p_detail jsonb default '{}'
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

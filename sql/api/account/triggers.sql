@@ -111,7 +111,7 @@ create or replace trigger _120_check before insert or update of contact, eab_hma
 
 -- The protected header of a JWE in compact form (RFC 7516 §7.1) such as pgacme makes; null: it is none.
 create or replace function acme_private.jwe_header(p_jwe text) returns jsonb
-language plpgsql immutable
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_head text := split_part(p_jwe, '.', 1);
@@ -206,7 +206,7 @@ create or replace trigger _100_delete before delete on acme.account
 
 -- version counts the changes that workers heed; a request remembers the version that made it.
 create or replace function acme_private.tg_account__version() returns trigger
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.version := old.version + 1;

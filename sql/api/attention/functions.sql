@@ -13,7 +13,7 @@ comment on function acme_private.time_text(timestamptz) is 'A time, as sentences
 
 -- A server may be internal: whoever reads a reason does not learn its address.
 create or replace function acme_private.without_address(p_text text, p_directory_url text) returns text
-language sql immutable set search_path = pg_catalog, pg_temp
+language sql immutable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
   select regexp_replace(p_text,
     '(?<![[:alnum:].-])(https?://)?'
@@ -124,7 +124,8 @@ begin
    where c.failing_since <= v_now - g.server_warning;
   return query
   select 'warning', 'server_cooldown', null::timestamptz, a.name, v.name,
-         format('The server %s takes no new orders%s until %s.', v.name, coalesce(' of account ' || a.name, ''), acme_private.time_text(l.until))
+         format('%s until %s (server %s%s).', acme_private.cooldown_text(l.scope, l.value), acme_private.time_text(l.until), v.name,
+                coalesce(', account ' || a.name, ''))
     from acme_private.closure l
     join acme.server v on v.id = l.server_id
     left join acme.account a on a.id = l.account_id

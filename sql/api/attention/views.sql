@@ -43,9 +43,18 @@ create or replace view acme.attention_code (position, code, severity, about, wha
   (20, 'no_http01_responder', 'critical', 'A solver needs http-01, and no worker that runs answers it.',
    'Set PGACME_HTTP01_LISTEN for a worker, and let port 80 of the names lead there. If your own server answers by acme.http01_response(): update acme.attention_settings set has_own_responder = true;'),
   (21, 'clock_off', 'warning or critical', 'The clocks of a worker and of the database differ.', 'Keep time with NTP on both machines.'),
-  (22, 'stuck', 'warning', 'Something should move and does not: a row of acme.stuck.', 'See acme.stuck and the logs of the workers.');
+  (22, 'stuck', 'warning', 'Something should move and does not: a row of acme.stuck.', 'See acme.stuck and the logs of the workers.'),
+  (23, 'changes_frozen', 'warning or critical', 'An open transaction of anyone holds back acme.changes.',
+   'End the transaction that the sentence names.'),
+  (24, 'notify_queue_filling', 'warning or critical', 'A session that listens keeps the queue of notifications from being emptied.',
+   'End the session that the sentence names.');
 comment on view acme.attention_code is
   'The codes of acme.attention: stable names, how severe each is, what it is about, and what to do.';
+comment on column acme.attention_code.position is 'The order of codes within a severity.';
+comment on column acme.attention_code.code is 'The code, stable.';
+comment on column acme.attention_code.severity is 'warning, critical, or either.';
+comment on column acme.attention_code.about is 'What it is about.';
+comment on column acme.attention_code.what_to_do is 'What to do; names in braces are filled in.';
 
 -- Requests that may need attention: their certificates should have been renewed, or their state says so.
 -- (The clock is inlined: of a value that it does not know the planner believes that it is in the middle of all.)
@@ -111,28 +120,43 @@ select 'warning' as severity, 'stuck' as code, t.since, t.csr_id, s.ref, t.tenan
   left join acme.account a on t.kind = 'account' and a.id = t.id;
 comment on view acme_private.attention_stuck is 'The rows of acme.stuck, as acme.attention has them.';
 
+-- As its owner: whoever may see these rows may not see the sessions of others.
+create or replace function acme_private.attention_sessions()
+returns table (severity text, code text, since timestamptz, sentence text, what_to_do text)
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query select s.severity, s.code, s.since, s.sentence, s.what_to_do from acme_private.attention_session s;
+end
+$$;
+comment on function acme_private.attention_sessions() is 'The rows of acme.attention for sessions of others.';
+
 create or replace view acme.attention with (security_invoker = true) as
 select a.severity, a.code, a.since, a.csr_id, a.ref, a.tenant, a.identifiers, a.account, a.server, a.worker, a.sentence,
-       replace(replace(replace(c.what_to_do, '{csr}', coalesce(a.csr_id::text, '')), '{account}', coalesce(a.account, '')),
-               '{server}', coalesce(a.server, '')) as what_to_do
+       coalesce(a.what_to_do, replace(replace(replace(c.what_to_do, '{csr}', coalesce(a.csr_id::text, '')),
+                '{account}', coalesce(a.account, '')), '{server}', coalesce(a.server, ''))) as what_to_do
   from (
-    select x.* from acme_private.attention_csr x where (select acme_private.hold()) is null
+    select x.*, null::text as what_to_do from acme_private.attention_csr x where (select acme_private.hold()) is null
     union all
-    select x.* from acme_private.attention_stuck x
+    select x.*, null from acme_private.attention_stuck x
     union all
-    select x.severity, x.code, x.since, null, null, null, null, x.account, x.server, null, x.sentence
+    select x.severity, x.code, x.since, null, null, null, null, x.account, x.server, null, x.sentence, null
       from acme_private.attention_account() x
      where (select acme_private.is_watcher()) and (select acme_private.hold()) is null
     union all
-    select x.severity, x.code, x.since, null, null, null, null, x.account, x.server, null, x.sentence
+    select x.severity, x.code, x.since, null, null, null, null, x.account, x.server, null, x.sentence, null
       from acme_private.attention_server() x
      where (select acme_private.is_watcher()) and (select acme_private.hold()) is null
     union all
-    select x.severity, x.code, x.since, null, null, null, null, null, null, x.worker, x.sentence
+    select x.severity, x.code, x.since, null, null, null, null, null, null, x.worker, x.sentence, null
       from acme_private.attention_worker() x
      where (select acme_private.is_watcher()) and (select acme_private.hold()) is null
     union all
-    select 'critical', 'database_copied', null, null, null, null, null, null, null, null, h.reason
+    select x.severity, x.code, x.since, null, null, null, null, null, null, null, x.sentence, x.what_to_do
+      from acme_private.attention_sessions() x
+     where (select acme_private.is_watcher())
+    union all
+    select 'critical', 'database_copied', null, null, null, null, null, null, null, null, h.reason, null
       from acme_private.hold() h (reason)
      where h.reason is not null and (select acme_private.is_watcher())
   ) a
@@ -140,3 +164,15 @@ select a.severity, a.code, a.since, a.csr_id, a.ref, a.tenant, a.identifiers, a.
  order by a.severity <> 'critical', c.position, a.since, a.csr_id;
 comment on view acme.attention is
   'What a person should act on, a row each, most urgent first. Empty when all is well. docs/monitoring.md lists the codes.';
+comment on column acme.attention.severity is 'warning or critical.';
+comment on column acme.attention.code is 'What it is about, stable; acme.attention_code lists them.';
+comment on column acme.attention.since is 'Since when; null: unknown.';
+comment on column acme.attention.csr_id is 'The csr, by its id in acme.csr; null: of none.';
+comment on column acme.attention.ref is 'The application''s own key (acme.csr.ref).';
+comment on column acme.attention.tenant is 'The tenant that it belongs to; null: of the installation.';
+comment on column acme.attention.identifiers is 'The names of the csr.';
+comment on column acme.attention.account is 'The account, by name.';
+comment on column acme.attention.server is 'The server, by name.';
+comment on column acme.attention.worker is 'The worker, by its id in acme.worker_status.';
+comment on column acme.attention.sentence is 'What is wrong, the cause first.';
+comment on column acme.attention.what_to_do is 'What to do.';

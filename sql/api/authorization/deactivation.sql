@@ -3,7 +3,7 @@
 -- deactivating, and asks the server.
 
 create or replace function acme.deactivate_authorization("authorization" bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into acme.deactivation_request (authorization_id) values (deactivate_authorization."authorization");
@@ -36,7 +36,7 @@ comment on function acme_private.drop_foreign_deactivations(bigint) is
 -- Acts on the requests that this authorization has and nobody has seen; its orders are locked. While somebody
 -- holds it they wait, and reconcile comes back to them.
 create or replace function acme_private.heed_deactivation(p_worker bigint, p_authorization bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

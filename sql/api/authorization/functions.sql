@@ -4,7 +4,7 @@
 -- may begin with the orders instead, all of them or (by is_live rather than finished_at) all that were live
 -- of late.
 create or replace function acme_private.orders_of(p_authorization bigint) returns bigint[]
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return array(select oa.order_id from acme_private.order_authorization oa where oa.authorization_id = p_authorization);
@@ -13,7 +13,7 @@ $$;
 
 -- Is an order under way that needs this authorization, besides p_order?
 create or replace function acme_private.is_ordered(p_authorization bigint, p_order bigint default null) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
@@ -25,7 +25,7 @@ $$;
 
 -- Is it to be proved: for an order under way, besides p_order, or for its own sake?
 create or replace function acme_private.is_needed(p_authorization bigint, p_order bigint default null) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return acme_private.is_ordered(p_authorization, p_order) or exists (
@@ -35,7 +35,7 @@ end
 $$;
 
 create or replace function acme_private.authorization_claim(p_authorization bigint) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -74,7 +74,7 @@ $$;
 -- The live orders of an authorization, before it is locked itself (the lock order: csr states, orders,
 -- authorizations, records).
 create or replace function acme_private.lock_orders(p_authorization bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform from acme_private."order" o
@@ -86,7 +86,7 @@ $$;
 
 -- Does this authorization wait for someone to publish its challenge by hand?
 create or replace function acme_private.waits_for_publication(p_authorization bigint) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -100,7 +100,7 @@ $$;
 
 -- Is anything published by hand? Nearly always nothing is, which an empty index tells.
 create or replace function acme_private.is_anything_manual() returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (select from acme_private.record r where r.method = 'manual' and r.state in ('intended', 'removing'));
@@ -109,7 +109,7 @@ $$;
 
 -- Orders of this authorization that wait for nothing but people hold no place among those in flight.
 create or replace function acme_private.park(p_authorization bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not acme_private.is_anything_manual()

@@ -4,7 +4,7 @@
 -- The name as identifiers have it; else a sentence. p_facts: of the account that is meant; null: there is none. With
 -- the rights of the caller, for whom schema acme alone is there.
 create or replace function acme_private.name_to_preauthorize(p_name text, p_account text, p_solver text, p_facts jsonb) returns text
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_name text := lower(regexp_replace(p_name, '\.$', ''));
@@ -76,7 +76,7 @@ comment on function acme.preauthorize(text, text, text) is
 -- It ended without having been proved: it was one try, and acme.preauthorize asks anew. Its orders have tries of
 -- their own, which are counted and told with them.
 create or replace function acme_private.preauthorization_failed(p_worker bigint, a acme_private.authorization, p_class text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not acme_private.is_ordered(a.id) then
@@ -92,7 +92,7 @@ $$;
 
 -- An account that is closed proves nothing more. Where orders need the same authorizations, they end first.
 create or replace function acme_private.end_preauthorizations(p_worker bigint, p_account bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -123,7 +123,7 @@ $$;
 
 -- Does it go on when its account can be used again? What the server had is gone with an account that was lost.
 create or replace function acme_private.waits_for_account(p_authorization bigint, p_class text) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
@@ -136,7 +136,7 @@ $$;
 -- May a worker ask the server for it now? One that is known to the server may be worked on. Where its account
 -- gets nothing new at the moment it waits; where it never will, this is its end.
 create or replace function acme_private.may_begin(p_authorization bigint) returns boolean
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -204,7 +204,7 @@ $$;
 create or replace function acme_private.note_preauthorization(
   p_event text, a acme_private.authorization, p_worker bigint, p_detail jsonb default '{}'
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   if a.is_preauthorization then
@@ -218,7 +218,7 @@ $$;
 create or replace function acme_private.note_authorization(
   p_event text, a acme_private.authorization, p_worker bigint, p_detail jsonb default '{}'
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform acme_private.note_preauthorization(p_event, a, p_worker, p_detail);
@@ -231,7 +231,7 @@ $$;
 
 -- The server handed back one that is known by an order: that one stands for it.
 create or replace function acme_private.handed_back(p_worker bigint, a acme_private.authorization, p_other bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -327,7 +327,7 @@ comment on function acme_private.authorization_created(bigint, bigint, uuid, tex
 
 -- Of those that wait for a person the answers hold the key that was: with another key they are others.
 create or replace function acme_private.choose_anew(p_account bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids bigint[] := array(

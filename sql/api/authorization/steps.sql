@@ -68,7 +68,7 @@ comment on function acme_private.challenge_intended(bigint, bigint, uuid, text, 
 
 -- Takes back what was published for an authorization. By hand: someone has to, so it is asked for.
 create or replace function acme_private.unpublish(p_authorization bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme_private.record r

@@ -6,7 +6,7 @@
 
 -- With the rights of whoever inserts: an authorization of another tenant is none that they can see.
 create or replace function acme_private.tg_deactivation_request__insert() returns trigger
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tenant text;

@@ -3,7 +3,7 @@
 
 -- Everything that can be seen without parsing ASN.1.
 create or replace function acme_private.chain_problem(p_chain text) returns text
-language sql immutable parallel safe
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
   select case
     when strpos(p_chain, 'PRIVATE KEY') > 0 then
@@ -17,7 +17,7 @@ $$;
 
 create or replace function acme.adopt(pem text, chain_pem text, ref text default null, account text default null)
   returns acme.csr
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
@@ -48,7 +48,7 @@ comment on function acme.adopt(text, text, text, text) is
 -- Who ordered the certificate that a csr is adopted with. An account that was made here ordered none by another
 -- client; to name an imported one is to say that it did. Whoever names none does not say.
 create or replace function acme_private.account_of_adoption(p_csr bigint) returns bigint
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -62,7 +62,7 @@ $$;
 
 -- The csr of a verdict, whose certificate a worker has found to be its: issued, without an order.
 create or replace function acme_private.store_adopted(p_worker bigint, p_csr bigint, p_certificate jsonb) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

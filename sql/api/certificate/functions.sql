@@ -2,7 +2,7 @@
 
 -- A csr's certificate gives its place to the next one. True: now it is to be revoked.
 create or replace function acme_private.supersede(p_certificate bigint) returns boolean
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_revoking boolean;
@@ -37,7 +37,7 @@ $$;
 create or replace function acme_private.insert_certificate(
   s acme_private.csr_state, p_order bigint, p_certificate jsonb, p_planned timestamptz
 ) returns bigint
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_names text[] := array(select jsonb_array_elements_text(p_certificate -> 'identifiers'));

@@ -4,7 +4,7 @@
 
 -- The names of RFC 5280 §5.3.1 that a certificate's owner may give, or their numbers; else a sentence.
 create or replace function acme_private.revocation_reason(p_reason text) returns text
-language plpgsql immutable parallel safe
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_reason text;
@@ -23,7 +23,7 @@ end
 $$;
 
 create or replace function acme.revoke(csr bigint, reason text, after_replacement boolean default false) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   s acme.csr_status;
@@ -51,7 +51,7 @@ comment on function acme.revoke(bigint, text, boolean) is
   'Has this csr''s certificate revoked, for a reason of RFC 5280 by name or number, and ends the csr with it, as acme.cancel does: it is not renewed from now on; insert the CSR again for a new certificate. A server that refuses the reason leaves both as they were. after_replacement: renews first, revokes the old certificate once the new one is stored, and the csr goes on. keyCompromise: all certificates with its key are revoked, the key is blocked, and every csr with it waits as needs_new_csr.';
 
 create or replace function acme.revoke_certificate(certificate bigint, reason text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into acme.revocation_request (certificate_id, reason)
@@ -62,7 +62,7 @@ comment on function acme.revoke_certificate(bigint, text) is
   'Has this one certificate revoked, for a reason of RFC 5280 by name or number. Its csr goes on: if this was the certificate to serve, a new one is ordered. keyCompromise: as in acme.revoke.';
 
 create or replace function acme_private.is_blocked(p_spki bytea) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (select from acme_private.blocked_key b where b.spki_sha256 = p_spki);
@@ -73,7 +73,7 @@ $$;
 -- end before they are finalized (what was sent already comes, and is revoked), certificates of the tenant who
 -- says so are revoked. The csrs are locked (lock_for_revocation).
 create or replace function acme_private.block_key(p_certificate bigint, p_reason text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -128,7 +128,7 @@ $$;
 
 -- The csr of a certificate and, where its key is about to be blocked, all that have the same one.
 create or replace function acme_private.lock_for_revocation(p_certificate bigint, p_blocks boolean) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_csr bigint;
@@ -154,7 +154,7 @@ $$;
 -- The csr of a certificate that is about to be revoked, both locked, is to end with it. An order that has not sent
 -- the CSR yet ends now; heed() holds the csr back, and ends it when the certificate is no longer being revoked.
 create or replace function acme_private.end_csr_with(p_certificate bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   k record;
@@ -186,7 +186,7 @@ $$;
 
 -- Has these csrs heeded by a worker. reconcile comes back to a reminder whose wake-up is lost.
 create or replace function acme_private.remind(p_csrs bigint[]) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into acme_private.request (csr_id) select unnest(p_csrs);
@@ -196,7 +196,7 @@ $$;
 
 -- The reason for which a csr's certificate is or was revoked, or is asked to be, so that the csr ends with it; null: none.
 create or replace function acme_private.ending_reason(p_certificate bigint) returns text
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce(
@@ -210,7 +210,7 @@ $$;
 create or replace function acme_private.begin_revocation(
   p_certificate bigint, p_reason text, p_after_replacement boolean, p_by text
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -270,7 +270,7 @@ comment on function acme_private.drop_foreign_revocations(bigint) is
 
 -- Acts on the requests that this certificate has and nobody has seen.
 create or replace function acme_private.heed_revocation(p_certificate bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_ids bigint[] := array(select q.id from acme.revocation_request q where q.certificate_id = p_certificate order by q.id);
@@ -304,7 +304,7 @@ end
 $$;
 
 create or replace function acme_private.certificate_claim(p_certificate bigint) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -327,7 +327,7 @@ $$;
 -- Those that may revoke besides who ordered it (RFC 8555 §7.6): accounts of the same server that hold valid
 -- authorizations for all names of the certificate.
 create or replace function acme_private.accounts_for_revocation(p_certificate bigint, p_account bigint) returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 begin
   return (

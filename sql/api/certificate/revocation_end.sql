@@ -4,7 +4,7 @@
 create or replace function acme_private.end_revocation(
   p_worker bigint, p_certificate bigint, p_account bigint, p_detail jsonb
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -69,7 +69,7 @@ comment on function acme_private.certificate_revoked(bigint, bigint, uuid, bigin
 create or replace function acme_private.revocation_failed(
   p_worker bigint, p_certificate bigint, p_lease uuid, p_outcome jsonb
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

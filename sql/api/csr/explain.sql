@@ -1,7 +1,7 @@
 -- acme.explain: one csr in sentences.
 
 create or replace function acme.explain(csr bigint) returns text
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   s acme.csr_status;

@@ -28,7 +28,7 @@ $$;
 -- committed before is missed. While an order is under way only a cancellation is acted on (at once where the server has the CSR), and that another
 -- account is to take its place: the rest waits for the order's end, which calls this again.
 create or replace function acme_private.heed(p_csr bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   s acme_private.csr_state;

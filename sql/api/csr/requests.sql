@@ -5,7 +5,7 @@ create or replace function acme.request(
   pem text, ref text default null, account text default null, profile text default null,
   on_duplicate text default 'return'
 ) returns acme.csr
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
@@ -40,7 +40,7 @@ comment on function acme.request(text, text, text, text, text) is
   'Inserts a CSR and returns its row. The same CSR again: return gives the existing row, renew also orders a new certificate, refuse raises.';
 
 create or replace function acme.retry(csr bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_state text := (select s.state from acme.csr_status s where s.id = retry.csr);
@@ -58,7 +58,7 @@ comment on function acme.retry(bigint) is
   'Tries again now instead of at next_attempt_at; also for a csr that is rejected, failed or needs a person. Limits still hold.';
 
 create or replace function acme.renew(csr bigint, reason text default null) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_state text := (select s.state from acme.csr_status s where s.id = renew.csr);
@@ -80,7 +80,7 @@ comment on function acme.renew(bigint, text) is
   'Orders a new certificate for this csr now. The present one is served until the new one is there.';
 
 create or replace function acme.cancel(csr bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme.csr c set cancel_request = c.version + 1 where c.id = cancel.csr;

@@ -2,7 +2,7 @@
 
 -- Everything that can be seen without parsing ASN.1. Whatever passes here is judged by a worker.
 create or replace function acme.csr_problem(pem text) returns text
-language plpgsql immutable parallel safe
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_body text;
@@ -70,7 +70,7 @@ comment on function acme.csr_problem(text) is
 
 -- The key by which the same CSR is recognised: the hash of its DER form. Raises what csr_problem says.
 create or replace function acme_private.csr_sha256(p_pem text, p_ref text) returns bytea
-language plpgsql immutable parallel safe
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_problem text := acme.csr_problem(p_pem);

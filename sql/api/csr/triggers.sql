@@ -122,7 +122,7 @@ create or replace trigger _500_delete after delete on acme.csr
 
 -- Nothing would go with the rows.
 create or replace function acme_private.tg_csr__truncate() returns trigger
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   raise exception 'acme.csr cannot be truncated: what belongs to its rows would stay.' using hint = 'Use delete.';
@@ -165,7 +165,7 @@ create or replace trigger _090_pem before update of pem on acme.csr
 -- cost no call: what was found to be there is not looked for again in the transaction (the foreign keys are what
 -- holds). With the caller's rights, which see the names of accounts and solvers.
 create or replace function acme_private.tg_csr__names() returns trigger
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 begin
   if new.account is not null and not exists (select from acme.account a where a.name = new.account) then
@@ -192,7 +192,7 @@ create or replace trigger _120_names before insert or update of account, solver 
   execute function acme_private.tg_csr__names();
 
 create or replace function acme_private.tg_csr__check() returns trigger
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql immutable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_constraint text;
@@ -272,7 +272,7 @@ create or replace trigger _130_check
 
 -- version counts the changes that workers heed; a request remembers the version that made it.
 create or replace function acme_private.tg_csr__version() returns trigger
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   new.version := old.version

@@ -128,7 +128,7 @@ comment on function acme_private.pick_suspect() is 'Locks a received csr that wa
 -- Takes up to a hundred received csrs to be judged. One that was taken before without a result goes
 -- alone, so that it cannot take the others down with it.
 create or replace function acme_private.claim_received(p_worker bigint) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -187,7 +187,7 @@ $$;
 -- domains: the registered domain of each identifier; certificate: that of an adoption, as for certificate_stored. What only the database knows is judged here, so
 -- that a rejected csr has all its reasons at once.
 create or replace function acme_private.judge(p_worker bigint, p_lease uuid, p_verdicts jsonb) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_now timestamptz := acme_private.clock();

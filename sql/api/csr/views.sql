@@ -160,7 +160,7 @@ comment on column acme.csr_status.is_expired is 'Whether its certificate has exp
 -- Polls, since a function cannot listen. It could never see the end of work that begins when its
 -- own transaction commits, nor anything new in a transaction with one snapshot: it says so at once.
 create or replace function acme.wait(csr bigint, timeout interval default '60 s') returns acme.csr_status
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -32,7 +32,7 @@ comment on function acme_private.is_renewal(acme_private.csr_state) is
 
 -- Names without "*.", each with all that is above it: where a registered domain is found.
 create or replace function acme_private.domains_above(p_names text[]) returns text[]
-language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+language sql immutable parallel safe set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
   select array(
     select distinct array_to_string(l.labels[n:], '.')
@@ -46,7 +46,7 @@ comment on function acme_private.domains_above(text[]) is 'These names and every
 create or replace function acme_private.cooldown_for(
   p_server bigint, p_account bigint, p_names text[], p_key bytea, p_csr bigint, p_is_renewal boolean
 ) returns acme_private.closure
-language plpgsql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   c acme_private.closure;
@@ -312,7 +312,7 @@ comment on function acme_private.release_limited() is 'Queues csrs whose limit i
 
 -- One more failed validation of a name: servers count them, five an hour. Returns how many in a row.
 create or replace function acme_private.count_failure(p_account bigint, p_identifier text) returns int
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -329,7 +329,7 @@ $$;
 
 -- From when on one more try of these names is free; in the past, or null: now.
 create or replace function acme_private.free_at(p_account bigint, p_identifiers text[]) returns timestamptz
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- One more every 12 minutes, five at most.

@@ -5,7 +5,7 @@ create or replace function acme_private.note(
   p_event text, p_tenant text, p_csr bigint default null, p_order bigint default null, p_account bigint default null,
   p_certificate bigint default null, p_worker bigint default null, p_detail jsonb default null
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into acme_private.event (event, tenant, csr_id, order_id, account_id, certificate_id, worker_id, detail)
@@ -27,7 +27,7 @@ return epoch::text || '.' || xid::text || '.' || id::text;
 -- One part of a cursor: 1 the epoch, 2 the transaction, 3 the event. It runs as the owner only to know the
 -- current epoch, with which a cursor of the future is told from one that is merely old.
 create or replace function acme_private.cursor_part(p_cursor text, p_part int) returns bigint
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_parts bigint[];
@@ -114,7 +114,7 @@ comment on function acme_private.raise_epoch() is
   'Begins a new epoch of events, after a restore: readers of acme.changes get all that is written from now on, whatever its transactions are numbered.';
 
 create or replace function acme_private.last_event_at(p_csr bigint) returns timestamptz
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (select e.at from acme_private.event e where e.csr_id = p_csr order by e.id desc limit 1);

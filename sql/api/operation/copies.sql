@@ -8,7 +8,7 @@
 
 -- Must this worker get no work? A worker that has not reported its environment yet is not compared.
 create or replace function acme_private.is_held(p_worker bigint) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -23,7 +23,7 @@ $$;
 
 -- The same as a sentence; null: nothing differs. p_environment: '' is none, null is not compared.
 create or replace function acme_private.hold_sentence(p_environment text) returns text
-language plpgsql stable parallel safe
+language plpgsql stable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_elsewhere boolean;
@@ -86,7 +86,7 @@ comment on function acme_private.worker_hold(bigint, text) is
 -- Makes what is what was set up. Returns both as {was, is}; null: nothing differed, nothing was done.
 -- Granted to nobody: acme_owner says what the database is, as it did at the first migrate.
 create or replace function acme_private.adopt_database(p_environment text) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_was jsonb;

@@ -1,6 +1,6 @@
 -- Ids that were given to rows since the backup are known to applications, and must not be given to others.
 create or replace function acme_private.advance_sequences(p_by bigint) returns int
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_sequence text;
@@ -24,7 +24,7 @@ $$;
 -- The owner's part of pgacme adopt-database --restored, also where nothing shows that the database is another
 -- one. Granted to nobody. Returns what was done, and what can be told of what is not known.
 create or replace function acme_private.adopt_restored(p_environment text) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -203,7 +203,7 @@ comment on function acme_private.orders_read(bigint, bigint, uuid, jsonb) is
 -- A certificate of an order that the database did not know. Its csr_state is locked. False: the csr has one that is
 -- as new, or does not want it any more.
 create or replace function acme_private.take_found(p_worker bigint, p_account bigint, p_found jsonb) returns boolean
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -251,7 +251,7 @@ $$;
 
 -- After a turn of reading: the rest is next, or the account gets orders again.
 create or replace function acme_private.reread_goes_on(p_worker bigint, p_account bigint, p_text text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_is_done boolean := not exists (select from acme_private.listed_order l where l.account_id = p_account);

@@ -97,7 +97,7 @@ comment on function acme_private.worker_beat(bigint, text, interval, timestamptz
 -- waited for; one that comes later meets no lease of its own any more. p_goes_on: its process does, so that
 -- nothing that it held killed it, and these claims do not count (acme_private.set_aside).
 create or replace function acme_private.bury(p_worker bigint, p_dead bigint, p_goes_on boolean default false) returns int
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   w acme_private.worker;

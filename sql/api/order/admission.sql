@@ -3,7 +3,7 @@
 
 -- Makes the order of a csr that is locked, leased to this worker. null: it may not go after all.
 create or replace function acme_private.make_order(p_worker bigint, p_csr bigint) returns bigint
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -67,7 +67,7 @@ $$;
 
 -- May this account get new orders now?
 create or replace function acme_private.is_open(p_account bigint) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -133,7 +133,7 @@ comment on function acme_private.begin_order_or_set_aside(bigint, acme_private.c
 create or replace function acme_private.admit_next(
   p_worker bigint, p_server bigint, p_account bigint, p_tenant text, p_is_taken boolean, p_is_careful boolean
 ) returns acme_private.admitted
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   s acme_private.csr_state;
@@ -211,7 +211,7 @@ $$;
 
 -- How many more orders a server takes now, over all workers.
 create or replace function acme_private.room(p_server bigint) returns int
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -272,7 +272,7 @@ comment on function acme_private.fill_places(bigint, bigint, bigint, text, int, 
 
 -- Fills a server's free places. The first p_take orders come back as claims; jobs wake workers for the rest.
 create or replace function acme_private.admit(p_worker bigint, p_server bigint, p_take int) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_room int;
@@ -306,7 +306,7 @@ $$;
 -- see a csr queued at that very moment: one that leaves a server full, or a csr where it has just queued
 -- it, comes back.
 create or replace function acme_private.come_back(p_servers bigint[], p_queued bigint[]) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- Half a second or more from now, on the full second: one job for all that come back then. None is put
@@ -326,7 +326,7 @@ $$;
 
 -- Gives an order that was just made to whichever worker takes the job.
 create or replace function acme_private.hand_out(p_order bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme_private."order"

@@ -3,7 +3,7 @@
 
 -- The place of an order that ended goes to the next csr in line: to this worker, or by a dispatch.
 create or replace function acme_private.pass_on(p_worker bigint, o acme_private."order", p_take int) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_claims jsonb := '[]';
@@ -34,7 +34,7 @@ $$;
 
 -- Takes back what the order's authorizations published, where no other order under way needs it.
 create or replace function acme_private.clean_up(p_order bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform acme_private.unpublish(oa.authorization_id)
@@ -60,7 +60,7 @@ comment on function acme_private.abandoned_authorizations(bigint) is
 -- Ends an order that is not wanted any more: its csr was cancelled, its key blocked, or another account takes the
 -- place of its own. Then the csr keeps its turn. Their rows are locked.
 create or replace function acme_private.end_cancelled(o acme_private."order") returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   c record;
@@ -138,7 +138,7 @@ comment on function acme_private.order_cancelled(bigint, bigint, uuid, bigint[],
 create or replace function acme_private.end_order(
   p_worker bigint, o acme_private."order", p_class text, p_code text, p_text text, p_problem jsonb, p_identifier text
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -217,7 +217,7 @@ $$;
 
 -- The csrs of these orders, then the orders (the lock order), as far as they are under way.
 create or replace function acme_private.lock_with_csrs(p_orders bigint[]) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform from acme_private.csr_state x
@@ -233,7 +233,7 @@ $$;
 create or replace function acme_private.end_orders(
   p_worker bigint, p_orders bigint[], p_class text, p_code text, p_text text, p_problem jsonb, p_identifier text, p_take int
 ) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   o acme_private."order";
@@ -260,7 +260,7 @@ $$;
 -- that whoever does have the key is waited for; and only where the csr is to go on without it. (Its last event tells
 -- when it moved; every look of somebody who has the key sets attempts back, also while the server takes its time.)
 create or replace function acme_private.is_given_up(p_order bigint) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (

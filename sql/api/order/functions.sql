@@ -4,7 +4,7 @@
 
 -- What a step on an order gets to know. step is null where nothing is to be done in this state.
 create or replace function acme_private.order_claim(p_order bigint, p_fresh boolean) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
@@ -55,7 +55,7 @@ $$;
 
 -- Is the csr of this order to go on with another account of the server (acme.replace_account)?
 create or replace function acme_private.is_moved(p_order bigint) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
   return exists (
@@ -174,7 +174,7 @@ comment on function acme_private.order_created(bigint, bigint, uuid, jsonb, int)
 -- Moves an order, whose row is locked, to its next state, for this worker to go on with at once, or for
 -- whoever takes the job.
 create or replace function acme_private.go_on(p_worker bigint, p_order bigint, p_state text, p_take int) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme_private."order"

@@ -15,7 +15,7 @@ return greatest(
 -- over a day, within what is left; what has expired goes at once.
 create or replace function acme_private.adopted_renewal_time(p_not_before timestamptz, p_not_after timestamptz)
   returns timestamptz
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

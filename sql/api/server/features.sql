@@ -74,7 +74,7 @@ $$;
 comment on function acme_private.server_answered(bigint, text) is 'Stores whether a server gave its directory, and if not, why.';
 
 create or replace function acme_private.server_for_worker(s acme.server) returns jsonb
-language sql stable
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('id', s.id, 'name', s.name, 'directory_url', s.directory_url, 'ca_bundle', s.ca_bundle,
                             'allowed_hosts', s.allowed_hosts, 'version', s.version)

@@ -1,7 +1,7 @@
 -- Pausing a server or an account.
 
 create or replace function acme.pause(scope text, name text, reason text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   if coalesce(reason, '') = '' then
@@ -25,7 +25,7 @@ comment on function acme.pause(text, text, text) is
   'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. Of a server, nothing is begun with its accounts either. The reason is shown to all who wait.';
 
 create or replace function acme.resume(scope text, name text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   case scope

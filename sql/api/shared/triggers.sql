@@ -2,7 +2,7 @@
 
 -- The names that people give: one that the constraint would refuse. Arguments: what it is, and how long it may be.
 create or replace function acme_private.tg_check_name() returns trigger
-language plpgsql immutable
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $$
 begin
   raise exception using errcode = 'check_violation', constraint = tg_table_name || '_name_is_plain',

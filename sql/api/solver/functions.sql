@@ -4,7 +4,7 @@
 -- specific. null: none can.
 -- http-01 proves no wildcard (RFC 8555 §8.3).
 create or replace function acme_private.solver_for(p_solver text, p_identifier text) returns acme.solver
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_solver acme.solver;
@@ -26,7 +26,7 @@ end
 $$;
 
 create or replace function acme.http01_response(token text, host text default null) returns text
-language sql stable
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select r.value
     from acme.record r
@@ -42,7 +42,7 @@ comment on function acme.http01_response(text, text) is
   'The body to answer for /.well-known/acme-challenge/<token> (RFC 8555 §8.3); null: answer 404. host: the name that was asked, which tells equal tokens of two CAs apart.';
 
 create or replace function acme.challenge_published(id bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme.record r set state = 'published' where r.id = challenge_published.id and r.method = 'manual' and r.state = 'intended';
@@ -56,7 +56,7 @@ comment on function acme.challenge_published(bigint) is
   'Says that a row of challenge_todo has been published by hand; the server is then asked to look.';
 
 create or replace function acme.challenge_removed(id bigint) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   update acme.record r set state = 'removed' where r.id = challenge_removed.id and r.method = 'manual' and r.state = 'removing';

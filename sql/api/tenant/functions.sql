@@ -35,7 +35,7 @@ comment on function acme_private.forget_dropped_roles() is 'Deletes the rows of 
 -- Does a name, or one that overlaps with it, belong to another tenant? p_domain: its registered domain. The caller
 -- holds the lock 'dispatch', so that two tenants cannot take overlapping names side by side.
 create or replace function acme_private.is_held_by_another(p_name text, p_domain text, p_tenant text) returns boolean
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_base text := regexp_replace(p_name, '^\*\.', '');

@@ -6,7 +6,7 @@ return regexp_replace(p_identifier, '^\*\.', '') = p_domain or right(p_identifie
 
 -- The domain as identifiers have it; else a sentence. With the rights of the caller, for whom schema acme alone is there.
 create or replace function acme_private.domain_to_release(p_name text) returns text
-language plpgsql stable
+language plpgsql stable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 declare
   v_domain text := lower(regexp_replace(p_name, '\.$', ''));
@@ -44,7 +44,7 @@ comment on function acme_private.release_names(text[], name) is
   'Frees the names among these that a role may free; returns them.';
 
 create or replace function acme_private.release_name(p_name text, p_role name) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 begin
   perform from acme_private.release_names(array[regexp_replace(regexp_replace(lower(p_name), '^\*\.', ''), '\.$', '')], p_role);

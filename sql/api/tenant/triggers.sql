@@ -1,6 +1,6 @@
 -- A sentence for what the constraint would refuse.
 create or replace function acme_private.tg_check_tenant() returns trigger
-language plpgsql immutable set search_path = pg_catalog, pg_temp
+language plpgsql immutable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 begin
   raise exception using errcode = 'check_violation', constraint = tg_table_name || '_tenant_is_plain',

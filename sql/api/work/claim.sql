@@ -42,7 +42,7 @@ $$;
 
 -- The claim of one row: see claim(). Its settings are begin_work's.
 create or replace function acme_private.claim_row(p_worker bigint, p_kind text, p_id bigint) returns jsonb
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

@@ -5,7 +5,7 @@
 create or replace function acme_private.put_off(
   p_kind text, p_id bigint, p_due timestamptz, p_attempts int, p_code text, p_text text, p_problem jsonb
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   case p_kind
@@ -65,7 +65,7 @@ $$;
 create or replace function acme_private.wait_for_server(
   p_kind text, p_id bigint, p_after interval, p_text text, p_problem jsonb
 ) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();

@@ -5,7 +5,7 @@
 -- collides with a worker that locks the job at that moment; the wake-up would be lost (measured:
 -- 2 to 26 % of collisions without a second call, none with up to four).
 create or replace function acme_private.enqueue(p_kind text, p_id bigint, p_due timestamptz default null) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_step text;
@@ -43,7 +43,7 @@ comment on function acme_private.enqueue(text, bigint, timestamptz) is
 -- For whatever runs in an application's transaction: without a key, since a keyed job is a lock
 -- that lasts as long as that transaction; and never a reason for it to fail (reconcile looks anyway).
 create or replace function acme_private.wake_dispatch() returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform worker_schema.add_job(identifier := 'dispatch', payload := '{}'::json);
@@ -53,7 +53,7 @@ end
 $$;
 
 create or replace function acme_private.wake_rows(p_step text, p_kind text, p_ids bigint[]) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform worker_schema.add_jobs(array(
@@ -67,7 +67,7 @@ $$;
 -- A dispatch at a time, once for each occasion: workers only, and last of all in a transaction, since a
 -- job's key is a lock until the commit.
 create or replace function acme_private.dispatch_at(p_due timestamptz, p_occasion text) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_key text := 'pgacme:dispatch:' || p_occasion;
@@ -90,7 +90,7 @@ $$;
 -- they are of another time for tables that a burst fills, and a plan that was made for ten rows reads and
 -- sorts ten thousand until autovacuum comes by.
 create or replace function acme_private.begin_work(is_async boolean) returns void
-language plpgsql volatile
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform set_config('acme_private.quiet', 'on', true), set_config('lock_timeout', '10s', true),

@@ -26,13 +26,14 @@ Examples:
   async run({ args, env, output }) {
     const [name = ''] = args;
     const { databaseUrl, secretKey, target } = readCliConfig(env);
-    const [{ connectAnyhow }, { Server }, { Steps }, { factsOfDirectory }, { ask }] = await Promise.all([
-      import('../../db/connect-anyhow.ts'),
-      import('../../acme/index.ts'),
-      import('../../db/steps.ts'),
-      import('../../tasks/features.ts'),
-      import('./ask.ts'),
-    ]);
+    const [{ connectAnyhow }, { Server }, { Steps }, { factsOfDirectory }, { ask }] =
+      await Promise.all([
+        import('../../db/connect-anyhow.ts'),
+        import('../../acme/index.ts'),
+        import('../../db/steps.ts'),
+        import('../../tasks/features.ts'),
+        import('./ask.ts'),
+      ]);
     const sql = await connectAnyhow({ databaseUrl, name: 'pgacme server probe', max: 1 });
     let server: Server | undefined;
     try {

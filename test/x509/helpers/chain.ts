@@ -128,7 +128,7 @@ export async function testCa(
 }
 
 /** The certificate with a serial number that no library would write, signed again. */
-async function withSerial(der: Buffer, serial: Buffer, key: webcrypto.CryptoKey): Promise<string> {
+function withSerial(der: Buffer, serial: Buffer, key: webcrypto.CryptoKey): string {
   const certificate = new DerReader(der).enter(Tag.sequence, 'the certificate');
   const fields = certificate.enter(Tag.sequence, 'its fields');
   const algorithm = certificate.next(Tag.sequence, 'the algorithm').der;

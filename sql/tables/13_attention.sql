@@ -1,47 +1,4 @@
--- What acme.attention needs to know: when a certificate was first to be renewed, what workers can do, whether
--- servers answer, and from when on a person is told. Builds indexes of few rows.
-
-alter table acme_private.certificate
-  add column if not exists planned_renewal_at timestamptz;
-comment on column acme_private.certificate.planned_renewal_at is
-  'When its renewal was first to begin. Set once, when it is stored or adopted; no retry moves it. Null: its csr was cancelled.';
--- The certificates in use that should have been renewed by now: few, unless renewals fail.
-create index certificate_planned_renewal_idx on acme_private.certificate (planned_renewal_at) where state = 'current';
--- Requests that a person has to act on.
-create index csr_state_attention_idx on acme_private.csr_state (csr_id)
-  where state in ('rejected', 'needs_person', 'needs_new_csr', 'failed');
--- Accounts that are not simply registered and well: few of many.
-create index account_state_attention_idx on acme_private.account_state (account_id)
-  where state <> 'valid' or reason_code is not null;
-
-alter table acme_private.worker
-  add column http01 text,
-  add column opens_keys boolean,
-  add column clock_ahead interval;
-comment on column acme_private.worker.http01 is 'Where it answers http-01, as host:port; null: it does not.';
-comment on column acme_private.worker.opens_keys is
-  'Whether its sealing key opens the account keys of this database; null: there was none when it started.';
-comment on column acme_private.worker.clock_ahead is
-  'How far its clock was ahead of the database''s at its last sign of life; negative: behind.';
-
--- Apart from acme.server: that row is an administrator's, and its version counts what they changed.
-create table acme_private.server_contact (
-  server_id bigint
-    constraint server_contact_pkey primary key
-    constraint server_contact_server_id_fkey references acme.server (id) on delete cascade,
-  asked_at timestamptz not null,
-  answered_at timestamptz,
-  failing_since timestamptz,
-  -- Without an address: every reader of acme.attention sees it.
-  reason text
-    constraint server_contact_reason_is_short check (length(reason) <= 500),
-  constraint server_contact_failing_has_reason check ((failing_since is null) = (reason is null))
-);
-comment on table acme_private.server_contact is 'Whether each server with an account gives its directory.';
-comment on column acme_private.server_contact.asked_at is 'When a worker asked for the directory last.';
-comment on column acme_private.server_contact.answered_at is 'When it answered last.';
-comment on column acme_private.server_contact.failing_since is 'When it first did not answer, and has not since; null: it answers.';
-comment on column acme_private.server_contact.reason is 'Why it did not answer last.';
+-- From when on acme.attention reports: thresholds that an administrator may change.
 
 create table acme.attention_settings (
   is_only boolean not null default true
