@@ -406,6 +406,18 @@ create view acme.attention (
   what_to_do text
 ) with (security_invoker=true);
 comment on view acme.attention is 'What a person should act on, a row each, most urgent first. Empty when all is well. docs/monitoring.md lists the codes.';
+comment on column acme.attention.severity is 'warning or critical.';
+comment on column acme.attention.code is 'What it is about, stable; acme.attention_code lists them.';
+comment on column acme.attention.since is 'Since when; null: unknown.';
+comment on column acme.attention.csr_id is 'The csr, by its id in acme.csr; null: of none.';
+comment on column acme.attention.ref is 'The application''s own key (acme.csr.ref).';
+comment on column acme.attention.tenant is 'The tenant that it belongs to; null: of the installation.';
+comment on column acme.attention.identifiers is 'The names of the csr.';
+comment on column acme.attention.account is 'The account, by name.';
+comment on column acme.attention.server is 'The server, by name.';
+comment on column acme.attention.worker is 'The worker, by its id in acme.worker_status.';
+comment on column acme.attention.sentence is 'What is wrong, the cause first.';
+comment on column acme.attention.what_to_do is 'What to do.';
 grant select on acme.attention to acme_app;
 grant select on acme.attention to acme_reader;
 
@@ -417,6 +429,11 @@ create view acme.attention_code (
   what_to_do text
 );
 comment on view acme.attention_code is 'The codes of acme.attention: stable names, how severe each is, what it is about, and what to do.';
+comment on column acme.attention_code."position" is 'The order of codes within a severity.';
+comment on column acme.attention_code.code is 'The code, stable.';
+comment on column acme.attention_code.severity is 'warning, critical, or either.';
+comment on column acme.attention_code.about is 'What it is about.';
+comment on column acme.attention_code.what_to_do is 'What to do; names in braces are filled in.';
 grant select on acme.attention_code to acme_app;
 grant select on acme.attention_code to acme_reader;
 
@@ -606,6 +623,15 @@ create view acme.cooldown (
   reason text
 ) with (security_invoker=true);
 comment on view acme.cooldown is 'What servers limit at the moment: of which scope no orders are made until when, and what the server said. acme.resume ends one early.';
+comment on column acme.cooldown.id is 'Given by the database.';
+comment on column acme.cooldown.server is 'The server, by name.';
+comment on column acme.cooldown.account is 'The account, by name; null: all of the server.';
+comment on column acme.cooldown.scope is 'server, account, orders, domain, set, identifier or csr.';
+comment on column acme.cooldown.value is 'The domain, the identifier or the id of the csr; null: of another scope.';
+comment on column acme.cooldown.limit_name is 'The server''s name of the limit; null: it did not say.';
+comment on column acme.cooldown.since is 'When the server refused first.';
+comment on column acme.cooldown.until is 'Until when nothing is ordered in this scope.';
+comment on column acme.cooldown.reason is 'Why, with the server''s words.';
 grant select on acme.cooldown to acme_admin;
 grant select on acme.cooldown to acme_reader;
 
@@ -810,6 +836,12 @@ create view acme.paused_csr (
   since timestamp with time zone
 ) with (security_invoker=true);
 comment on view acme.paused_csr is 'Csrs with a name that the server has paused for their account, and the page where an administrator lifts that. Whoever has its URL can lift the pause. Then acme.retry.';
+comment on column acme.paused_csr.csr_id is 'The csr, by its id in acme.csr.';
+comment on column acme.paused_csr.tenant is 'The tenant that it belongs to.';
+comment on column acme.paused_csr.ref is 'The application''s own key (acme.csr.ref).';
+comment on column acme.paused_csr.identifiers is 'Its names.';
+comment on column acme.paused_csr.page_url is 'The page of the CA where the pause is lifted. Keep it secret: its holder can lift the pause.';
+comment on column acme.paused_csr.since is 'When the server refused first.';
 grant select on acme.paused_csr to acme_admin;
 
 create view acme.record (

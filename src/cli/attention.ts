@@ -62,8 +62,9 @@ export function checkLine(attention: Attention): { line: string; code: ExitCode 
   const { critical, warning, rows } = attention;
   const [first] = rows;
   const figures = `| critical=${critical} warning=${warning}`;
-  if (first === undefined)
-    {return { line: `PGACME OK - nothing needs attention ${figures}`, code: 0 };}
+  if (first === undefined) {
+    return { line: `PGACME OK - nothing needs attention ${figures}`, code: 0 };
+  }
   const text = asSentence(`${subject(first)}${printable(first.sentence, 500)}`).replaceAll(
     '|',
     '/',

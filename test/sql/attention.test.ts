@@ -78,8 +78,9 @@ async function set(table: string, columns: Record<string, string>, where = 'true
 async function inState(state: string, columns: Record<string, string> = {}): Promise<string> {
   const id = await shop.insert();
   await putInState(shop.sql, id, state);
-  if (Object.keys(columns).length > 0)
-    {await set('acme_private.csr_state', columns, `csr_id = ${id}`);}
+  if (Object.keys(columns).length > 0) {
+    await set('acme_private.csr_state', columns, `csr_id = ${id}`);
+  }
   return id;
 }
 
