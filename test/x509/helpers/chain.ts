@@ -97,9 +97,9 @@ export async function testCa(
   const intermediate = await sign(`${name} Intermediate`);
   const renamed = await sign(`${name} Other`);
   return {
-    intermediate: await pem(intermediate, rootKeys.privateKey),
-    root: await pem(root, rootKeys.privateKey),
-    renamed: await pem(renamed, rootKeys.privateKey),
+    intermediate: pem(intermediate, rootKeys.privateKey),
+    root: pem(root, rootKeys.privateKey),
+    renamed: pem(renamed, rootKeys.privateKey),
     async issue({
       csrPem,
       names,
