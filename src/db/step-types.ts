@@ -249,6 +249,8 @@ export interface Failure {
   /** For an authorization that ended: the state the server gave. */
   authorization_state?: string;
   identifier?: string;
+  /** A refusal that comes again for the same request, unless it was the account that was refused. */
+  is_of_request?: boolean;
   /** The server does not find (404) what it had. */
   is_missing?: boolean;
   /** Of an order that it made without telling what is needed; `is_unusable`: nor did it when it was asked again. */

@@ -111,7 +111,15 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
     return { class: 'trouble', code: 'remote_trouble', text, ...base };
   }
   if (isOnWhatIsThere(claim) && error.status === 404) return gone(claim, text, error.document);
-  return { class: 'refused', code: 'server_refused', text, ...base };
+  // Boulder's 404, 409 and the like are `malformed` too, and pass.
+  const isOfRequest = error.type === 'malformed' && error.status === 400;
+  return {
+    class: 'refused',
+    code: 'server_refused',
+    text,
+    ...base,
+    ...(isOfRequest ? { is_of_request: true } : {}),
+  };
 }
 
 function unauthorized(claim: Claim): string {

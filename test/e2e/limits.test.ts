@@ -322,11 +322,12 @@ test('a profile at a server without profiles is told, and nothing is ordered', a
   expect(ca.count('newOrder')).toBe(0);
 });
 
-test('an order that is malformed twice, by an account that is valid, is refused for good', async () => {
+/** A csr whose order is refused as malformed with this status, again after its account was found valid. */
+async function malformedTwice(status: number) {
   const { ca, ...world } = await ready();
   await world.reach(await world.insert({ names: [freshName()] }), 'issued');
   const detail = 'Order cannot contain more than 25 identifiers';
-  ca.on('newOrder', { problem: { type: 'malformed', status: 400, detail }, times: 9 });
+  ca.on('newOrder', { problem: { type: 'malformed', status, detail }, times: 9 });
   await travel(world.sql, 2 / 1440);
   const id = await world.insert({ names: [freshName()] });
   const row = await world.reach(id, 'retrying');
@@ -340,12 +341,27 @@ test('an order that is malformed twice, by an account that is valid, is refused 
   );
   await travel(world.sql, 4 / 1440);
   await world.sql`select acme.retry(${id})`;
+  return { ca, world, id, detail };
+}
+
+test('an order that is malformed twice, by an account that is valid, is refused for good', async () => {
+  const { ca, world, id, detail } = await malformedTwice(400);
   const failed = await world.reach(id, 'failed');
   expect(failed.reason_code).toBe('refused_for_good');
   expect(failed.reason).toBe(
     `The server answered malformed: ${detail}. The account is valid, so that the same request will be refused again. Cancel this csr, and insert a CSR that the server takes, or name another profile.`,
   );
   expect(ca.count('newOrder')).toBe(3);
+});
+
+test('malformed with another status than 400 is tried again', async () => {
+  const { ca, world, id } = await malformedTwice(409);
+  await until(() => ca.count('newOrder') === 3, { what: 'it is ordered again' });
+  await world.reach(id, 'retrying');
+  expect(await world.status(id)).toMatchObject({
+    state: 'retrying',
+    reason_code: 'server_refused',
+  });
 });
 
 test.each(['answered', 'found later'])(

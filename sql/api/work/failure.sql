@@ -130,13 +130,13 @@ comment on function acme_private.is_refused_again(bigint, text) is
 -- The server refused to make something, as it would also where the account is closed or its key was replaced. Returns
 -- what the outcome is then: account_held where the account is asked for first.
 create or replace function acme_private.class_of_refusal(
-  p_kind text, p_id bigint, p_account bigint, p_class text, p_type text
+  p_kind text, p_id bigint, p_account bigint, p_class text, p_type text, p_is_of_request boolean
 ) returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_kind = 'order' and acme_private.is_refused_again(p_id, p_type) then
-    return case when p_class = 'refused' and p_type ~ 'malformed$' then 'permanent' else p_class end;
+    return case when p_class = 'refused' and p_is_of_request then 'permanent' else p_class end;
   end if;
   if acme_private.doubt_account(p_account) and p_type ~ 'unauthorized$' then
     return 'account_held';
@@ -144,7 +144,7 @@ begin
   return p_class;
 end
 $$;
-comment on function acme_private.class_of_refusal(text, bigint, bigint, text, text) is
+comment on function acme_private.class_of_refusal(text, bigint, bigint, text, text, boolean) is
   'The class of a refusal as malformed or unauthorized: whether the account is in doubt, or the request will be refused again.';
 
 -- How long to wait after orders that the server itself broke: 1, 2, 4 … 60 minutes, by how many there were within the day.
@@ -201,7 +201,7 @@ end
 $$;
 
 -- outcome: {class, code, text, problem, retry_after_ms, limits, words, shared_words, page_url, identifier,
--- authorization_state, account_version, is_missing, order_url}
+-- authorization_state, account_version, is_missing, is_of_request, order_url}
 --   class: waiting, trouble, limited, or one of end_order's
 --   is_missing: a 404 for what the server had; order_url: of an order that it made, and did not tell enough of;
 --   is_unusable: nor did it when it was asked again
@@ -362,7 +362,8 @@ begin
      and exists (select from acme_private."order" y where p_kind = 'order' and y.id = p_id and y.state = 'creating'
                  union all
                  select from acme_private.authorization y where p_kind = 'authorization' and y.id = p_id and y.state = 'new') then
-    v_class := acme_private.class_of_refusal(p_kind, p_id, v_account, v_class, v_problem ->> 'type');
+    v_class := acme_private.class_of_refusal(p_kind, p_id, v_account, v_class, v_problem ->> 'type',
+                                             coalesce((p_outcome ->> 'is_of_request')::boolean, false));
     if v_class = 'permanent' then
       v_code := 'refused_for_good';
       v_text := v_text || ' The account is valid, so that the same request will be refused again. Cancel this csr, and insert a CSR that the server takes, or name another profile.';
