@@ -125,7 +125,10 @@ test("a certificate that is not the CSR's is a reason to reject, and nothing is 
   if (good === undefined) throw new Error('none was made');
   const stranger = await makeCsr({ names: [name] });
   const cases: [ForeignCertificate, string][] = [
-    [{ ...good, ref: 'key', csrPem: stranger.pem }, "public key is not the CSR's"],
+    [
+      { ...good, ref: 'key', csrPem: stranger.pem },
+      "No certificate of the chain has the CSR's public key.",
+    ],
     [
       {
         ...good,
@@ -141,14 +144,14 @@ test("a certificate that is not the CSR's is a reason to reject, and nothing is 
         csrPem: (await makeCsr({ names: [name] })).pem,
         chainPem: good.chainPem.replace(ca.intermediate, ca.renamed),
       },
-      "public key is not the CSR's",
+      "No certificate of the chain has the CSR's public key.",
     ],
   ];
   const broken = await makeCsr({ names: [other] });
   const leaf = await ca.issue({ csrPem: broken.pem, names: [other] });
   cases.push([
     { ref: 'link', name: other, csrPem: broken.pem, chainPem: leaf + ca.renamed },
-    'is not issued by certificate 2',
+    'The certificate is not issued by any other of the chain.',
   ]);
   const admin = await insertAll(
     world,

@@ -56,6 +56,7 @@ test('a worker of another environment beside a right one keeps out of its way', 
   await reach(sql, csr, 'issued');
   expect(await statusOf(sql, csr)).toMatchObject({ reason_code: null });
   expect(wrong.lines.map(({ msg }) => msg)).toEqual([
+    'this worker does not answer http-01: PGACME_HTTP01_LISTEN is not set',
     'held: this worker does nothing for now',
     'worker started',
   ]);
