@@ -4,14 +4,14 @@ create table acme.attention_settings (
   is_only boolean not null default true
     constraint attention_settings_pkey primary key
     constraint attention_settings_is_only check (is_only),
-  renewal_warning double precision not null default 1.0 / 3
+  renewal_warning numeric not null default 1.0 / 3
     constraint attention_settings_renewal_warning_is_share check (renewal_warning between 0 and 1),
-  renewal_critical double precision not null default 2.0 / 3
+  renewal_critical numeric not null default 2.0 / 3
     constraint attention_settings_renewal_critical_is_share check (renewal_critical between renewal_warning and 1),
   -- At most what renewals are planned at: certificates are found by that time.
-  lifetime_warning double precision not null default 1.0 / 3
+  lifetime_warning numeric not null default 1.0 / 3
     constraint attention_settings_lifetime_warning_is_share check (lifetime_warning between 0 and 1.0 / 3),
-  lifetime_critical double precision not null default 0.1
+  lifetime_critical numeric not null default 0.1
     constraint attention_settings_lifetime_critical_is_share check (lifetime_critical between 0 and lifetime_warning),
   server_warning interval not null default '5 minutes'
     constraint attention_settings_server_warning_is_positive check (server_warning >= interval '0'),

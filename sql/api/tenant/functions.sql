@@ -26,7 +26,7 @@ alter table acme.csr alter column tenant set default acme_private.current_tenant
 
 -- A role that is gone leaves a number, which in another cluster, or after billions of oids, may be another role's.
 create or replace function acme_private.forget_dropped_roles() returns void
-language sql volatile set search_path = pg_catalog, pg_temp
+language sql volatile
 begin atomic
   delete from acme.tenant_role t where not exists (select from pg_roles r where r.oid = t.role);
 end;

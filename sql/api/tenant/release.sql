@@ -34,12 +34,12 @@ $$;
 -- administrator those of every tenant. As the owner: a right to delete from the table is a right to lock it.
 create or replace function acme_private.release_names(p_names text[], p_role name) returns table (name text, tenant text)
 language sql volatile security definer set search_path = pg_catalog, pg_temp
-begin atomic
+as $$
   delete from acme_private.identifier_claim i
    where i.name = any (p_names)
      and (i.tenant = (select acme_private.tenant_of(p_role)) or pg_has_role(p_role, 'acme_admin', 'usage'))
-  returning i.name, i.tenant;
-end;
+  returning i.name, i.tenant
+$$;
 comment on function acme_private.release_names(text[], name) is
   'Frees the names among these that a role may free; returns them.';
 
