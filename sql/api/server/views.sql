@@ -1,5 +1,5 @@
 -- What each server can do, and how we know it. Four ways of knowing:
---   directory   its directory has it, or has it not (RFC 8555 §7.1.1); read daily, and at registration
+--   directory   its directory has it, or has it not (RFC 8555 §7.1.1); read each quarter of an hour
 --   seen        an answer showed it while work was done; a worker tells what it has not told before
 --   tried       `pgacme server probe` asked for it
 --   documented  its CA, or a public comparison, says so (sql/data/documented_features.json)
