@@ -53,7 +53,7 @@ test('a transaction that is left open and freezes acme.changes is named by its p
     DATABASE_URL: (await shop.database.login('acme_worker')).url,
     PGACME_SECRET_KEY: randomBytes(32).toString('base64'),
   });
-  expect(lines.join('\n')).toMatch(new RegExp(`Sessions: problem: .*process ${pid} `));
+  expect(lines.join('\n')).toMatch(new RegExp(`Attention: problem: .*process ${pid} `));
   expect(lines.join('\n')).toMatch(/Sessions: warning: Nothing ends a transaction .*_forgetful/);
 
   await shop.sql.unsafe(

@@ -130,6 +130,8 @@ test('each code is documented, is stable, and says what to do', async () => {
     'no_http01_responder',
     'clock_off',
     'stuck',
+    'changes_frozen',
+    'notify_queue_filling',
   ]);
 });
 
@@ -415,14 +417,14 @@ describe('a server', () => {
 
   test('that cools down for longer than a day', async () => {
     await shop.sql`
-      insert into acme_private.closure (server_id, account_id, until, reason)
-      select s.id, x.account, now() + x.time, 'of a tenant'
-        from acme.server s, (values (null, interval '3 hours'), (1, interval '3 days')) x (account, time)`;
+      insert into acme_private.closure (server_id, account_id, scope, until, reason)
+      select s.id, x.account, x.scope, now() + x.time, 'of a tenant'
+        from acme.server s, (values ('server', null, interval '3 hours'), ('account', 1, interval '3 days')) x (scope, account, time)`;
     expect(await codes()).toEqual(['warning server_cooldown']);
     expect((await look())[0]).toMatchObject({
       account: 'main',
       sentence: expect.stringMatching(
-        /^The server ca takes no new orders of account main until \d{4}-/,
+        /^The server takes no new orders of this account until \d{4}-.* \(server ca, account main\)\.$/,
       ) as string,
     });
   });

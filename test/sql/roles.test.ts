@@ -180,7 +180,8 @@ describe('tried as a login of the role', () => {
     expect(await attempts('acme_responder', allowed)).toEqual(all(allowed, 'done'));
     const denied = [
       'select * from acme.record',
-      'select identifier from acme.record',
+      'select tenant from acme.record',
+      'select challenge_id from acme.record',
       'select id from acme.csr',
       'select * from acme.csr_status',
       'select name from acme.account',

@@ -381,6 +381,7 @@ describe('a table or view', () => {
     | 'shared'
     | 'not for acme_app'
     | 'tried in stuck.test.ts'
+    | 'tried in attention.test.ts'
     | 'tried in revocation.test.ts'
     | 'tried in deactivation.test.ts'
   > = {
@@ -407,6 +408,9 @@ describe('a table or view', () => {
     'acme.tenant_role': 'not for acme_app',
     'acme.account_status': 'not for acme_app',
     'acme.stuck': 'tried in stuck.test.ts',
+    'acme.attention': 'tried in attention.test.ts',
+    'acme.attention_code': 'shared',
+    'acme.attention_settings': 'shared',
     'acme.cooldown': 'not for acme_app',
     'acme.paused_csr': 'not for acme_app',
     'acme.resume_request': 'not for acme_app',
