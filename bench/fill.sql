@@ -13,8 +13,8 @@
 
 set session_replication_role = replica;
 
-insert into acme.server (name, directory_url, paused_at, pause_reason)
-values ('fill', 'https://fill.example.org/dir', now(), 'rows of a benchmark')
+insert into acme.server (name, directory_url, paused_at, pause_reason, refused_csr_features, blocks_revoked_keys)
+values ('fill', 'https://fill.example.org/dir', now(), 'rows of a benchmark', '{}', false)
 on conflict do nothing;
 insert into acme.account (name, server, is_default)
 select 'fill-' || n, 'fill', false
