@@ -11,7 +11,8 @@ export async function fill(sql: Sql, tenant: string, rows: number): Promise<void
     await tx`set local synchronous_commit = off`;
     await tx`set local maintenance_work_mem = '256MB'`;
     await tx`
-      insert into acme.server (name, directory_url) values ('filled', 'https://ca.invalid/dir')`;
+      insert into acme.server (name, directory_url, refused_csr_features, blocks_revoked_keys)
+      values ('filled', 'https://ca.invalid/dir', '{}', false)`;
     await tx`
       insert into acme.account (name, server, is_default) values ('filled', 'filled', false)`;
     await tx`
