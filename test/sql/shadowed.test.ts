@@ -109,6 +109,7 @@ const attempts: Record<string, Statement[]> = {
     ({ name }) => ['select * from acme.release_domain($1, true)', name],
     () => [`select * from acme.release_domain('example.org', true)`],
   ],
+  'acme.release_name(text)': [({ name }) => ['select acme.release_name($1)', name]],
   'acme.preauthorize(text,text,text)': [({ name }) => ['select acme.preauthorize($1)', name]],
   'acme.request(text,text,text,text,text)': [
     ({ pem }) => [`select id from acme.request($1, 'shop', on_duplicate := 'renew')`, pem],
@@ -129,6 +130,17 @@ const attempts: Record<string, Statement[]> = {
   ],
   'acme.csr_problem(text)': [({ pem }) => ['select acme.csr_problem($1)', pem]],
   'acme.version()': [() => ['select acme.version()']],
+  'acme.current_tenant()': [() => ['select acme.current_tenant()']],
+  'acme.cancel_when_deleted()': [
+    ({ csr }) => [
+      `drop table if exists pg_temp.shop;
+       create temporary table shop (csr_id pg_catalog.int8);
+       create trigger cancel_csr after delete on pg_temp.shop
+         for each row execute function acme.cancel_when_deleted('csr_id');
+       insert into pg_temp.shop values (${csr});
+       delete from pg_temp.shop`,
+    ],
+  ],
   'insert acme.csr': [
     ({ pem }) => [
       `insert into acme.csr (pem, ref, solver, account) values ($1, 'shop', 'by-hand', 'main')`,
@@ -176,10 +188,6 @@ const attempts: Record<string, Statement[]> = {
       toPublish,
     ],
     () => [`update acme.record set state = 'removed'`],
-  ],
-  'delete acme.identifier_claim': [
-    ({ name }) => ['delete from acme.identifier_claim where name operator(pg_catalog.=) $1', name],
-    () => ['delete from acme.identifier_claim'],
   ],
 };
 
