@@ -417,16 +417,18 @@ describe('a server', () => {
 
   test('that cools down for longer than a day', async () => {
     await shop.sql`
-      insert into acme_private.closure (server_id, account_id, scope, until, reason)
-      select s.id, x.account, x.scope, now() + x.time, 'of a tenant'
-        from acme.server s, (values ('server', null, interval '3 hours'), ('account', 1, interval '3 days')) x (scope, account, time)`;
-    expect(await codes()).toEqual(['warning server_cooldown']);
-    expect((await look())[0]).toMatchObject({
-      account: 'main',
-      sentence: expect.stringMatching(
-        /^The server takes no new orders of this account until \d{4}-.* \(server ca, account main\)\.$/,
-      ) as string,
-    });
+      insert into acme_private.closure (server_id, account_id, scope, value, until, reason)
+      select s.id, x.account, x.scope, x.value, now() + x.time, 'of a tenant'
+        from acme.server s, (values ('server', null, null, interval '3 hours'), ('account', 1, null, interval '3 days'),
+                                    ('csr', 1, '7', interval '4 days')) x (scope, account, value, time)`;
+    expect(await codes()).toEqual(['warning server_cooldown', 'warning server_cooldown']);
+    const rows = await look();
+    expect(rows.map(({ account }) => account)).toEqual(['main', 'main']);
+    const sentences = rows.map(({ sentence }) => sentence.replace(/\d{4}-.* \(/, '… ('));
+    expect(sentences.sort()).toEqual([
+      'The server takes no new orders of this account until … (server ca, account main).',
+      'The server takes no order of this csr until … (server ca, account main, csr 7).',
+    ]);
   });
 });
 

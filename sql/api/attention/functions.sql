@@ -124,8 +124,8 @@ begin
    where c.failing_since <= v_now - g.server_warning;
   return query
   select 'warning', 'server_cooldown', null::timestamptz, a.name, v.name,
-         format('%s until %s (server %s%s).', acme_private.cooldown_text(l.scope, l.value), acme_private.time_text(l.until), v.name,
-                coalesce(', account ' || a.name, ''))
+         format('%s until %s (server %s%s%s).', acme_private.cooldown_text(l.scope, l.value), acme_private.time_text(l.until), v.name,
+                coalesce(', account ' || a.name, ''), case l.scope when 'csr' then ', csr ' || l.value end)
     from acme_private.closure l
     join acme.server v on v.id = l.server_id
     left join acme.account a on a.id = l.account_id
