@@ -87,7 +87,7 @@ begin
                      to_char(v_since, 'YYYY-MM-DD HH24:MI:SS TZ'));
   end if;
   perform acme_private.put_off(p_kind, p_id,
-    v_now + greatest(coalesce(least(p_after, interval '1 day'), interval '3 seconds'),
+    v_now + greatest(least(coalesce(p_after, interval '3 seconds'), interval '1 day'),
                      least((v_now - coalesce(v_since, v_now)) / 10, interval '5 minutes')),
     0, 'waiting_for_server', v_text, p_problem);
 end
