@@ -1,8 +1,15 @@
 import { connect } from './connect.ts';
 import { primaryOf } from './hosts.ts';
-import { LOCK_TIMEOUT, MIGRATE_LOCK, type MigrateOptions } from './migrate.ts';
+import { LOCK_TIMEOUT, type MigrateOptions } from './migrate.ts';
 import { type Part, plan } from './plan.ts';
-import { accessSql, bootstrapSql, planQueue, type QueuePlan, taskSql } from './queue.ts';
+import {
+  accessSql,
+  bootstrapSql,
+  MIGRATE_LOCK,
+  planQueue,
+  type QueuePlan,
+  taskSql,
+} from './queue.ts';
 import { mayNot, preparation } from './roles.ts';
 import { SEARCH_PATH } from './settings.ts';
 import { readStanding, type Standing } from './standing.ts';

@@ -3,7 +3,7 @@ import type postgres from 'postgres';
 import { connect, type Sql } from './connect.ts';
 import { primaryOf } from './hosts.ts';
 import { plan } from './plan.ts';
-import { installQueue } from './queue.ts';
+import { installQueue, MIGRATE_LOCK } from './queue.ts';
 import { prepare } from './roles.ts';
 
 /** How to migrate. */
@@ -32,8 +32,6 @@ export const LOCK_TIMEOUT = '30s';
 const TRY_TIMEOUT = '800ms';
 /** How long it waits for each table at the start. */
 const LOCK_TABLES_TIMEOUT = '100ms';
-/** Its statement, also in what a dry run prints. */
-export const MIGRATE_LOCK = 'lock table acme_private.migration in share row exclusive mode;';
 /** lock_not_available, deadlock_detected */
 const IN_USE: readonly string[] = ['55P03', '40P01'];
 /** Another migrate has just made the same: unique_violation, duplicate_table, _object, _schema, _function. */

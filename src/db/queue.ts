@@ -6,6 +6,9 @@ import { SEARCH_PATH, SESSION, settingsSql } from './settings.ts';
 import type { Standing } from './standing.ts';
 import { taskIdentifiers } from './task-identifiers.ts';
 
+/** Lets one migrate at a time go on; also in what a dry run prints. */
+export const MIGRATE_LOCK = 'lock table acme_private.migration in share row exclusive mode;';
+
 /** What of the queue is missing: migrations of graphile-worker, and tasks that it does not know yet. */
 export interface QueuePlan {
   isInstalled: boolean;
@@ -72,6 +75,8 @@ do $pgacme$
 declare
   v_grant text;
 begin
+  -- Of two migrates one waits, and finds it done: both at once cannot write the same row of the catalogue.
+  ${MIGRATE_LOCK}
   -- What is there already is not written again.
   for v_grant in
     select format('grant usage on schema %I to acme_worker', n.nspname)
