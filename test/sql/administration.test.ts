@@ -143,7 +143,8 @@ describe('an account', () => {
     ).toMatchObject({
       code: '23503',
       constraint_name: 'account_server_fkey',
-      detail: 'Key (server)=(nowhere) is not present in table "server".',
+      message: 'There is no server nowhere.',
+      hint: 'Insert it into acme.server first, or name one that is there.',
     });
   });
 
