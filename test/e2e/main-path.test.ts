@@ -132,7 +132,7 @@ test('a second tenant that asks for a name of the first is rejected, also when t
     [`shop.${name}`],
     [name],
     [`pay.shop.${name}`],
-    [`other.${name}`, `SHOP.${name}.`],
+    [`other.${name}`, `SHOP.${name}`],
   ]) {
     const rejected = await world.reach(await insertAs('tenant_b', names), ['rejected', 'issued']);
     expect(rejected, names.join()).toMatchObject({ state: 'rejected', reason_code: 'name_held' });
