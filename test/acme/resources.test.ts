@@ -6,6 +6,7 @@ import {
   finalizeOrder,
   generateAccountKey,
   getAuthorization,
+  getNewOrder,
   getOrder,
   newAccount,
   newOrder,
@@ -135,6 +136,32 @@ describe('orders', () => {
       const made = newOrder(await ca.account(), { identifiers: [] });
       await expect(made).rejects.toMatchObject({ location: `${ca.url}/orders/1` });
     }
+  });
+
+  test('that newOrder made are read once more, as strictly as its answer', async () => {
+    const ca = await rawCa();
+    const url = `${ca.url}/orders/1`;
+    const order = { ...ORDER, authorizations: [`${ca.url}/authz/1`], finalize: `${ca.url}/f/1` };
+    ca.on['/orders/1'] = json(order);
+    expect((await getNewOrder(await ca.account(), url)).value).toEqual(order);
+    expect(jws(ca.seen.at(-1)).payload).toBe('');
+    for (const useless of [
+      { ...order, authorizations: null },
+      { ...order, authorizations: [] },
+    ]) {
+      ca.on['/orders/1'] = json(useless);
+      await expect(getNewOrder(await ca.account(), url)).rejects.toThrow(BAD);
+    }
+    for (const elsewhere of [
+      { ...order, authorizations: ['ftp://ca.example/authz/1'] },
+      { ...order, finalize: 'ftp://ca.example/f/1' },
+    ]) {
+      ca.on['/orders/1'] = json(elsewhere);
+      await expect(getNewOrder(await ca.account(), url)).rejects.toThrow(/ftp:/);
+    }
+    // Nothing more is to be proved.
+    ca.on['/orders/1'] = json({ ...order, status: 'ready', authorizations: [] });
+    expect((await getNewOrder(await ca.account(), url)).value.status).toBe('ready');
   });
 
   test('keep the problem that ended them, and lose what is not a time', async () => {

@@ -44,7 +44,7 @@ test('docs/sql.md lists every event, and no other', () => {
 function reasonCodes(): string[] {
   const putOffOrEnded = words(
     sql,
-    /(?:perform|return) acme_private\.(?:put_off|end_orders?)\(([^;]*);/g,
+    /(?:perform|return) acme_private\.(?:put_off|end_orders?|end_order_anyhow)\(([^;]*);/g,
   );
   // The first text of an end_order is the class of the failure.
   const ofCalls = putOffOrEnded.flatMap((call) =>
