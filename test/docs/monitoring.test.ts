@@ -9,7 +9,7 @@ documentTest('docs/monitoring.md', {
 
 test('docs/monitoring.md lists every code of acme.attention, and no other', () => {
   const codes = words(
-    fileText('sql/api/86_attention.sql'),
+    fileText('sql/api/attention/views.sql'),
     /^ {2}\(\d+, '(\w+)', '(?:warning|critical)/gm,
   );
   expect(firstColumn('docs/monitoring.md', 'code')).toEqual(unique(codes));
