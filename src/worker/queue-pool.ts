@@ -24,8 +24,8 @@ export interface QueuePoolOptions extends pg.PoolConfig {
 }
 
 /**
- * The queue's connections: with time limits, and settings of their own. graphile-worker's listener, alone in
- * taking one by callback, may give a broken one back twice; the pool then throws where nobody catches it,
+ * The queue's connections: with time limits, and settings of their own. graphile-worker's listener, which
+ * takes one by callback, may give a broken one back twice; the pool then throws where nobody catches it,
  * which ends the process. Here once is enough.
  */
 export class QueuePool extends pg.Pool {
@@ -58,12 +58,16 @@ export class QueuePool extends pg.Pool {
         client.query('select').catch(() => undefined);
       }, ASK_MS);
       let isReleased = false;
-      callback(error, client, (why) => {
+      const giveBack: typeof release = (why) => {
         if (isReleased) return;
         isReleased = true;
         clearInterval(asking);
+        Reflect.deleteProperty(client, 'emit');
         release(why);
-      });
+      };
+      // A query of the pool itself takes a connection by callback, too, and gives it back by this one.
+      client.release = giveBack;
+      callback(error, client, giveBack);
     });
     return undefined;
   }
