@@ -194,8 +194,9 @@ function withoutUrl({ code, message }: AcmeTrouble): string {
     case 'ERR_ACME_NONCE':
     case 'ERR_ACME_NOT_JSON':
     case 'ERR_ACME_TOO_LARGE':
-    case 'ERR_ACME_UNSUPPORTED':
       return message.replace(/^\S+ /, 'The server ');
+    case 'ERR_ACME_UNSUPPORTED':
+      return message.replace(/^.*?https?:\S+/u, 'The server');
   }
 }
 

@@ -116,9 +116,8 @@ test('a server that does not offer it says so before anything is tried, once its
   const id = await preauthorize(world, freshName());
   await world.worker();
   const row = await reaches(world, id, { state: 'invalid', reason_code: 'server_refused' });
-  expect(row.reason).toMatch(
-    /^The directory https:.* has no newAuthz; this CA does not offer it\.$/,
-  );
+  // (Without its URL, which is no business of a tenant's.)
+  expect(row.reason).toBe('The server has no newAuthz; this CA does not offer it.');
   const sql = await app(world);
   const told = await refusal(sql`select acme.preauthorize(${freshName()})`);
   expect(told.message).toBe(

@@ -19,7 +19,7 @@ const messages: Record<TroubleCode, string> = {
   ERR_ACME_BAD_ANSWER: `${URL} answered with "status" missing; try again later, or report it to the CA.`,
   ERR_ACME_HTTP: `${URL} answered 502 without a problem document; try again later.`,
   ERR_ACME_NONCE: `${URL} refused 10 fresh nonces in a row; try again later.`,
-  ERR_ACME_UNSUPPORTED: `${URL} has no newAuthz; this CA does not offer it.`,
+  ERR_ACME_UNSUPPORTED: `The directory ${URL} has no newAuthz; this CA does not offer it.`,
 };
 
 test.each(Object.entries(messages))(
