@@ -46,7 +46,7 @@ export class Steps {
   /** `slow`: a pool with more patience, for what touches many rows; `report`: told what became of steps. */
   constructor(sql: Sql, worker: number, options: { slow?: Sql; report?: StepReport } = {}) {
     this.#lost = new LostAnswers(sql, worker, async ({ kind, id, lease }) => {
-      await sql`select acme_private.release(${kind}, ${id}, ${lease})`;
+      await commit('release', sql`select acme_private.release(${kind}, ${id}, ${lease})`);
     });
     this.#sql = this.#lost.sql;
     this.#slow = options.slow ?? sql;
