@@ -66,7 +66,7 @@ create or replace function acme_private.store_unwanted(
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_certificate bigint := acme_private.insert_certificate(s, o.id, p_certificate);
+  v_certificate bigint := acme_private.insert_certificate(s, o.id, p_certificate, null);
   v_statement text := format('select acme.revoke_certificate(%s, ''cessationOfOperation'');', v_certificate);
   v_reason text := coalesce(
     case when acme_private.is_blocked(decode(p_certificate ->> 'spki_sha256', 'hex')) then 'keyCompromise' end,
