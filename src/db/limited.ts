@@ -49,6 +49,8 @@ function bound(query: Query, lines: Lines, answerMs: number): void {
     isAgain = true;
     read = lines.read();
   }, answerMs);
+  // Of a query that the driver lost with its connection, nothing is left to wait for: the process may end.
+  timer.unref();
   const stop = () => clearInterval(timer);
   void Promise.prototype.then.call(query, stop, stop);
 }
