@@ -34,7 +34,9 @@ create table acme_private.authorization (
   constraint authorization_made_has_url check (url is not null or is_preauthorization or state in ('deactivated')),
   -- by acme.preauthorize; what a server names is for the worker to check
   constraint authorization_preauthorization_is_short check (not is_preauthorization
-    or length(tenant) <= 200 and length(identifier) <= 255 and (solver is null or length(solver) <= 63)),
+    or length(identifier) <= 255 and (solver is null or length(solver) <= 63)),
+  constraint authorization_tenant_is_plain check (not is_preauthorization or length(tenant) between 1 and 200
+    and tenant !~ '[\u0001-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]'),
   constraint authorization_new_has_name check (state <> 'new' or identifier is not null)
 ) with (
   fillfactor = 60,

@@ -50,6 +50,18 @@ const by = (table: string, change: string) =>
   });
 
 describe('a request', () => {
+  test('that is made many times over is one', async () => {
+    const { certificate: id } = await issued();
+    await shop.app`
+      insert into acme.revocation_request (certificate_id, reason)
+      select ${id}::bigint, case when i < 2000 then 'superseded' else 'cessationOfOperation' end
+        from generate_series(1, 2000) i`;
+    expect((await claim(id))?.reason).toBe('cessationOfOperation');
+    expect(await shop.sql`select from acme.revocation_request`).toHaveLength(0);
+    const events = await shop.sql`select from acme.event where event = 'revocation_requested'`;
+    expect(events).toHaveLength(2);
+  });
+
   test('wakes a worker without a key, and is gone once one has seen it', async () => {
     const { csr, certificate: id } = await issued();
     await shop.app`select acme.revoke_certificate(${id}, 'SUPERSEDED')`;

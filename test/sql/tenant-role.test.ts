@@ -109,6 +109,18 @@ test('acme_admin and a superuser act for the tenant that the setting names', asy
   expect(await tenantOf(user.role)).toBe(user.role);
 });
 
+test("pgacme's own roles, which every member can become, are no tenant", async () => {
+  for (const role of ['acme_app', 'acme_multi_tenant', 'acme_admin']) {
+    expect(await tenantOf(role), role).toBeNull();
+  }
+  const login = await shop.database.as('acme_app');
+  await login`set role acme_app`;
+  const error = await refusal(login`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`);
+  expect(error.message).toMatch(/^null cannot be a tenant/);
+  await login`reset role`;
+  expect(await tenantOf('acme_multi_tenant', 'customer-1')).toBe('customer-1');
+});
+
 test('an entry survives that its role is renamed', async () => {
   const role = await newRole('old');
   await give(role, 'kept');

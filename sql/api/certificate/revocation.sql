@@ -287,11 +287,19 @@ begin
     -- Somebody has taken it at this very moment, and comes back to the requests.
     return;
   end if;
-  -- One that comes between the look and this is woken for by itself, and locks what it needs.
+  -- One that comes between the look and this is woken for by itself, and locks what it needs. Requests that ask for the same
+  -- are one, so that a flood of them takes no longer.
   for r in
-    delete from acme.revocation_request q
-     where q.id = any (v_ids)
-    returning q.id, q.reason, q.after_replacement, q.requested_by, q.ends_csr
+    with taken as (
+      delete from acme.revocation_request q
+       where q.id = any (v_ids)
+      returning q.id, q.reason, q.after_replacement, q.requested_by, q.ends_csr
+    )
+    select t.reason, t.after_replacement, bool_or(t.ends_csr) as ends_csr,
+           (array_agg(t.requested_by order by t.id desc))[1] as requested_by
+      from taken t
+     group by t.reason, t.after_replacement
+     order by max(t.id)
   loop
     -- Of a csr that was deleted with its certificates.
     continue when not exists (select from acme_private.certificate c where c.id = p_certificate);

@@ -1,5 +1,24 @@
 -- Tenants, and which of them has a name.
 
+-- p_role: the caller's current_user, which this function, as its owner, does not see. The setting is anybody's to write:
+-- it counts for members of acme_multi_tenant alone, and superusers are members of every role. Row-level security calls
+-- it once a query and table, the default of acme.csr.tenant once a row: some 5 microseconds each (docs/performance.md).
+create or replace function acme_private.tenant_of(p_role name) returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('acme.tenant', true) <> '' and pg_has_role(p_role, 'acme_multi_tenant', 'usage') then
+    return current_setting('acme.tenant', true);
+  end if;
+  -- pgacme's own roles are everybody's, after set role: they are no tenant.
+  return coalesce((select t.tenant from acme.tenant_role t where t.role = quote_ident(p_role)::regrole),
+                  case when p_role not in ('acme_owner', 'acme_worker', 'acme_app', 'acme_multi_tenant', 'acme_reader',
+                                           'acme_responder', 'acme_admin') then p_role::text end);
+end
+$$;
+comment on function acme_private.tenant_of(name) is
+  'The tenant that a role acts for in this session: the setting acme.tenant if it is a member of acme_multi_tenant; else what acme.tenant_role has for it; else its name. null: one of pgacme''s own roles, which is no tenant.';
+
 -- Parsed here and now, and inlined: row-level security depends on it, and nobody's search_path may bend it.
 create or replace function acme_private.current_tenant() returns text
 language sql stable
