@@ -213,19 +213,24 @@ test('a worker with the key that comes within the hour fetches the certificate, 
   expect((await world.sql`select account from acme.csr_status`)[0]).toEqual({ account: 'second' });
 });
 
-test('a cancelled csr whose CSR the server has comes to its end although its account has no key', async () => {
+test('a cancelled csr whose CSR the server has ends at once, and its order is watched until it expires', async () => {
   const { id, ...world } = await finalizing();
   await world.worker(anotherSecret());
   await waitsForKey(world, id);
   await world.sql`select acme.deactivate_account('main')`;
-  await until(async () => (await world.status(id)).reason_code === 'cancel_requested', {
-    what: 'it is to be cancelled',
-  });
-  await travel(world.sql, 70 / 1440);
-  await failed(world, 10);
-  await world.sql`select acme_private.reconcile()`;
   await world.reach(id, 'cancelled', 30_000);
-  expect(await orders(world, id)).toEqual([
-    { name: 'main', state: 'failed', reason_code: 'secret_key_wrong' },
-  ]);
+  const watched = async () => {
+    const [row] = await world.sql<[{ state: string; is_watched: boolean }]>`
+      select state, watched_until is not null as is_watched from acme_private."order" where csr_id = ${id}`;
+    return row;
+  };
+  expect(await watched()).toEqual({ state: 'cancelled', is_watched: true });
+  await world.sql`update acme_private."order" set watched_until = acme_private.clock() - interval '1 second' where csr_id = ${id}`;
+  await until(
+    async () => {
+      await world.sql`select acme_private.reconcile()`;
+      return !(await watched()).is_watched;
+    },
+    { what: 'nothing more is expected of it', timeoutMs: 60_000 },
+  );
 });
