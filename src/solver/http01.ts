@@ -40,14 +40,12 @@ export async function startHttp01(options: Http01Options): Promise<Http01Respond
     {
       requestTimeout: 10_000,
       headersTimeout: 5000,
-      keepAliveTimeout: 1000,
       maxHeaderSize: 8192,
       // How often the two time limits are enforced: each 30 s unless set.
       connectionsCheckingInterval: 1000,
     },
     (request, response) => {
       unfinished.completed(request.socket);
-      response.once('close', () => unfinished.answered(request.socket));
       respond(request, response).catch((error: unknown) => {
         options.onError?.(error);
         if (!response.headersSent) send(response, 503);
@@ -116,6 +114,8 @@ function send(response: ServerResponse, status: 200 | 404 | 503, value?: string)
       'content-length': Buffer.byteLength(body),
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',
+      // A CA asks once. Kept open, a connection could begin another request with the bytes of this one.
+      connection: 'close',
       ...(status === 503 ? { 'retry-after': '1' } : {}),
     })
     .end(body);

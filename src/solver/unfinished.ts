@@ -8,13 +8,12 @@ const MAX = 500;
 /**
  * Connections that have not sent a whole request head. One too many ends the oldest: a client that sends its
  * head at once is never the oldest for long, one that sends it byte by byte is. A connection that waits for its
- * answer, or is idle between two requests, does not count.
+ * answer does not count, and it has one request only.
  */
 export class Unfinished {
   /** Each with its address, the oldest first. */
   readonly #sockets = new Map<Socket, string>();
   readonly #ofAddress = new Map<string, Set<Socket>>();
-  readonly #answering = new WeakSet<Socket>();
 
   /** Counts a new connection until its request head is complete. */
   connected(socket: Socket): void {
@@ -24,17 +23,7 @@ export class Unfinished {
 
   /** Its request head is complete. */
   completed(socket: Socket): void {
-    this.#answering.add(socket);
     this.#remove(socket);
-  }
-
-  /** Its answer was sent: the next byte begins another request. */
-  answered(socket: Socket): void {
-    this.#answering.delete(socket);
-    socket.once('data', () => {
-      // The whole head may have come with that byte.
-      if (!this.#answering.has(socket) && !socket.destroyed) this.#add(socket);
-    });
   }
 
   #add(socket: Socket): void {

@@ -131,7 +131,11 @@ test("what PostgreSQL refuses is a sentence: password, user, database, a role's 
       changed('pathname', 'no_such'),
       new RegExp(`no database no_such at ${where}; create it \\(createdb no_such\\)`),
     ],
-    ['status', changed('password', right.password), new RegExp(`grant acme_reader to "${role}";`)],
+    [
+      'status',
+      changed('password', right.password),
+      new RegExp(`${role} is the login of an application .* Use the login of an operator;`),
+    ],
     ['worker', changed('password', right.password), new RegExp(`grant acme_worker to "${role}";`)],
     ['migrate', changed('password', right.password), new RegExp(`acme_owner`)],
   ];

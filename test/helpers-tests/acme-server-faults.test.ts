@@ -94,7 +94,7 @@ test('each kind of broken answer reaches the client as what it is', async () => 
   expect(await failure({ headers: { Location: 'https://other.example/1' } })).toMatchObject(
     code('FORBIDDEN_URL'),
   );
-  expect(await failure({ rewrite: ({ finalize: _finalize, ...rest }) => rest })).toMatchObject(
+  expect(await failure({ rewrite: ({ status: _status, ...rest }) => rest })).toMatchObject(
     code('BAD_ANSWER'),
   );
   expect(await failure({ body: '[1]', status: 201 })).toMatchObject(code('BAD_ANSWER'));
