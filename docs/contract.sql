@@ -1190,6 +1190,7 @@ grant execute on function acme_private.accounts_for_revocation(bigint,bigint) to
 grant execute on function acme_private.ask_account(text,text) to acme_admin;
 grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
 grant execute on function acme_private.attention_account() to acme_app, acme_reader;
+grant execute on function acme_private.attention_rows() to acme_app, acme_reader;
 grant execute on function acme_private.attention_server() to acme_app, acme_reader;
 grant execute on function acme_private.attention_sessions() to acme_app, acme_reader;
 grant execute on function acme_private.attention_worker() to acme_app, acme_reader;

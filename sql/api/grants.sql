@@ -60,7 +60,7 @@ grant execute on function
   acme_private.is_watcher(), acme_private.time_text(timestamptz), acme_private.without_address(text, text),
   acme_private.expiry_severity(boolean, timestamptz, timestamptz, timestamptz),
   acme_private.attention_account(), acme_private.attention_server(), acme_private.attention_worker(),
-  acme_private.attention_sessions()
+  acme_private.attention_sessions(), acme_private.attention_rows()
   to acme_app, acme_reader;
 grant select on
   acme.attention, acme.attention_code, acme.attention_settings,
