@@ -759,19 +759,23 @@ comment on column acme.event.epoch is 'Counts restores of the database: part of 
 grant select on acme.event to acme_app;
 grant select on acme.event to acme_reader;
 
-create view acme.identifier_claim (
+create view acme.name_owner (
   name text,
   registered_domain text,
   tenant text,
-  created_at timestamp with time zone
-) with (security_invoker=true);
-comment on view acme.identifier_claim is 'Which tenant an identifier belongs to; a wildcard belongs to whom its base does.';
-comment on column acme.identifier_claim.name is 'The name; a wildcard counts as its base.';
-comment on column acme.identifier_claim.registered_domain is 'Its registered domain (public suffix list).';
-comment on column acme.identifier_claim.tenant is 'The tenant that has it.';
-comment on column acme.identifier_claim.created_at is 'Since when.';
-grant select on acme.identifier_claim to acme_app;
-grant select on acme.identifier_claim to acme_reader;
+  owner_since timestamp with time zone,
+  proved_at timestamp with time zone,
+  lapses_at timestamp with time zone
+);
+comment on view acme.name_owner is 'Which tenant owns a name, with the names above it (up to its registered domain) and below it: only that tenant gets certificates for these. Tenants see their own names, acme_reader and acme_admin see all.';
+comment on column acme.name_owner.name is 'The name; a wildcard counts as its base.';
+comment on column acme.name_owner.registered_domain is 'Its registered domain (public suffix list, with its private section).';
+comment on column acme.name_owner.tenant is 'The tenant that owns it.';
+comment on column acme.name_owner.owner_since is 'Since when.';
+comment on column acme.name_owner.proved_at is 'When the tenant proved control of it; null: an administrator gave it the name (acme.move_name, acme.adopt).';
+comment on column acme.name_owner.lapses_at is 'When it is free for other tenants: 30 days after the last live csr that used it. null: one uses it.';
+grant select on acme.name_owner to acme_app;
+grant select on acme.name_owner to acme_reader;
 
 create view acme."order" (
   id bigint,
@@ -1009,6 +1013,10 @@ create function acme.http01_response(token text, host text DEFAULT NULL::text) r
 comment on function acme.http01_response(text,text) is 'The body to answer for /.well-known/acme-challenge/<token> (RFC 8555 §8.3); null: answer 404. host: the name that was asked, which tells equal tokens of two CAs apart.';
 grant execute on function acme.http01_response(text,text) to acme_responder, acme_worker;
 
+create function acme.move_name(name text, tenant text) returns void volatile security invoker;
+comment on function acme.move_name(text,text) is 'Makes a tenant the owner of a name, a wildcard''s base, and of what is below it; tenant null: nobody. Orders that others have under way for it are cancelled, and their csrs wait as needs_person or are rejected (name_held); their certificates stay. What they proved is deactivated at the server before an order of the new owner.';
+grant execute on function acme.move_name(text,text) to acme_admin;
+
 create function acme.pause(scope text, name text, reason text) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.pause(text,text,text) is 'Admits no new orders of a server or an account (scope, name) until resume; orders under way go on. Of a server, nothing is begun with its accounts either. The reason is shown to all who wait.';
 grant execute on function acme.pause(text,text,text) to acme_admin;
@@ -1020,10 +1028,6 @@ grant execute on function acme.preauthorize(text,text,text) to acme_app;
 create function acme.release_domain(name text, revoke boolean DEFAULT false) returns TABLE(kind text, id bigint, what text, done text) volatile security invoker;
 comment on function acme.release_domain(text,boolean) is 'Ends what there is for a domain and everything below it, as when it is sold: its csrs are cancelled, its authorizations deactivated, its names free for other tenants. revoke: its certificates are revoked too; else they are listed. Returns a row for each thing: what was done, and what is left to do.';
 grant execute on function acme.release_domain(text,boolean) to acme_app;
-
-create function acme.release_name(name text) returns void volatile security invoker;
-comment on function acme.release_name(text) is 'Frees one name, so that another tenant may have it; a wildcard goes with its base. Its csrs keep their certificates, and wait as needs_person (name_not_held) when these are due for renewal. acme.release_domain ends the rest as well.';
-grant execute on function acme.release_name(text) to acme_app;
 
 create function acme.renew(csr bigint, reason text DEFAULT NULL::text) returns void volatile security invoker set search_path=pg_catalog, pg_temp;
 comment on function acme.renew(bigint,text) is 'Orders a new certificate for this csr now. The present one is served until the new one is there.';
@@ -1139,12 +1143,6 @@ create policy own_tenant on acme_private.event as permissive for all to acme_app
 grant select on acme_private.feature to acme_app;
 grant select on acme_private.feature to acme_reader;
 
-grant select on acme_private.identifier_claim to acme_app;
-grant select on acme_private.identifier_claim to acme_reader;
-alter table acme_private.identifier_claim enable row level security;
-create policy every_tenant on acme_private.identifier_claim as permissive for select to acme_reader, acme_admin using true;
-create policy own_tenant on acme_private.identifier_claim as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
-
 grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url, certificate_url, expires_at, watched_until, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_app;
 grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url, certificate_url, expires_at, watched_until, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_reader;
 alter table acme_private."order" enable row level security;
@@ -1213,6 +1211,7 @@ grant execute on function acme_private.doctor() to acme_worker;
 grant execute on function acme_private.domain_to_release(text) to acme_app;
 grant execute on function acme_private.expiry_severity(boolean,timestamp with time zone,timestamp with time zone,timestamp with time zone) to acme_app, acme_reader;
 grant execute on function acme_private.failed_jobs() to acme_app, acme_reader;
+grant execute on function acme_private.free_names(text,name) to acme_app;
 grant execute on function acme_private.has_idle_places(bigint) to acme_app, acme_reader;
 grant execute on function acme_private.hold() to acme_app, acme_reader;
 grant execute on function acme_private.is_judging() to acme_app, acme_reader;
@@ -1222,6 +1221,8 @@ grant execute on function acme_private.is_watcher() to acme_app, acme_reader;
 grant execute on function acme_private.is_within(text,text) to acme_app;
 grant execute on function acme_private.keys_to_open() to acme_worker;
 grant execute on function acme_private.late() to acme_app, acme_reader;
+grant execute on function acme_private.move_name(text,text) to acme_admin;
+grant execute on function acme_private.name_owners(name) to acme_app, acme_reader;
 grant execute on function acme_private.name_to_preauthorize(text,text,text,jsonb) to acme_app;
 grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
@@ -1231,8 +1232,6 @@ grant execute on function acme_private.orders_listed(bigint,bigint,uuid,jsonb,te
 grant execute on function acme_private.orders_read(bigint,bigint,uuid,jsonb) to acme_worker;
 grant execute on function acme_private.reconcile() to acme_worker;
 grant execute on function acme_private.release(text,bigint,uuid) to acme_worker;
-grant execute on function acme_private.release_name(text,name) to acme_app;
-grant execute on function acme_private.release_names(text[],name) to acme_app;
 grant execute on function acme_private.renewal_window(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.server_answered(bigint,text) to acme_worker;
 grant execute on function acme_private.server_facts_stored(bigint,bigint,text,jsonb) to acme_worker;

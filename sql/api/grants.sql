@@ -36,15 +36,16 @@ grant execute on function
   acme.request(text, text, text, text, text), acme.retry(bigint), acme.renew(bigint, text), acme.cancel(bigint),
   acme.wait(bigint, interval), acme.challenge_published(bigint), acme.challenge_removed(bigint),
   acme.revoke(bigint, text, boolean), acme.revoke_certificate(bigint, text), acme.deactivate_authorization(bigint),
-  acme.release_domain(text, boolean), acme.release_name(text), acme.preauthorize(text, text, text),
+  acme.release_domain(text, boolean), acme.preauthorize(text, text, text),
   acme.current_tenant(), acme.cancel_when_deleted()
   to acme_app;
 
 -- What it calls with the rights of its caller.
 grant execute on function
   acme_private.is_within(text, text), acme_private.domain_to_release(text), acme_private.name_to_preauthorize(text, text, text, jsonb),
-  acme_private.release_names(text[], name), acme_private.release_name(text, name)
+  acme_private.free_names(text, name)
   to acme_app;
+grant execute on function acme_private.name_owners(name) to acme_app, acme_reader;
 grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea), acme.changes(text, int)
   to acme_app, acme_reader;
 
@@ -75,11 +76,13 @@ grant execute on function acme.http01_response(text, text) to acme_responder, ac
 grant execute on function
   acme.pause(text, text, text), acme.resume(text, text), acme.certificate_was_revoked(bigint, text),
   acme.agree_terms(text), acme.verify_account(text), acme.roll_over_key(text), acme.deactivate_account(text),
-  acme.replace_account(text, text)
+  acme.replace_account(text, text), acme.move_name(text, text)
   to acme_admin;
 
 -- What they call with the rights of their caller.
-grant execute on function acme_private.ask_account(text, text), acme_private.certificate_was_revoked(bigint, text) to acme_admin;
+grant execute on function
+  acme_private.ask_account(text, text), acme_private.certificate_was_revoked(bigint, text), acme_private.move_name(text, text)
+  to acme_admin;
 grant insert (ref, pem, account, profile, solver, renewal, priority, labels, preferred_chain, validity, validity_start)
   on acme.csr to acme_app;
 grant update (renewal, priority, labels, preferred_chain, validity, validity_start, retry_request, renew_request, renew_reason,
@@ -121,7 +124,7 @@ grant select on acme.blocked_key to acme_reader;
 grant select, delete on acme.blocked_key to acme_admin;
 grant select on acme.account_status, acme.worker_status to acme_reader, acme_admin;
 grant select on acme.server_feature to acme_app, acme_reader;
-grant select on acme.identifier_claim to acme_app, acme_reader;
+grant select on acme.name_owner to acme_app, acme_reader;
 
 -- What the views read, column by column: never a lease, never a key.
 grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id,
@@ -168,7 +171,6 @@ grant select (account_id, server_id, state, url, terms_url, registered_at, next_
 grant select (epoch) on acme_private.epoch to acme_app, acme_reader;
 grant select on acme_private.server_fact, acme_private.feature, acme_private.documented_feature to acme_app, acme_reader;
 grant select on acme_private.worker to acme_reader, acme_admin;
-grant select on acme_private.identifier_claim to acme_app, acme_reader;
 
 -- The workers' functions. Inner functions run inside these, as their owner.
 grant execute on function
@@ -226,7 +228,7 @@ do $$
 declare
   v_table text;
 begin
-  foreach v_table in array array['acme.csr', 'acme.revocation_request', 'acme.deactivation_request', 'acme_private.identifier_claim',
+  foreach v_table in array array['acme.csr', 'acme.revocation_request', 'acme.deactivation_request',
                                  'acme_private.csr_state', 'acme_private."order"', 'acme_private.authorization',
                                  'acme_private.challenge', 'acme_private.record', 'acme_private.certificate',
                                  'acme_private.certificate_name', 'acme_private.event']

@@ -128,6 +128,8 @@ create table acme_private.csr_state (
   is_renewal boolean not null default false,
   -- of one that waits as limited: the limit
   cooldown_id bigint,
+  -- since when it waits for a name that other tenants ask for, too; null: it does not
+  contested_since timestamptz,
   renew_at timestamptz,
   renewal_reason text,
   -- acme.csr.version as of the last request that a worker applied
@@ -171,6 +173,9 @@ create index csr_state_renewal_queue_idx
 -- those that wait for a limit
 create index csr_state_cooldown_idx on acme_private.csr_state (cooldown_id)
   where state = 'retrying' and reason_code = 'limited';
+-- those that wait for a name: the longest first
+create index csr_state_contested_idx on acme_private.csr_state (contested_since)
+  where state = 'retrying' and reason_code in ('name_in_use', 'name_handed_on');
 -- those that a person has to act on
 create index csr_state_attention_idx on acme_private.csr_state (csr_id)
   where state in ('rejected', 'needs_person', 'needs_new_csr', 'failed');

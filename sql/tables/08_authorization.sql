@@ -43,6 +43,9 @@ create table acme_private.authorization (
   autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.02
 );
 create index authorization_open_idx on acme_private.authorization (id) where state in ('new', 'pending', 'deactivating');
+-- those that a name takes along when it changes hands
+create index authorization_identifier_idx on acme_private.authorization (account_id, identifier)
+  where state in ('pending', 'valid', 'deactivating');
 create index authorization_preauthorization_idx on acme_private.authorization (account_id, tenant) where is_preauthorization;
 
 create table acme_private.order_authorization (

@@ -17,14 +17,28 @@ comment on column acme.tenant_role.tenant is
   'The tenant: 1 to 200 characters, without control characters or characters that are not seen.';
 comment on column acme.tenant_role.created_at is 'When it was inserted.';
 
--- name is without "*.": a wildcard belongs to the owner of its base.
-create table acme_private.identifier_claim (
-  name text
-    constraint identifier_claim_pkey primary key,
-  registered_domain text not null,
+-- The names that tenants ask for. A name that is only asked for blocks nobody; one of its tenants owns it, from the first valid
+-- authorization on.
+create table acme_private.tenant_name (
   tenant text not null,
-  created_at timestamptz not null default now()
+  -- without "*.": a wildcard belongs to the owner of its base
+  name text not null,
+  registered_domain text not null,
+  -- null: the tenant asks for the name and does not own it
+  owner_since timestamptz,
+  -- When this tenant proved control of it by an authorization, while it owned it. null: it did not. An administrator gave it the
+  -- name, or adopted a certificate; an authorization of an earlier owner may still be valid at the server.
+  proved_at timestamptz,
+  -- when it was asked for last, or (of an owner) when it was last checked whether a live csr uses it
+  checked_at timestamptz not null default now(),
+  -- no live csr of the owner has used it since then
+  unused_since timestamptz,
+  constraint tenant_name_pkey primary key (tenant, name),
+  constraint tenant_name_proved_is_owned check (owner_since is not null or proved_at is null and unused_since is null)
 );
--- Who has a name above or below another one. Reversed, everything below a name is one range; by registered domain every name
--- of a platform with a subdomain for each customer would be read.
-create index identifier_claim_reverse_idx on acme_private.identifier_claim (reverse(name) collate "C");
+-- Reversed, all names below a name are one range. Owners apart from those who ask: a tenant may ask for many names below
+-- that of another.
+create unique index tenant_name_owner_key on acme_private.tenant_name (reverse(name) collate "C") where owner_since is not null;
+create index tenant_name_reverse_idx on acme_private.tenant_name (reverse(name) collate "C");
+create index tenant_name_owned_idx on acme_private.tenant_name (checked_at) where owner_since is not null;
+create index tenant_name_asked_idx on acme_private.tenant_name (checked_at) where owner_since is null;

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { getDomain, parse } from 'tldts';
+import { parse } from 'tldts';
 import { showBytes, utf8 } from './printable.ts';
 import { type Reason, reason } from './reason.ts';
 
@@ -22,15 +22,19 @@ export function normaliseName(name: string): string {
 }
 
 /**
- * The registered domain of a name, or of a wildcard's base. Names outside the public suffix list (an
- * internal PKI's) are their last two labels.
+ * The registered domain of a name, or of a wildcard's base, by the public suffix list with its private section:
+ * below `github.io` everybody has a domain of their own. A suffix of that section, which has an owner too, is its own
+ * domain. Names outside the list (an internal PKI's) are their last two labels.
  */
 export function registeredDomain(identifier: string): string {
   const name = identifier.replace(/^\*\./, '');
-  return (
-    getDomain(name, { allowPrivateDomains: false, validateHostname: false }) ??
-    name.split('.').slice(-2).join('.')
-  );
+  const { domain, publicSuffix, isPrivate } = parse(name, {
+    allowPrivateDomains: true,
+    extractHostname: false,
+    validateHostname: false,
+  });
+  if (isPrivate === true && publicSuffix === name) return name;
+  return domain ?? name.split('.').slice(-2).join('.');
 }
 
 /** Judges the content of a dNSName (RFC 5280 §4.2.1.6, and what the CAs accept). */

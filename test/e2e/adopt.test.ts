@@ -113,7 +113,7 @@ test('a certificate whose key is blocked is not adopted, and says what to do', a
     },
     { state: 'issued', reason_code: null, reason: null, has_certificate: true },
   ]);
-  expect(await world.sql`select name from acme.identifier_claim`).toEqual([{ name: good.name }]);
+  expect(await world.sql`select name from acme.name_owner`).toEqual([{ name: good.name }]);
   expect(world.ca.count('newOrder')).toBe(0);
 });
 

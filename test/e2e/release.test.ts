@@ -130,7 +130,7 @@ test('without revoke the certificates are listed, and a part of a domain can be 
   expect(row.state).toBe('current');
   expect((await world.status(kept)).state).toBe('issued');
   expect(await authorizationStates(world, `blog.${domain}`)).toEqual(['valid']);
-  const held = await seller<{ name: string }[]>`select name from acme.identifier_claim`;
+  const held = await seller<{ name: string }[]>`select name from acme.name_owner`;
   expect(held).toEqual([{ name: `blog.${domain}` }]);
 });
 

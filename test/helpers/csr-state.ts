@@ -23,8 +23,8 @@ export async function putInState(
         join acme.server v on v.name = a.server
        where s.csr_id = any (${csrs}::bigint[]) and a.is_default`;
     await tx`
-      insert into acme_private.identifier_claim (name, registered_domain, tenant)
-      select ${name}, 'example.org', tenant from acme_private.csr_state where csr_id = any (${csrs}::bigint[])
+      insert into acme_private.tenant_name (name, registered_domain, tenant, owner_since, proved_at)
+      select ${name}, 'example.org', tenant, now(), now() from acme_private.csr_state where csr_id = any (${csrs}::bigint[])
       on conflict do nothing`;
     if (state === 'ordering') await makeOrder(tx, csrs);
     if (state === 'issued' || state === 'renewing') await makeCertificate(tx, csrs);
@@ -63,6 +63,18 @@ async function makeCertificate(tx: postgres.TransactionSql, csrs: string[]): Pro
        set certificate_id = made.id, renew_at = now() + interval '60 days'
       from made
      where s.csr_id = made.csr_id`;
+}
+
+/** Makes a tenant the owner of a name, as if it had proved control of it. */
+export async function ownName(
+  sql: postgres.Sql,
+  tenant: string,
+  name: string,
+  domain = 'example.org',
+): Promise<void> {
+  await sql`
+    insert into acme_private.tenant_name (tenant, name, registered_domain, owner_since, proved_at)
+    values (${tenant}, ${name}, ${domain}, now(), now())`;
 }
 
 /** What a worker found that accepts a csr, for this one name below example.org. */

@@ -2,7 +2,7 @@ import type postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
 import type { Dispatched, Verdict } from '../../src/db/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
-import { accepted, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, ownName, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
@@ -150,8 +150,7 @@ test('names of several domains are rejected with what to do, unless the csr name
 });
 
 test('a csr that is rejected makes no account, and under the policy single none does', async () => {
-  await sql`insert into acme_private.identifier_claim (name, registered_domain, tenant)
-            values ('held.example.org', 'example.org', 'somebody')`;
+  await ownName(sql, 'somebody', 'held.example.org');
   const [held] = await judge([['held.example.org']]);
   expect(await statusOf(held)).toMatchObject({ state: 'rejected', reason_code: 'name_held' });
   await sql`update acme.server set account_policy = 'single' where name = 'ca'`;

@@ -59,15 +59,12 @@ async function choose({ id, lease }: Claim): Promise<void> {
   await sql`select acme_private.challenge_intended(null, ${id}, ${lease}, null, ${sql.json(facts)})`;
 }
 
-test('a queued csr whose name was released needs a person, and holds up no other', async () => {
+test('a queued csr whose name was moved to another tenant is rejected, and holds up no other', async () => {
   const [lost, other] = [await shop.insert(), await shop.insert()];
   for (const id of [lost, other]) await putInState(shop.sql, id, 'queued');
-  await shop.sql`delete from acme.identifier_claim where name = ${`csr-${lost}.example.org`}`;
+  await shop.sql`select acme.move_name(${`csr-${lost}.example.org`}, 'somebody')`;
   expect((await dispatch()).map((claim) => String(claim.csr_id))).toEqual([other]);
-  expect(await shop.status(lost)).toMatchObject({
-    state: 'needs_person',
-    reason_code: 'name_not_held',
-  });
+  expect(await shop.status(lost)).toMatchObject({ state: 'rejected', reason_code: 'name_held' });
 });
 
 // Servers hand back a pending order, with its pending authorizations, to whoever orders the same names.

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, ownName, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 import { authorizationOf, fail, held, orderMade, underWay } from '../helpers/under-way.ts';
@@ -62,9 +62,7 @@ describe('an application that is about to free a name holds up nobody', () => {
   /** The application's tenant has this name already. */
   async function hasName(name: string): Promise<void> {
     const { role } = await shop.database.login('acme_app');
-    await shop.sql`
-      insert into acme_private.identifier_claim (name, registered_domain, tenant)
-      values (${name}, 'example.org', ${role})`;
+    await ownName(shop.sql, role, name);
   }
 
   test('not the dispatcher, which judges a csr with that name', async () => {

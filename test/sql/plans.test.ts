@@ -26,7 +26,7 @@ const BIG = [
   'record',
   'certificate',
   'certificate_name',
-  'identifier_claim',
+  'tenant_name',
   'event',
 ];
 

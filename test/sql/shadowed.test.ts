@@ -109,7 +109,6 @@ const attempts: Record<string, Statement[]> = {
     ({ name }) => ['select * from acme.release_domain($1, true)', name],
     () => [`select * from acme.release_domain('example.org', true)`],
   ],
-  'acme.release_name(text)': [({ name }) => ['select acme.release_name($1)', name]],
   'acme.preauthorize(text,text,text)': [({ name }) => ['select acme.preauthorize($1)', name]],
   'acme.request(text,text,text,text,text)': [
     ({ pem }) => [`select id from acme.request($1, 'shop', on_duplicate := 'renew')`, pem],

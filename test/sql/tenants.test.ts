@@ -243,7 +243,7 @@ describe('a function that takes an id', () => {
     },
     'acme.preauthorize(text,text,text)': { reachesNone: 'tried in preauthorization.test.ts' },
     'acme.release_domain(text,boolean)': { reachesNone: 'tried in release.test.ts' },
-    'acme.release_name(text)': { call: 'select acme.release_name($1)', id: () => theirs.name },
+    'acme.move_name(text,text)': { reachesNone: 'for acme_admin' },
     'acme.current_tenant()': { reachesNone: 'tried in tenant-role.test.ts' },
     'acme.cancel_when_deleted()': { reachesNone: 'tried in deletion.test.ts' },
     'acme.delete_csrs(bigint[])': { reachesNone: 'for the owner' },
@@ -415,7 +415,7 @@ describe('a table or view', () => {
     'acme.paused_csr': 'not for acme_app',
     'acme.resume_request': 'not for acme_app',
     'acme.worker_status': 'not for acme_app',
-    'acme.identifier_claim': 'of tenants',
+    'acme.name_owner': 'of tenants',
   };
 
   test('is in the list of this test, whoever adds one', async () => {

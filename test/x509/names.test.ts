@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { judgeCsr, makeCsr } from '../../src/x509/index.ts';
+import { judgeCsr, makeCsr, registeredDomain } from '../../src/x509/index.ts';
 import { altNames, dns, extension, sequence, tlv } from './helpers/der-writer.ts';
 import { codes, reasons, rules } from './helpers/judged.ts';
 import { rawCsr } from './helpers/raw-csr.ts';
@@ -145,6 +145,19 @@ describe('public_suffix', () => {
   ])('%s is not one', async (name) => {
     expect(await codes(withNames(name))).toEqual([]);
   });
+});
+
+test.each([
+  ['www.example.co.uk', 'example.co.uk'],
+  ['*.example.org', 'example.org'],
+  ['github.io', 'github.io'],
+  ['*.github.io', 'github.io'],
+  ['a.github.io', 'a.github.io'],
+  ['www.b.github.io', 'b.github.io'],
+  ['host.internal', 'host.internal'],
+  ['a.b.host.internal', 'host.internal'],
+])('the registered domain of %s is %s', (name, domain) => {
+  expect(registeredDomain(name)).toBe(domain);
 });
 
 describe('what is no DNS name', () => {

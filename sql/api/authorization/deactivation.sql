@@ -111,6 +111,8 @@ begin
    where c.authorization_id = p_authorization and c.state in ('pending', 'processing');
   perform acme_private.note('authorization_deactivated', a.tenant, null, null, a.account_id, null, p_worker,
     jsonb_build_object('authorization_id', p_authorization, 'identifier', a.identifier, 'state', p_state));
+  perform acme_private.wake_waiters_for_names(array_remove(
+    array[a.identifier] || array(select unnest(o.identifiers) from acme_private."order" o where o.id = any (v_orders)), null));
   -- Of one that went further the server says what becomes of it.
   return acme_private.end_orders(
     p_worker,

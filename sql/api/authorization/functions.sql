@@ -11,6 +11,29 @@ begin
 end
 $$;
 
+-- The server made an order that needs no more proof. Those of its authorizations that are not known were valid before this
+-- database had the account; they are given up when their names change hands, as all others.
+create or replace function acme_private.store_valid_authorizations(o acme_private."order", p_urls jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  with added as (
+    insert into acme_private.authorization (account_id, url, tenant, state, identifier, is_wildcard)
+    select o.account_id, u.url, o.tenant, 'valid',
+           -- which is whose the server was not asked
+           case when cardinality(o.identifiers) = 1 then acme_private.base_name(o.identifiers[1]) end,
+           cardinality(o.identifiers) = 1 and o.identifiers[1] like '*.%'
+      from (select distinct x.url from jsonb_array_elements_text(p_urls) x (url) order by 1) u
+    on conflict (account_id, url) do nothing
+    returning id
+  )
+  insert into acme_private.order_authorization (order_id, authorization_id)
+  select o.id, a.id from added a;
+end
+$$;
+comment on function acme_private.store_valid_authorizations(acme_private."order", jsonb) is
+  'Stores the authorizations of an order that came back ready, as far as they are not known.';
+
 -- Is an order under way that needs this authorization, besides p_order?
 create or replace function acme_private.is_ordered(p_authorization bigint, p_order bigint default null) returns boolean
 language plpgsql stable set search_path = pg_catalog, pg_temp

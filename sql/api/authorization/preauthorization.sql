@@ -252,8 +252,8 @@ begin
 end
 $$;
 
--- Before the server is asked: the name is taken for the tenant, as a csr takes it. p_domain: its registered domain.
--- Returns {refused: {code, text}}, {}, or null: the lease is gone.
+-- Before the server is asked: the tenant asks for the name, as with a csr. p_domain: its registered domain. Returns {refused: {code,
+-- text}}, {}, or null: the lease is gone, or another tenant has its turn.
 create or replace function acme_private.authorization_named(
   p_worker bigint, p_authorization bigint, p_lease uuid, p_domain text
 ) returns jsonb
@@ -261,6 +261,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   a acme_private.authorization;
+  v_obstacle record;
 begin
   perform acme_private.begin_work(false);
   select * into a from acme_private.authorization x where x.id = p_authorization and x.lease_token = p_lease for update;
@@ -272,19 +273,19 @@ begin
       format('No solver serves %s. Insert one into acme.solver, or name another one.', a.identifier)));
   end if;
   perform from acme_private.lock where name = 'dispatch' for update;
-  if acme_private.is_held_by_another(a.identifier, p_domain, a.tenant) then
-    return jsonb_build_object('refused', jsonb_build_object('code', 'name_held', 'text', acme_private.held_text(a.identifier)));
+  perform acme_private.ask_for_names(a.tenant, array[a.identifier], array[p_domain]);
+  v_obstacle := acme_private.name_obstacle(a.tenant, a.account_id, array[a.identifier], a.created_at);
+  if v_obstacle.code = 'name_held' then
+    return jsonb_build_object('refused', jsonb_build_object('code', 'name_held', 'text', v_obstacle.reason));
+  elsif v_obstacle.code is not null then
+    perform acme_private.put_off('authorization', p_authorization, v_obstacle.until, 0, v_obstacle.code, v_obstacle.reason, null);
+    return null;
   end if;
-  -- (One that an application is about to free is not waited for: judge().)
-  insert into acme_private.identifier_claim (name, registered_domain, tenant)
-  select a.identifier, p_domain, a.tenant
-   where not exists (select from acme_private.identifier_claim h where h.name = a.identifier)
-  on conflict do nothing;
   return '{}';
 end
 $$;
 comment on function acme_private.authorization_named(bigint, bigint, uuid, text) is
-  'Takes the name of a pre-authorization for its tenant, before the server is asked.';
+  'Stores that a tenant asks for the name of a pre-authorization, before the server is asked.';
 
 -- The server made it, or handed back one that it had; returns the claim to prove it.
 create or replace function acme_private.authorization_created(

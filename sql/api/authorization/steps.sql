@@ -119,6 +119,10 @@ begin
   perform acme_private.unpublish(p_authorization);
   delete from acme_private.identifier_failure f where f.account_id = a.account_id and f.identifier = a.identifier;
   perform acme_private.note_preauthorization('authorization_valid', a, p_worker);
+  if not acme_private.own_names(a.tenant, array[a.identifier], true) then
+    -- An administrator gave the name to another tenant meanwhile.
+    perform acme_private.give_up_orders(acme_private.orders_of(p_authorization));
+  end if;
   for o in
     select x.id, count(*) over () > 1 as is_shared
       from acme_private."order" x

@@ -60,6 +60,23 @@ begin
 end
 $$;
 
+-- Only an administrator adopts: their word makes the tenant the owner of the names. Nobody who asks for one of them proves it
+-- at the same moment, so that one of the two sees the other.
+create or replace function acme_private.own_adopted_names(p_tenant text, p_identifiers text[], p_domains text[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not (acme_private.lock_names_asked_by_others(
+            p_tenant, array(select acme_private.base_name(i) from unnest(p_identifiers) i), p_domains)
+          and acme_private.own_names(p_tenant, p_identifiers, false)) then
+    raise exception 'A name of an adopted certificate is being ordered by another tenant at this moment.'
+      using errcode = 'serialization_failure';
+  end if;
+end
+$$;
+comment on function acme_private.own_adopted_names(text, text[], text[]) is
+  'Makes a tenant the owner of the names of a certificate that is adopted.';
+
 -- The csr of a verdict, whose certificate a worker has found to be its: issued, without an order.
 create or replace function acme_private.store_adopted(p_worker bigint, p_csr bigint, p_certificate jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp

@@ -18,6 +18,7 @@ begin
      set order_id = null, state = case when state = 'ordering' then 'queued' else state end
    where order_id = p_order;
   perform acme_private.clean_up(p_order);
+  perform acme_private.wake_waiters_for_names((select o.identifiers from acme_private."order" o where o.id = p_order));
   perform acme_private.wake_dispatch();
   return true;
 end

@@ -187,7 +187,7 @@ $$;
 -- domains: the registered domain of each identifier; certificate: that of an adoption, as for certificate_stored. What only the database knows is judged here, so
 -- that a rejected csr has all its reasons at once.
 create or replace function acme_private.judge(p_worker bigint, p_lease uuid, p_verdicts jsonb) returns void
-language plpgsql volatile set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
@@ -233,9 +233,9 @@ begin
           when v_names[i] like '*.%' then format('%s is a wildcard, and none of the solvers can prove one: http-01 cannot (RFC 8555 §8.3).', v_names[i])
           else format('No solver serves %s. Insert one into acme.solver, or name another in csr.solver.', v_names[i]) end);
       end if;
-      if acme_private.is_held_by_another(v_names[i], v_domains[i], s.tenant) then
+      if acme_private.is_owned_by_another(acme_private.base_name(v_names[i]), v_domains[i], s.tenant) then
         v_reasons := v_reasons || jsonb_build_object('code', 'name_held', 'text',
-          acme_private.held_text(v_names[i]));
+          acme_private.name_held_text(acme_private.base_name(v_names[i]), s.tenant));
       end if;
     end loop;
     if jsonb_array_length(v_reasons) > 0 then
@@ -248,12 +248,7 @@ begin
       perform acme_private.note('rejected', s.tenant, s.csr_id, null, null, null, p_worker,
                                 jsonb_build_object('reasons', v_reasons));
     else
-      insert into acme_private.identifier_claim (name, registered_domain, tenant)
-      select regexp_replace(n.name, '^\*\.', ''), n.domain, s.tenant
-        from unnest(v_names, v_domains) n (name, domain)
-       -- What an application is about to free (acme.release_domain) is not waited for: everybody would wait with it.
-       where not exists (select from acme_private.identifier_claim h where h.name = regexp_replace(n.name, '^\*\.', ''))
-      on conflict do nothing;
+      perform acme_private.ask_for_names(s.tenant, v_names, v_domains);
       if v_is_of_domain then
         select * into v_account from acme_private.account_of_domain(p_worker, s.csr_id, s.account_id, v_domains[1]);
         if v_account.is_made then
@@ -263,6 +258,7 @@ begin
         update acme_private.csr_state set account_id = s.account_id where csr_id = s.csr_id;
       end if;
       if v ? 'certificate' then
+        perform acme_private.own_adopted_names(s.tenant, v_names, v_domains);
         perform acme_private.store_adopted(p_worker, s.csr_id, v -> 'certificate');
         perform acme_private.heed(s.csr_id);
         continue;

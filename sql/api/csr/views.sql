@@ -117,7 +117,7 @@ select s.csr_id as id,
              when 'waiting_for_room' then coalesce(
                (select format('It waits for csr %s, which has the same names and is being ordered by the same account.', y.csr_id)
                   from acme_private."order" y
-                 where y.is_live and y.account_id = s.account_id and y.identifiers_key = s.identifiers_key
+                 where y.is_live and y.tenant = s.tenant and y.account_id = s.account_id and y.identifiers_key = s.identifiers_key
                    and coalesce(y.profile, '') = coalesce(s.profile, '')),
                format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name))
              when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'

@@ -139,7 +139,7 @@ begin
      and not exists (
        select from acme_private."order" o
         where o.is_live and o.account_id = q.account_id and o.identifiers_key = q.identifiers_key
-          and coalesce(o.profile, '') = coalesce(q.profile, ''))
+          and coalesce(o.profile, '') = coalesce(q.profile, '') and o.tenant = q.tenant)
    order by q.tenant, q.priority desc, q.queued_at, q.csr_id
    limit 1
      for no key update skip locked;

@@ -232,6 +232,7 @@ begin
      or exists (select from acme_private.csr_state where state in ('queued', 'renewing') and order_id is null) then
     perform acme_private.wake_dispatch();
   end if;
+  perform acme_private.lapse_names();
 end
 $$;
 comment on function acme_private.reconcile() is

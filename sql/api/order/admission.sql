@@ -3,14 +3,14 @@
 
 -- Makes the order of a csr that is locked, leased to this worker. null: it may not go after all.
 create or replace function acme_private.make_order(p_worker bigint, p_csr bigint) returns bigint
-language plpgsql volatile set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
+language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
   s acme_private.csr_state;
   v_order bigint;
   v_earliest timestamptz;
-  v_lost text;
+  v_obstacle record;
   v_cooldown acme_private.closure;
 begin
   -- An order answers the requests made before it; a cancellation among them means no order at all.
@@ -33,19 +33,9 @@ begin
     perform acme_private.wait_out(p_csr, v_cooldown);
     return null;
   end if;
-  -- By the key, name after name: a join would read all claims.
-  select n into v_lost
-    from unnest(s.identifiers) n
-   where (select h.tenant from acme_private.identifier_claim h
-           where h.name = regexp_replace(n, '^\*\.', '')) is distinct from s.tenant
-   limit 1;
-  if v_lost is not null then
-    update acme_private.csr_state
-       set state = 'needs_person', queued_at = null, reason_code = 'name_not_held', updated_at = v_now,
-           reason = format('The name %s is no longer held by this tenant (acme.identifier_claim). Cancel this csr, or have the claim restored and retry.', v_lost)
-     where csr_id = s.csr_id;
-    perform acme_private.note('needs_person', s.tenant, s.csr_id, null, s.account_id, null, p_worker,
-                              jsonb_build_object('reason', format('%s is not held', v_lost)));
+  v_obstacle := acme_private.name_obstacle(s.tenant, s.account_id, s.identifiers, s.contested_since);
+  if v_obstacle.code is not null then
+    perform acme_private.wait_for_names(p_worker, s, v_obstacle.code, v_obstacle.reason, v_obstacle.until);
     return null;
   end if;
   insert into acme_private."order" (csr_id, tenant, server_id, account_id, identifiers, identifiers_key, profile,
@@ -59,7 +49,7 @@ begin
   end if;
   update acme_private.csr_state
      set state = case when state = 'queued' then 'ordering' else state end, order_id = v_order, queued_at = null,
-         reason_code = null, reason = null, next_attempt_at = null, updated_at = v_now
+         reason_code = null, reason = null, next_attempt_at = null, contested_since = null, updated_at = v_now
    where csr_id = s.csr_id;
   return v_order;
 end
@@ -155,7 +145,9 @@ begin
        and not exists (
          select from acme_private."order" o
           where o.is_live and o.account_id = q.account_id and o.identifiers_key = q.identifiers_key
-            and coalesce(o.profile, '') = coalesce(q.profile, ''))
+            and coalesce(o.profile, '') = coalesce(q.profile, '')
+            -- (what another tenant has under way is for name_obstacle)
+            and o.tenant = q.tenant)
      order by q.account_id, q.tenant, q.priority desc, q.queued_at, q.csr_id
      limit 1
        for no key update skip locked;

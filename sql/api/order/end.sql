@@ -66,7 +66,7 @@ declare
   c record;
   v_code text := 'cancelled';
 begin
-  select r.cancel_request, r.cancel_reason, acme_private.is_blocked(s.spki_sha256) as is_blocked into c
+  select r.cancel_request, r.cancel_reason, s.certificate_id, acme_private.is_blocked(s.spki_sha256) as is_blocked into c
     from acme.csr r
     join acme_private.csr_state s on s.csr_id = r.id
    where r.id = o.csr_id;
@@ -74,6 +74,8 @@ begin
     v_code := 'key_blocked';
   elsif o.is_unwanted and c.cancel_request is null and acme_private.is_moved(o.id) then
     v_code := 'account_replaced';
+  elsif o.is_unwanted and c.cancel_request is null and acme_private.ending_reason(c.certificate_id) is null then
+    v_code := 'name_in_use';
   elsif o.is_unwanted and c.cancel_request is null then
     v_code := 'revoking';
   end if;
@@ -85,13 +87,16 @@ begin
            when 'key_blocked' then 'Its key was blocked.'
            when 'revoking' then 'The certificate of its csr was to be revoked, and the csr to end with it.'
            when 'account_replaced' then 'Another account takes the place of its own, and makes a new order.'
+           when 'name_in_use' then 'Another tenant waits for one of its names, or was given it.'
            else 'It was cancelled on request.' end)
    where id = o.id;
   -- Where the server refused to revoke meanwhile it goes on, and keeps its turn.
   update acme_private.csr_state
-     set order_id = null, state = case when state = 'ordering' then 'queued' else state end, queued_at = o.created_at
+     set order_id = null, state = case when state = 'ordering' then 'queued' else state end, queued_at = o.created_at,
+         attempts = attempts + case v_code when 'name_in_use' then 1 else 0 end
    where csr_id = o.csr_id;
   perform acme_private.heed(o.csr_id);
+  perform acme_private.wake_waiters_for_names(o.identifiers);
 end
 $$;
 
@@ -212,6 +217,7 @@ begin
     perform acme_private.enqueue('csr', o.csr_id, v_due);
   end if;
   perform acme_private.heed(o.csr_id);
+  perform acme_private.wake_waiters_for_names(o.identifiers);
 end
 $$;
 

@@ -133,8 +133,13 @@ begin
       perform acme_private.begin_work(true);
     end if;
   end if;
+  if v_state <> 'authorizing' then
+    perform acme_private.store_valid_authorizations(o, p_facts -> 'authorizations');
+    -- (False: an administrator gave a name to another tenant meanwhile, and the order is cancelled.)
+    o.is_unwanted := o.is_unwanted or not acme_private.own_names(o.tenant, o.identifiers, true);
+  end if;
   update acme_private."order"
-     set state = v_state, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
+     set state = v_state, is_unwanted = o.is_unwanted, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
          made_at = coalesce(made_at, v_now), certificate_url = p_facts ->> 'certificate_url', expires_at = (p_facts ->> 'expires_at')::timestamptz,
          next_attempt_at = null, attempts = 0, reason_code = null, reason = null, last_problem = null, claims = 0,
          lease_token = case when v_state = 'authorizing' then null else lease_token end,

@@ -10,59 +10,41 @@ language plpgsql stable set search_path = pg_catalog, pg_temp set standard_confo
 as $$
 declare
   v_domain text := lower(regexp_replace(p_name, '\.$', ''));
-  v_held text;
+  v_owned text;
 begin
   if v_domain is null or v_domain !~ '^[a-z0-9_-]+(\.[a-z0-9_-]+)+$' and v_domain !~ '^[0-9a-f:]*:[0-9a-f:.]*$' then
     raise exception '% is no domain to release.', coalesce(quote_literal(left(p_name, 80)), 'null')
       using errcode = 'invalid_parameter_value',
             hint = 'Give a domain such as example.com, without *, in ASCII (xn--…); everything below it is released with it.';
   end if;
-  select i.registered_domain into v_held
-    from acme.identifier_claim i
-   where right(i.name, length(v_domain) + 1) = '.' || v_domain
-     and right(v_domain, length(i.registered_domain)) <> i.registered_domain
+  select o.registered_domain into v_owned
+    from acme.name_owner o
+   where right(o.name, length(v_domain) + 1) = '.' || v_domain
+     and right(v_domain, length(o.registered_domain)) <> o.registered_domain
    limit 1;
   if found then
-    raise exception '% is a suffix under which domains are registered, such as %; it is not released as a whole.', v_domain, v_held
-      using errcode = 'invalid_parameter_value', hint = 'Release each domain by itself; see acme.identifier_claim.';
+    raise exception '% is a suffix under which domains are registered, such as %; it is not released as a whole.', v_domain, v_owned
+      using errcode = 'invalid_parameter_value', hint = 'Release each domain by itself; see acme.name_owner.';
   end if;
   return v_domain;
 end
 $$;
 
--- Frees these names, as far as they belong to the tenant that p_role, the caller's current_user, acts for; an
--- administrator those of every tenant. As the owner: a right to delete from the table is a right to lock it.
-create or replace function acme_private.release_names(p_names text[], p_role name) returns table (name text, tenant text)
+-- Frees a domain and what is below it, as far as it belongs to the tenant that p_role, the caller's current_user, acts for; an
+-- administrator those of every tenant. As the owner: a right to update the table would be a right to lock it.
+create or replace function acme_private.free_names(p_domain text, p_role name) returns table (name text, tenant text)
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-  delete from acme_private.identifier_claim i
-   where i.name = any (p_names)
-     and (i.tenant = (select acme_private.tenant_of(p_role)) or pg_has_role(p_role, 'acme_admin', 'usage'))
-  returning i.name, i.tenant
+  update acme_private.tenant_name t
+     set owner_since = null, proved_at = null, unused_since = null, checked_at = acme_private.clock()
+   where t.owner_since is not null and acme_private.is_within(t.name, p_domain)
+     and (reverse(t.name) collate "C" = reverse(p_domain)
+          or reverse(t.name) collate "C" >= reverse(p_domain) || '.' and reverse(t.name) collate "C" < reverse(p_domain) || '/')
+     and (t.tenant = (select acme_private.tenant_of(p_role)) or pg_has_role(p_role, 'acme_admin', 'usage'))
+  returning t.name, t.tenant
 $$;
-comment on function acme_private.release_names(text[], name) is
-  'Frees the names among these that a role may free; returns them.';
-
-create or replace function acme_private.release_name(p_name text, p_role name) returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
-as $$
-begin
-  perform from acme_private.release_names(array[regexp_replace(regexp_replace(lower(p_name), '^\*\.', ''), '\.$', '')], p_role);
-  if not found then
-    raise exception 'There is no name % to release.', coalesce(quote_literal(left(p_name, 300)), 'null')
-      using errcode = 'no_data_found', hint = 'See acme.identifier_claim.';
-  end if;
-end
-$$;
-comment on function acme_private.release_name(text, name) is 'What acme.release_name does.';
-
-create or replace function acme.release_name(name text) returns void
-language sql volatile
-begin atomic
-  select acme_private.release_name(release_name.name, current_user);
-end;
-comment on function acme.release_name(text) is
-  'Frees one name, so that another tenant may have it; a wildcard goes with its base. Its csrs keep their certificates, and wait as needs_person (name_not_held) when these are due for renewal. acme.release_domain ends the rest as well.';
+comment on function acme_private.free_names(text, name) is
+  'Frees the names of a domain that a role may free; returns them.';
 
 create or replace function acme.release_domain(name text, revoke boolean default false)
   returns table (kind text, id bigint, what text, done text)
@@ -108,9 +90,8 @@ begin atomic
     returning revocation_request.id
   ), freed as (
     select r.name, r.tenant
-      from acme_private.release_names(
-             array(select i.name from acme_private.identifier_claim i cross join domain d where acme_private.is_within(i.name, d.name)),
-             current_user) r
+      from domain d
+     cross join lateral acme_private.free_names(d.name, current_user) r
   ), accounts as (
     select distinct u.account_id
       from (select account_id from csrs

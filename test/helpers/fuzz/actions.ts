@@ -123,10 +123,9 @@ export async function perform(
     }
     case 'unclaim': {
       const [gone] = await sql<{ name: string }[]>`
-        delete from acme.identifier_claim
-         where name = (select name from acme.identifier_claim order by name offset ${a} limit 1)
-        returning name`;
-      return `release the name ${gone?.name ?? '-'}`;
+        select name, acme.move_name(name, ${c % 2 === 0 ? null : 'somebody else'})
+          from (select name from acme.name_owner order by name offset ${a} limit 1) n`;
+      return `move the name ${gone?.name ?? '-'}`;
     }
     case 'pause':
     case 'resume':

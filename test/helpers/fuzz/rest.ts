@@ -57,7 +57,7 @@ async function unanswered(world: World, memory: Memory): Promise<string[]> {
     if (row.state === 'issued' && renew !== undefined && (row.issued ?? 0) <= renew) {
       problems.push(`csr ${csr} was not renewed on request`);
     }
-    const isExplained = ['replaced', 'name_not_held'].includes(row.reason_code ?? '');
+    const isExplained = ['replaced', 'name_held'].includes(row.reason_code ?? '');
     const isEnded = ['failed', 'needs_person'].includes(row.state);
     if (isEnded && !isExplained && retry !== undefined && row.last <= retry) {
       problems.push(`csr ${csr} is ${row.state} and was not tried again on request`);

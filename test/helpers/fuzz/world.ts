@@ -129,7 +129,7 @@ async function addDawdle(sql: postgres.Sql): Promise<void> {
     'acme_private."order"',
     'acme_private.authorization',
     'acme_private.record',
-    'acme_private.identifier_claim',
+    'acme_private.tenant_name',
     'acme_worker._private_jobs',
   ];
   for (const table of tables) {
