@@ -15,7 +15,6 @@ insert into acme_private.transition (kind, from_state, to_state) values
   ('csr', 'received', 'cancelled'),
   ('csr', 'rejected', 'received'),
   ('csr', 'rejected', 'cancelled'),
-  ('csr', 'queued', 'received'), -- it slept for so long that its names are looked at again
   ('csr', 'queued', 'rejected'), -- another tenant proved one of its names
   ('csr', 'queued', 'ordering'),
   ('csr', 'queued', 'issued'), -- its certificate was found after a restore

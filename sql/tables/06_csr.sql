@@ -114,6 +114,8 @@ create table acme_private.csr_state (
   is_live boolean not null generated always as (state not in ('rejected', 'failed', 'cancelled')) stored,
   -- sorted, in the form in which orders have them; null until a worker has read the CSR
   identifiers text[],
+  -- the registered domain of each
+  domains text[],
   identifiers_key bytea,
   -- of the CSR's public key
   spki_sha256 bytea,

@@ -16,7 +16,7 @@ export async function putInState(
     const name = tx`'csr-' || csr_id || '.example.org'`;
     await tx`
       update acme_private.csr_state s
-         set identifiers = array[${name}], identifiers_key = acme_private.identifiers_key(array[${name}]),
+         set identifiers = array[${name}], domains = array['example.org'], identifiers_key = acme_private.identifiers_key(array[${name}]),
              spki_sha256 = sha256('key'), account_id = a.id, server_id = v.id,
              queued_at = case when ${state} in ('queued', 'renewing') then now() end
         from acme.account a

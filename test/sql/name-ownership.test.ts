@@ -211,14 +211,15 @@ describe('a name that no tenant has proved', () => {
     expect(await state(first)).toBe('ordering');
   });
 
-  test('is asked for anew where its csr slept until it was forgotten', async () => {
+  test('is asked for again where its csr slept until it was forgotten', async () => {
     const csr = await ask('first', 'example.org');
     await disprove(csr);
     await travel(shop.sql, 40);
     await shop.sql`select acme_private.reconcile()`;
     expect(await shop.sql`select from acme_private.tenant_name`).toHaveLength(0);
-    await shop.attend(csr);
-    expect(await state(csr)).toMatch(/^received/);
+    expect(await lookAgain(csr)).toBe('retrying name_in_use');
+    await travel(shop.sql, 41);
+    expect(await lookAgain(csr)).toBe('ordering');
   });
 });
 

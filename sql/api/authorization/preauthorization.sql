@@ -274,7 +274,7 @@ begin
   end if;
   perform from acme_private.lock where name = 'dispatch' for update;
   perform acme_private.ask_for_names(a.tenant, array[a.identifier], array[p_domain]);
-  v_obstacle := acme_private.name_obstacle(a.tenant, a.account_id, array[a.identifier], a.created_at);
+  v_obstacle := acme_private.name_obstacle(a.tenant, a.account_id, array[a.identifier], array[p_domain], a.created_at);
   if v_obstacle.code = 'name_held' then
     return jsonb_build_object('refused', jsonb_build_object('code', 'name_held', 'text', v_obstacle.reason));
   elsif v_obstacle.code is not null then

@@ -249,6 +249,7 @@ begin
                                 jsonb_build_object('reasons', v_reasons));
     else
       perform acme_private.ask_for_names(s.tenant, v_names, v_domains);
+      update acme_private.csr_state set domains = v_domains where csr_id = s.csr_id;
       if v_is_of_domain then
         select * into v_account from acme_private.account_of_domain(p_worker, s.csr_id, s.account_id, v_domains[1]);
         if v_account.is_made then

@@ -33,7 +33,7 @@ begin
     perform acme_private.wait_out(p_csr, v_cooldown);
     return null;
   end if;
-  v_obstacle := acme_private.name_obstacle(s.tenant, s.account_id, s.identifiers, s.contested_since);
+  v_obstacle := acme_private.name_obstacle(s.tenant, s.account_id, s.identifiers, s.domains, s.contested_since);
   if v_obstacle.code is not null then
     perform acme_private.wait_for_names(p_worker, s, v_obstacle.code, v_obstacle.reason, v_obstacle.until);
     return null;

@@ -136,9 +136,9 @@ comment on function acme_private.is_name_in_use(text[], text[], timestamptz) is
 --   name_held        one belongs to another tenant
 --   name_in_use      another tenant asks for one, and has its turn
 --   name_handed_on   what an earlier owner proved is still valid at the server
---   name_forgotten   one was not asked for in so long a time that its row is gone
 create or replace function acme_private.name_obstacle(
-  p_tenant text, p_account bigint, p_identifiers text[], p_since timestamptz, out code text, out reason text, out until timestamptz
+  p_tenant text, p_account bigint, p_identifiers text[], p_domains text[], p_since timestamptz,
+  out code text, out reason text, out until timestamptz
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -170,8 +170,9 @@ begin
   )
   select array_agg(t.name order by t.name), array_agg(t.registered_domain order by t.name) into v_others, v_domains from touched t;
   if coalesce(cardinality(v_others), 0) < cardinality(v_names) then
-    select count(*) into v_found from acme_private.tenant_name t where t.tenant = p_tenant and t.name = any (v_names);
-    code := case when v_found < cardinality(v_names) then 'name_forgotten' else 'name_in_use' end;
+    -- Somebody has a row, or it was forgotten (lapse_names) and is here again with the commit.
+    perform acme_private.ask_for_names(p_tenant, p_identifiers, p_domains);
+    code := 'name_in_use';
     reason := 'An order for one of its names is being made at this moment.';
     until := v_now + interval '2 seconds';
     return;
@@ -209,7 +210,7 @@ begin
   end if;
 end
 $$;
-comment on function acme_private.name_obstacle(text, bigint, text[], timestamptz) is
+comment on function acme_private.name_obstacle(text, bigint, text[], text[], timestamptz) is
   'Why a tenant may not begin an order for these names now, and until when; code null: it may.';
 
 -- A csr that is locked may not be ordered now (name_obstacle).
@@ -221,24 +222,20 @@ as $$
 declare
   v_now timestamptz := acme_private.clock();
   -- One that has a certificate keeps it.
-  v_state text := case when p_code = 'name_forgotten' and s.certificate_id is null then 'received'
-                       when p_code = 'name_held' and s.certificate_id is null then 'rejected'
-                       when p_code in ('name_held', 'name_forgotten') then 'needs_person'
-                       else 'retrying' end;
+  v_state text := case when p_code <> 'name_held' then 'retrying'
+                       when s.certificate_id is null then 'rejected'
+                       else 'needs_person' end;
 begin
   update acme_private.csr_state
      set state = v_state, queued_at = null, next_attempt_at = p_until, updated_at = v_now,
-         reason_code = case when v_state <> 'received' then p_code end,
-         reason = case when v_state <> 'received' then p_reason end,
+         reason_code = p_code, reason = p_reason,
          contested_since = case when v_state = 'retrying' then coalesce(s.contested_since, v_now) end
    where csr_id = s.csr_id;
   if v_state = 'retrying' then
     perform acme_private.enqueue('csr', s.csr_id, p_until);
-  elsif v_state = 'received' then
-    perform acme_private.wake_dispatch();
   end if;
   -- (Once, and not each time that it is looked at.)
-  if v_state in ('rejected', 'needs_person') or v_state = 'retrying' and s.contested_since is null then
+  if v_state <> 'retrying' or s.contested_since is null then
     perform acme_private.note(v_state, s.tenant, s.csr_id, null, s.account_id, s.certificate_id, p_worker,
                               jsonb_build_object('reason', p_reason, 'next_attempt_at', p_until));
   end if;

@@ -55,8 +55,8 @@ language sql immutable
 return format('%s belongs to another tenant, or overlaps with a name of theirs. If it is to be this tenant''s, an administrator moves it: select acme.move_name(%L, %L); then retry.',
               p_name, p_name, p_tenant);
 
--- A csr was accepted, or acme.preauthorize was called: the tenant asks for these names. The caller holds the lock 'dispatch':
--- whoever looks at the rows of others finds all that were there before its own (acme_private.name_obstacle).
+-- A csr was accepted, or acme.preauthorize was called: the tenant asks for these names. The caller holds the lock 'dispatch', or
+-- makes no order before the commit: of two tenants that ask for overlapping names, the later one sees the row of the other.
 create or replace function acme_private.ask_for_names(p_tenant text, p_identifiers text[], p_domains text[]) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
