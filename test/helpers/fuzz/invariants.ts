@@ -16,6 +16,19 @@ export async function violations(sql: postgres.Sql): Promise<string[]> {
       from acme_private."order" where is_live
      group by account_id, identifiers, coalesce(profile, '') having count(*) > 1
     union all
+    select format('orders %s and %s of two tenants are live for overlapping names', a.id, b.id)
+      from acme_private."order" a
+      join acme_private."order" b on b.is_live and b.tenant > a.tenant
+     where a.is_live and exists (
+       select from unnest(a.identifiers) x cross join unnest(b.identifiers) y
+        where acme_private.is_within(x, acme_private.base_name(y)) or acme_private.is_within(y, acme_private.base_name(x)))
+    union all
+    select format('live order %s of a tenant has authorization %s of another', o.id, a.id)
+      from acme_private."order" o
+      join acme_private.order_authorization oa on oa.order_id = o.id
+      join acme_private.authorization a on a.id = oa.authorization_id
+     where o.is_live and a.tenant <> o.tenant
+    union all
     select format('csr %s is ordering without a live order', s.csr_id)
       from acme_private.csr_state s
      where s.state = 'ordering'
