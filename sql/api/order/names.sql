@@ -146,31 +146,19 @@ declare
   v_now timestamptz := acme_private.clock();
   v_names text[] := acme_private.base_names(p_identifiers);
   v_domains text[];
-  v_found int;
   v_tenants text[];
   v_others text[];
   v_ids bigint[];
 begin
   -- Nearly always it owns them all, and has proved each itself.
-  select count(*) filter (where t.proved_at is not null) into v_found
-    from acme_private.tenant_name t
-   where t.tenant = p_tenant and t.name = any (v_names);
-  if v_found = cardinality(v_names) then
+  if cardinality(v_names) = (
+    select count(t.proved_at) from acme_private.tenant_name t where t.tenant = p_tenant and t.name = any (v_names))
+  then
     return;
   end if;
-  with mine as (
-    select t.name
-      from acme_private.tenant_name t
-     where t.tenant = p_tenant and t.name = any (v_names)
-     order by t.name
-       for no key update skip locked
-  ), touched as (
-    update acme_private.tenant_name t set checked_at = v_now from mine m where t.tenant = p_tenant and t.name = m.name
-    returning t.name, t.registered_domain
-  )
-  select array_agg(t.name order by t.name), array_agg(t.registered_domain order by t.name) into v_others, v_domains from touched t;
-  if coalesce(cardinality(v_others), 0) < cardinality(v_names) then
-    -- Somebody has a row, or it was forgotten (lapse_names) and is here again with the commit.
+  v_domains := acme_private.lock_names(p_tenant, v_names);
+  if v_domains is null then
+    -- Or a row was forgotten (lapse_names): it is there again with the commit.
     perform acme_private.ask_for_names(p_tenant, p_identifiers, p_domains);
     code := 'name_in_use';
     reason := 'An order for one of its names is being made at this moment.';

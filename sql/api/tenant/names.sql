@@ -106,6 +106,34 @@ end
 $$;
 comment on function acme_private.own_names(text, text[], boolean) is 'Makes a tenant the owner of names; false: one is another tenant''s.';
 
+-- Locks the tenant's own rows for these names (base names, sorted) until the commit, and tells their registered domains. null:
+-- somebody has one of them locked, or there is none.
+create or replace function acme_private.lock_names(p_tenant text, p_names text[]) returns text[]
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_domains text[];
+begin
+  with mine as (
+    select t.name
+      from acme_private.tenant_name t
+     where t.tenant = p_tenant and t.name = any (p_names)
+     order by t.name
+       for no key update skip locked
+  ), touched as (
+    update acme_private.tenant_name t
+       set checked_at = acme_private.clock()
+      from mine m
+     where t.tenant = p_tenant and t.name = m.name
+    returning t.name, t.registered_domain
+  )
+  select array_agg(t.registered_domain order by t.name) into v_domains from touched t;
+  return case when cardinality(v_domains) = cardinality(p_names) then v_domains end;
+end
+$$;
+comment on function acme_private.lock_names(text, text[]) is
+  'Locks the rows of a tenant for names, and returns their registered domains; null: not all can be locked now.';
+
 -- The rows of other tenants that ask for these names (base names), for a name above one of them, or for one below.
 create or replace function acme_private.names_asked_by_others(p_tenant text, p_names text[], p_domains text[])
   returns setof acme_private.tenant_name
