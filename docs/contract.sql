@@ -80,13 +80,21 @@ create table acme.attention_settings (
   worker_critical interval not null default '00:02:00'::interval,
   clock_warning interval not null default '00:00:10'::interval,
   clock_critical interval not null default '00:01:00'::interval,
+  changes_warning interval not null default '00:05:00'::interval,
+  changes_critical interval not null default '01:00:00'::interval,
+  notify_queue_warning numeric not null default 0.1,
+  notify_queue_critical numeric not null default 0.5,
   has_own_responder boolean not null default false,
+  constraint attention_settings_changes_critical_is_later CHECK ((changes_critical >= changes_warning)),
+  constraint attention_settings_changes_warning_is_positive CHECK ((changes_warning > '00:00:00'::interval)),
   constraint attention_settings_clock_critical_is_more CHECK ((clock_critical >= clock_warning)),
   constraint attention_settings_clock_warning_is_positive CHECK ((clock_warning > '00:00:00'::interval)),
   constraint attention_settings_cooldown_warning_is_positive CHECK ((cooldown_warning >= '00:00:00'::interval)),
   constraint attention_settings_is_only CHECK (is_only),
   constraint attention_settings_lifetime_critical_is_share CHECK (((lifetime_critical >= (0)::numeric) AND (lifetime_critical <= lifetime_warning))),
   constraint attention_settings_lifetime_warning_is_share CHECK (((lifetime_warning >= (0)::numeric) AND (lifetime_warning <= (1.0 / (3)::numeric)))),
+  constraint attention_settings_notify_queue_critical_is_more CHECK (((notify_queue_critical >= notify_queue_warning) AND (notify_queue_critical <= (1)::numeric))),
+  constraint attention_settings_notify_queue_warning_is_share CHECK (((notify_queue_warning >= (0)::numeric) AND (notify_queue_warning <= (1)::numeric))),
   constraint attention_settings_pkey PRIMARY KEY (is_only),
   constraint attention_settings_renewal_critical_is_share CHECK (((renewal_critical >= renewal_warning) AND (renewal_critical <= (1)::numeric))),
   constraint attention_settings_renewal_warning_is_share CHECK (((renewal_warning >= (0)::numeric) AND (renewal_warning <= (1)::numeric))),
@@ -106,8 +114,12 @@ comment on column acme.attention_settings.cooldown_warning is 'A server or accou
 comment on column acme.attention_settings.worker_critical is 'How long no worker has run before it is critical.';
 comment on column acme.attention_settings.clock_warning is 'How far a worker''s clock is off the database''s before it is a warning.';
 comment on column acme.attention_settings.clock_critical is 'And before it is critical.';
+comment on column acme.attention_settings.changes_warning is 'How long acme.changes has held events back for a transaction that is still open before it is a warning.';
+comment on column acme.attention_settings.changes_critical is 'And before it is critical.';
+comment on column acme.attention_settings.notify_queue_warning is 'How full PostgreSQL''s queue of notifications is, as a share, before it is a warning.';
+comment on column acme.attention_settings.notify_queue_critical is 'And before it is critical.';
 comment on column acme.attention_settings.has_own_responder is 'True: your own web server answers http-01 by acme.http01_response(), so that no worker is missed that does.';
-grant update (renewal_warning, renewal_critical, lifetime_warning, lifetime_critical, server_warning, server_critical, cooldown_warning, worker_critical, clock_warning, clock_critical, has_own_responder) on acme.attention_settings to acme_admin;
+grant update (renewal_warning, renewal_critical, lifetime_warning, lifetime_critical, server_warning, server_critical, cooldown_warning, worker_critical, clock_warning, clock_critical, changes_warning, changes_critical, notify_queue_warning, notify_queue_critical, has_own_responder) on acme.attention_settings to acme_admin;
 grant select on acme.attention_settings to acme_app;
 grant select on acme.attention_settings to acme_reader;
 

@@ -68,7 +68,8 @@ grant select on
   acme_private.attention_candidate, acme_private.attention_csr, acme_private.attention_stuck
   to acme_app, acme_reader;
 grant update (renewal_warning, renewal_critical, lifetime_warning, lifetime_critical, server_warning, server_critical,
-              cooldown_warning, worker_critical, clock_warning, clock_critical, has_own_responder)
+              cooldown_warning, worker_critical, clock_warning, clock_critical, changes_warning, changes_critical,
+              notify_queue_warning, notify_queue_critical, has_own_responder)
   on acme.attention_settings to acme_admin;
 grant select (planned_renewal_at) on acme_private.certificate to acme_app, acme_reader;
 grant execute on function acme_private.is_session_of(acme_private.worker) to acme_reader, acme_admin;

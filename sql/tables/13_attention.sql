@@ -25,6 +25,14 @@ create table acme.attention_settings (
     constraint attention_settings_clock_warning_is_positive check (clock_warning > interval '0'),
   clock_critical interval not null default '1 minute'
     constraint attention_settings_clock_critical_is_more check (clock_critical >= clock_warning),
+  changes_warning interval not null default '5 minutes'
+    constraint attention_settings_changes_warning_is_positive check (changes_warning > interval '0'),
+  changes_critical interval not null default '1 hour'
+    constraint attention_settings_changes_critical_is_later check (changes_critical >= changes_warning),
+  notify_queue_warning numeric not null default 0.1
+    constraint attention_settings_notify_queue_warning_is_share check (notify_queue_warning between 0 and 1),
+  notify_queue_critical numeric not null default 0.5
+    constraint attention_settings_notify_queue_critical_is_more check (notify_queue_critical between notify_queue_warning and 1),
   has_own_responder boolean not null default false
 );
 comment on table acme.attention_settings is 'From when on acme.attention tells: one row, which acme_admin updates.';
@@ -41,6 +49,12 @@ comment on column acme.attention_settings.cooldown_warning is 'A server or accou
 comment on column acme.attention_settings.worker_critical is 'How long no worker has run before it is critical.';
 comment on column acme.attention_settings.clock_warning is 'How far a worker''s clock is off the database''s before it is a warning.';
 comment on column acme.attention_settings.clock_critical is 'And before it is critical.';
+comment on column acme.attention_settings.changes_warning is
+  'How long acme.changes has held events back for a transaction that is still open before it is a warning.';
+comment on column acme.attention_settings.changes_critical is 'And before it is critical.';
+comment on column acme.attention_settings.notify_queue_warning is
+  'How full PostgreSQL''s queue of notifications is, as a share, before it is a warning.';
+comment on column acme.attention_settings.notify_queue_critical is 'And before it is critical.';
 comment on column acme.attention_settings.has_own_responder is
   'True: your own web server answers http-01 by acme.http01_response(), so that no worker is missed that does.';
 insert into acme.attention_settings default values;

@@ -49,6 +49,12 @@ test('a transaction that is left open and freezes acme.changes is named by its p
     expect(row?.sentence).toContain(`process ${pid} (login ${shop.database.name}_forgetful`);
     expect(row?.what_to_do).toContain(`pg_terminate_backend(${pid})`);
   }
+  await shop.sql`update acme.attention_settings set changes_critical = '1 day'`;
+  expect((await rows())[0]?.severity, "its threshold is an administrator's").toBe('warning');
+  await shop.sql`update acme.attention_settings set changes_warning = '1 day'`;
+  expect(await rows()).toEqual([]);
+  await shop.sql`delete from acme.attention_settings`;
+  await shop.sql`insert into acme.attention_settings default values`;
   const lines = await findings({
     DATABASE_URL: (await shop.database.login('acme_worker')).url,
     PGACME_SECRET_KEY: randomBytes(32).toString('base64'),

@@ -152,7 +152,7 @@ comment on column acme.stuck.reason_code is 'Why it waits or ended, machine-read
 comment on column acme.stuck.reason is 'The same as a sentence.';
 
 create or replace view acme_private.attention_session as
-select case when f.since < acme_private.clock() - interval '1 hour' then 'critical' else 'warning' end as severity,
+select case when f.since < acme_private.clock() - x.changes_critical then 'critical' else 'warning' end as severity,
        'changes_frozen' as code, f.since,
        case when o.prepared is not null
             then format('acme.changes holds back all events since then: the prepared transaction %L of %s in database %s has not ended.',
@@ -166,10 +166,10 @@ select case when f.since < acme_private.clock() - interval '1 hour' then 'critic
             then format('select pg_terminate_backend(%s); and let the login''s transactions end: alter role ... set idle_in_transaction_session_timeout = ''5min'';', o.pid)
             else 'Find it: select * from pg_stat_activity where backend_xid is not null order by xact_start;' end as what_to_do
   from (select acme_private.changes_frozen_since() as since) f
+  join acme.attention_settings x on f.since < acme_private.clock() - x.changes_warning
   left join lateral acme_private.oldest_writer() o on true
- where f.since < acme_private.clock() - interval '5 minutes'
 union all
-select case when q.usage > 0.5 then 'critical' else 'warning' end, 'notify_queue_filling', t.since,
+select case when q.usage > x.notify_queue_critical then 'critical' else 'warning' end, 'notify_queue_filling', t.since,
        format('The server''s queue of notifications is %s %% full; when it is full, whatever notifies fails.%s', round((q.usage * 100)::numeric),
               case when t.pid is not null
                    then format(' Process %s (login %s) has had a transaction open since %s.', t.pid, t.login, to_char(t.since, 'YYYY-MM-DD HH24:MI:SS TZ'))
@@ -177,8 +177,8 @@ select case when q.usage > 0.5 then 'critical' else 'warning' end, 'notify_queue
        case when t.pid is not null then format('select pg_terminate_backend(%s);', t.pid)
             else 'Find the session that listens and has a transaction open: select pid, state, xact_start, query from pg_stat_activity order by xact_start; and end it.' end
   from (select pg_notification_queue_usage() as usage) q
-  left join lateral acme_private.oldest_transaction() t on true
- where q.usage > 0.1;
+  join acme.attention_settings x on q.usage > x.notify_queue_warning
+  left join lateral acme_private.oldest_transaction() t on true;
 comment on view acme_private.attention_session is
   'Sessions of anyone that hold pgacme up: a transaction that freezes acme.changes, one that keeps the queue of notifications from being emptied.';
 comment on column acme_private.attention_session.severity is 'warning or critical.';
