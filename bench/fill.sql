@@ -1,5 +1,5 @@
 -- Fills a migrated database with what many issued csrs leave behind: one finished order, authorization,
--- challenge, record, current certificate, name, claim and event each. For benchmarks and the tests of
+-- challenge, record, current certificate, owned name and event each. For benchmarks and the tests of
 -- plans; never for a database that anyone needs.
 --
 --   set pgacme_fill.rows = '1000000';
@@ -92,8 +92,8 @@ select id, id, tenant, id, array[name], repeat(encode(hash, 'hex'), 24), repeat(
 insert into acme_private.certificate_name (name, certificate_id, tenant)
 select name, id, tenant
   from fill;
-insert into acme_private.identifier_claim (name, registered_domain, tenant)
-select name, 'example.org', tenant
+insert into acme_private.tenant_name (name, registered_domain, tenant, owner_since, proved_at)
+select name, 'example.org', tenant, at, at
   from fill
 on conflict do nothing;
 insert into acme_private.event (id, tenant, event, csr_id, order_id, account_id, certificate_id, detail, at)

@@ -47,8 +47,8 @@ export async function fill(sql: Sql, tenant: string, rows: number): Promise<void
       insert into acme_private.certificate_name (name, certificate_id, tenant)
       select s.identifiers[1], s.csr_id, s.tenant from acme_private.csr_state s`;
     await tx`
-      insert into acme_private.identifier_claim (name, registered_domain, tenant)
-      select s.identifiers[1], 'd' || s.csr_id || '.example', s.tenant from acme_private.csr_state s`;
+      insert into acme_private.tenant_name (name, registered_domain, tenant, owner_since, proved_at)
+      select s.identifiers[1], 'd' || s.csr_id || '.example', s.tenant, now(), now() from acme_private.csr_state s`;
     await tx`
       insert into acme_private.event (tenant, event, csr_id, account_id, certificate_id, detail)
       select s.tenant, 'issued', s.csr_id, s.account_id, s.certificate_id,

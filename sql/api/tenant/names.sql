@@ -200,8 +200,8 @@ end
 $$;
 comment on function acme_private.is_name_used(text, text) is 'Whether a live csr of a tenant uses a name.';
 
--- Each minute: a part of the names, those that were looked at longest ago. Last in its transaction, and without waiting:
--- others hold locks on these rows.
+-- Each minute: a hundred of the names that were checked longest ago, a day or more. Last in its transaction, and without
+-- waiting: others hold locks on these rows.
 create or replace function acme_private.lapse_names() returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -211,9 +211,9 @@ begin
   with looked as (
     select t.tenant, t.name, acme_private.is_name_used(t.tenant, t.name) as is_used
       from acme_private.tenant_name t
-     where t.owner_since is not null and t.checked_at < v_now - interval '1 hour'
+     where t.owner_since is not null and t.checked_at < v_now - interval '23 hours'
      order by t.checked_at
-     limit 500
+     limit 100
        for no key update skip locked
   )
   update acme_private.tenant_name t
