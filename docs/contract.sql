@@ -781,7 +781,7 @@ create view acme.name_owner (
 );
 comment on view acme.name_owner is 'Which tenant owns a name, with the names above it (up to its registered domain) and below it: only that tenant gets certificates for these. Tenants see their own names, acme_reader and acme_admin see all.';
 comment on column acme.name_owner.name is 'The name; a wildcard counts as its base.';
-comment on column acme.name_owner.registered_domain is 'Its registered domain (public suffix list, with its private section).';
+comment on column acme.name_owner.registered_domain is 'Its registered domain (public suffix list, with its private section). null: no CSR for it has been read yet.';
 comment on column acme.name_owner.tenant is 'The tenant that owns it.';
 comment on column acme.name_owner.owner_since is 'Since when.';
 comment on column acme.name_owner.proved_at is 'When the tenant proved control of it; null: an administrator gave it the name (acme.move_name, acme.adopt).';
@@ -1026,7 +1026,7 @@ comment on function acme.http01_response(text,text) is 'The body to answer for /
 grant execute on function acme.http01_response(text,text) to acme_responder, acme_worker;
 
 create function acme.move_name(name text, tenant text) returns void volatile security invoker;
-comment on function acme.move_name(text,text) is 'Makes a tenant the owner of a name, a wildcard''s base, and of what is below it; tenant null: nobody. Orders that others have under way for it are cancelled, and their csrs wait as needs_person or are rejected (name_held); their certificates stay. What they proved is deactivated at the server before an order of the new owner.';
+comment on function acme.move_name(text,text) is 'Makes a tenant the owner of a name, a wildcard''s base, and of what is below it, also before anybody asks for it; tenant null: nobody. Orders that others have under way for it are cancelled, and their csrs wait as needs_person or are rejected (name_held); their certificates stay. What they proved is deactivated at the server before an order of the new owner.';
 grant execute on function acme.move_name(text,text) to acme_admin;
 
 create function acme.pause(scope text, name text, reason text) returns void volatile security invoker set search_path=pg_catalog, pg_temp;

@@ -23,7 +23,8 @@ create table acme_private.tenant_name (
   tenant text not null,
   -- without "*.": a wildcard belongs to the owner of its base
   name text not null,
-  registered_domain text not null,
+  -- null: an administrator gave it away, and no worker has read a CSR for it yet
+  registered_domain text,
   -- null: the tenant asks for the name and does not own it
   owner_since timestamptz,
   -- When this tenant proved control of it by an authorization, while it owned it. null: it did not. An administrator gave it the

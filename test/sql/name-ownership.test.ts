@@ -299,13 +299,20 @@ describe('a name that a tenant owns', () => {
     expect(await owners()).toEqual({ 'example.org': await tenant('first') });
   });
 
+  test('may be given to a tenant before anybody asks for it', async () => {
+    await shop.sql`select acme.move_name('shop.example.org', ${await tenant('first')})`;
+    expect(await ask('second', 'a.shop.example.org').then(state)).toBe('rejected name_held');
+    expect(await ask('first', 'shop.example.org').then(state)).toBe('ordering');
+    const [row] = await shop.sql`select registered_domain, proved_at from acme.name_owner`;
+    expect(row).toEqual({ registered_domain: 'example.org', proved_at: null });
+  });
+
   test.each([
-    [
-      'nobody.example.net',
-      'x',
-      "No tenant has asked for 'nobody.example.net' or a name that overlaps with it.",
-    ],
-    [null, 'x', 'No tenant has asked for null or a name that overlaps with it.'],
+    ['localhost', 'x', "'localhost' is no host name."],
+    [null, 'x', 'null is no host name.'],
+    ['b\u00fccher.example', 'x', "'bücher.example' is no host name."],
+    ['org', 'x', "'org' is no host name."],
+    ['org.', 'x', "'org.' is no host name."],
     ['example.org', 'a\u001bb', /^Give a tenant of 1 to 200 characters/],
   ] as const)(
     'is not moved where the call makes no sense: %j to %j',
@@ -313,9 +320,17 @@ describe('a name that a tenant owns', () => {
       await ask('first', 'example.org');
       const error = await refusal(shop.sql`select acme.move_name(${name}, ${to})`);
       expect(error.message).toMatch(sentence);
-      expect(error.code).toMatch(/^(P0002|22023)$/);
+      expect(error.code).toBe('22023');
     },
   );
+
+  test('is not moved together with all others below a suffix', async () => {
+    await shop.sql`
+      insert into acme_private.tenant_name (tenant, name, registered_domain)
+      values ('x', 'shop.co.uk', 'shop.co.uk')`;
+    const error = await refusal(shop.sql`select acme.move_name('co.uk', 'y')`);
+    expect(error.message).toMatch(/^co\.uk is a suffix/);
+  });
 });
 
 describe('a name that changes hands', () => {

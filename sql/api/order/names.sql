@@ -1,11 +1,12 @@
 -- What a tenant's names have in the way of its order. Orders of different tenants for overlapping names never run at the same
 -- time, since they would share an authorization; and what an earlier owner proved is given up at the server first.
 
--- How long an order for a name that nobody owns may take when another tenant waits for it: longer each time that it had to
--- give way, so that what takes hours (a record by hand) comes to its end although others ask for the name again and again.
+-- How long an order for a name that nobody owns may take when another tenant waits for it: longer after each attempt, so that what
+-- takes its time (a record by hand) comes to its end although others ask for the name again and again; never longer than 80 minutes,
+-- since the tenant that waits may be the right one.
 create or replace function acme_private.name_turn_time(p_attempts int) returns interval
 language sql immutable parallel safe
-return interval '10 minutes' * 2 ^ least(p_attempts, 8);
+return interval '10 minutes' * 2 ^ least(p_attempts, 3);
 
 create or replace function acme_private.with_wildcards(p_names text[]) returns text[]
 language sql immutable parallel safe

@@ -58,9 +58,15 @@ declare
   v_domain text := acme_private.domain_of_name(v_name);
   v_former text;
 begin
-  if v_domain is null then
-    raise exception 'No tenant has asked for % or a name that overlaps with it.', coalesce(quote_literal(left(p_name, 300)), 'null')
-      using errcode = 'no_data_found', hint = 'Nothing is to be moved: the first tenant that proves control of a name owns it. See acme.name_owner.';
+  if v_name is null or v_name !~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' then
+    raise exception '% is no host name.', coalesce(quote_literal(left(p_name, 80)), 'null')
+      using errcode = 'invalid_parameter_value', hint = 'Give a name such as www.example.org, in ASCII (xn--…).';
+  elsif v_domain is null and exists (
+    select from acme_private.tenant_name t
+     where reverse(t.name) collate "C" >= reverse(v_name) || '.' and reverse(t.name) collate "C" < reverse(v_name) || '/')
+  then
+    raise exception '% is a suffix under which domains are registered; it is not moved as a whole.', v_name
+      using errcode = 'invalid_parameter_value', hint = 'Move each domain by itself; see acme.name_owner.';
   elsif not acme_private.is_plain_tenant(p_tenant) then
     raise exception 'Give a tenant of 1 to 200 characters, none of them a control character or one that is not seen; or null, and nobody owns the name.'
       using errcode = 'invalid_parameter_value';
@@ -85,4 +91,4 @@ begin atomic
   select acme_private.move_name(move_name.name, move_name.tenant);
 end;
 comment on function acme.move_name(text, text) is
-  'Makes a tenant the owner of a name, a wildcard''s base, and of what is below it; tenant null: nobody. Orders that others have under way for it are cancelled, and their csrs wait as needs_person or are rejected (name_held); their certificates stay. What they proved is deactivated at the server before an order of the new owner.';
+  'Makes a tenant the owner of a name, a wildcard''s base, and of what is below it, also before anybody asks for it; tenant null: nobody. Orders that others have under way for it are cancelled, and their csrs wait as needs_person or are rejected (name_held); their certificates stay. What they proved is deactivated at the server before an order of the new owner.';

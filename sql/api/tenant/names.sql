@@ -35,7 +35,7 @@ begin
   select t.tenant, t.name into v_owner
     from acme_private.tenant_name t
    where reverse(t.name) collate "C" = any (acme_private.reversed(acme_private.name_and_above(p_name, p_domain)))
-     and t.owner_since is not null and t.registered_domain = p_domain
+     and t.owner_since is not null and coalesce(t.registered_domain, p_domain) = p_domain
    order by length(t.name) desc
    limit 1;
   if found and (v_owner.tenant <> p_tenant or v_owner.name = p_name) then
@@ -44,7 +44,7 @@ begin
   return exists (
     select from acme_private.tenant_name t
      where reverse(t.name) collate "C" >= reverse(p_name) || '.' and reverse(t.name) collate "C" < reverse(p_name) || '/'
-       and t.owner_since is not null and t.registered_domain = p_domain and t.tenant <> p_tenant);
+       and t.owner_since is not null and coalesce(t.registered_domain, p_domain) = p_domain and t.tenant <> p_tenant);
 end
 $$;
 comment on function acme_private.is_owned_by_another(text, text, text) is
@@ -61,6 +61,10 @@ create or replace function acme_private.ask_for_names(p_tenant text, p_identifie
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
+  update acme_private.tenant_name t
+     set registered_domain = n.domain
+    from unnest(p_identifiers, p_domains) n (name, domain)
+   where t.tenant = p_tenant and t.name = acme_private.base_name(n.name) and t.registered_domain is null;
   insert into acme_private.tenant_name (tenant, name, registered_domain, checked_at)
   select distinct p_tenant, acme_private.base_name(n.name), n.domain, acme_private.clock()
     from unnest(p_identifiers, p_domains) n (name, domain)
@@ -81,6 +85,7 @@ as $$
 declare
   v_names text[] := acme_private.base_names(p_identifiers);
   v_lock_timeout text := current_setting('lock_timeout');
+  v_is_new boolean := false;
   t record;
 begin
   perform set_config('lock_timeout', '2s', true);
@@ -99,8 +104,13 @@ begin
        set owner_since = coalesce(x.owner_since, acme_private.clock()), unused_since = null,
            proved_at = case when p_is_proved then acme_private.clock() end
      where x.tenant = p_tenant and x.name = t.name;
+    v_is_new := true;
   end loop;
   perform set_config('lock_timeout', v_lock_timeout, true);
+  if v_is_new then
+    -- Others who wait for it are told that it is taken.
+    perform acme_private.wake_waiters_for_names(v_names);
+  end if;
   return true;
 end
 $$;
@@ -145,12 +155,12 @@ begin
       select t.*
         from acme_private.tenant_name t
        where reverse(t.name) collate "C" = any (acme_private.reversed(acme_private.name_and_above(p_names[i], p_domains[i])))
-         and t.owner_since is null and t.registered_domain = p_domains[i] and t.tenant <> p_tenant
+         and t.owner_since is null and coalesce(t.registered_domain, p_domains[i]) = p_domains[i] and t.tenant <> p_tenant
       union all
       select t.*
         from acme_private.tenant_name t
        where reverse(t.name) collate "C" >= reverse(p_names[i]) || '.' and reverse(t.name) collate "C" < reverse(p_names[i]) || '/'
-         and t.owner_since is null and t.registered_domain = p_domains[i] and t.tenant <> p_tenant;
+         and t.owner_since is null and coalesce(t.registered_domain, p_domains[i]) = p_domains[i] and t.tenant <> p_tenant;
   end loop;
 end
 $$;
