@@ -44,11 +44,12 @@ const SHARED: ReadonlySet<Limit['scope']> = new Set(['orders', 'domain', 'regist
  * domain for identifier before, and some limits had a page of their own.
  */
 function limitOfUrl(detail: string, own: readonly string[]): Omit<Limit, 'words'> | undefined {
-  const name = /https:\/\/[^\s"]+\/docs\/(?:rate-limits\/?#([a-z0-9-]+)|([a-z-]+-limit|too-many-registrations-[a-z-]+)\b)/i
-    .exec(detail)
-    ?.slice(1)
-    .find((part) => part !== undefined)
-    ?.toLowerCase();
+  const name =
+    /https:\/\/[^\s"]+\/docs\/(?:rate-limits\/?#([a-z0-9-]+)|([a-z-]+-limit|too-many-registrations-[a-z-]+)\b)/i
+      .exec(detail)
+      ?.slice(1)
+      .find((part) => part !== undefined)
+      ?.toLowerCase();
   if (name === undefined) return undefined;
   const quoted = (/"([^"\s]+)"/.exec(detail)?.[1] ?? '').toLowerCase();
   if (/-per-exact-set-of-\w+$|^duplicate-certificate-limit$/.test(name)) {

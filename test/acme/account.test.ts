@@ -74,7 +74,7 @@ describe('the list of orders', () => {
     ["that are bare arrays, as Smallstep's library sends them", (orders: unknown) => orders],
   ])('of many pages %s is read to its end, and no further than is asked for', async (_, pageOf) => {
     const { account, asked } = await paging((page, url) =>
-      json(pageOf([`${url}/o/${page}`]) as object, 200, {
+      json(pageOf([`${url}/o/${page}`]), 200, {
         ...(page % 350 === 0 ? {} : { link: `</orders/${page}>;rel="next"` }),
       }),
     );
@@ -85,15 +85,18 @@ describe('the list of orders', () => {
     expect(asked()).toBe(357);
   });
 
-  test.each([null, [], { orders: null }, { orders: [] }])('without orders: %j', async (none) => {
-    const { account } = await paging(() => json(none as object));
-    expect(await listOrders(account)).toEqual([]);
-  });
+  test.each([[null], [[]], [{ orders: null }], [{ orders: [] }]])(
+    'without orders: %j',
+    async (none) => {
+      const { account } = await paging(() => json(none));
+      expect(await listOrders(account)).toEqual([]);
+    },
+  );
 
-  test.each([{}, { orders: 'no list' }, [7]])(
+  test.each([[{}], [{ orders: 'no list' }], [[7]]])(
     'that is none is a bad answer: %j',
     async (odd) => {
-      const { account } = await paging(() => json(odd as object));
+      const { account } = await paging(() => json(odd));
       await expect(listOrders(account)).rejects.toThrow(/"orders" missing or not a list of URLs/);
     },
   );

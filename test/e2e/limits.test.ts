@@ -291,8 +291,7 @@ test('a server that is out of service for a time takes no new orders and looks a
   );
   await world.sql`select acme.resume('server', 'ca')`;
   await until(
-    async () =>
-      (await world.sql`select from acme.csr_status where state = 'issued'`).length === 2,
+    async () => (await world.sql`select from acme.csr_status where state = 'issued'`).length === 2,
     { what: 'both are issued' },
   );
 });

@@ -270,7 +270,8 @@ describe('what the rows of administrators refer to, and what refers to them', ()
       {
         before: `insert into acme.csr (pem, solver) values ('PEM', 'http-01')`,
         refused: `delete from acme.solver where name = 'http-01'`,
-        message: /^The solver http-01 is named by csrs, csr \d+ among them, and cannot be deleted\.$/,
+        message:
+          /^The solver http-01 is named by csrs, csr \d+ among them, and cannot be deleted\.$/,
         hint: /where solver = 'http-01'/,
       },
     ],

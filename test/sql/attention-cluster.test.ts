@@ -23,7 +23,9 @@ interface Row {
 }
 
 beforeAll(async () => {
-  const [version] = await (await freshDatabase()).sql<[{ number: number }]>`
+  const [version] = await (
+    await freshDatabase()
+  ).sql<[{ number: number }]>`
     select current_setting('server_version_num')::int as number`;
   isQueueSmall = version.number >= 170_000;
   cluster = await ownCluster({
