@@ -283,4 +283,21 @@ test('what a server shows corrects what is documented: times that it refuses, or
     { feature: 'not_before_not_after', value: null, otherwise: 'a page' },
     { feature: 'terms_of_service', value: terms, otherwise: null },
   ]);
+  // Within the day in which the worker tells nothing twice.
+  await sql`select acme.agree_terms('main')`;
+  await until(
+    async () => (await sql`select from acme.account_status where state = 'valid'`).length > 0,
+    { what: 'the account orders again' },
+  );
+  const newer = 'https://ca.example/terms/v3';
+  ca.options.termsOfService = newer;
+  await world.insert({ names: [freshName()] });
+  await until(
+    async () => {
+      const [row] = await sql<[{ value: string }]>`
+        select value from acme.server_feature where server = 'ca' and feature = 'terms_of_service'`;
+      return row.value === newer;
+    },
+    { what: 'the newer terms are known' },
+  );
 });
