@@ -35,7 +35,7 @@ export function limitsOf(
   return { limits: [limit(found, text)], words, shared_words: shared };
 }
 
-/** Whoever waits for one of these may not know of the names and addresses of others. */
+/** Those who wait for one of these may not learn names and addresses of others. */
 const SHARED: ReadonlySet<Limit['scope']> = new Set(['orders', 'domain', 'registrations']);
 
 /**

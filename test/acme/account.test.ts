@@ -94,7 +94,7 @@ describe('the list of orders', () => {
   );
 
   test.each([[{}], [{ orders: 'no list' }], [[7]]])(
-    'that is none is a bad answer: %j',
+    'of another shape is a bad answer: %j',
     async (odd) => {
       const { account } = await paging(() => json(odd));
       await expect(listOrders(account)).rejects.toThrow(/"orders" missing or not a list of URLs/);

@@ -105,7 +105,7 @@ test('a session that listens in an open transaction, while the queue of notifica
   expect(blind?.what_to_do).toMatch(/^Find the session that listens/);
   await sql`grant pg_read_all_stats to acme_owner`;
   await sql.unsafe(row?.what_to_do ?? '');
-  // Whoever notifies next empties it.
+  // The next notification empties it.
   await notify(1);
   expect(await rows()).toEqual([]);
 });

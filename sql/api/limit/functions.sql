@@ -253,7 +253,7 @@ comment on function acme_private.limit_scopes(bigint, text, bigint, bigint, bigi
   'Keeps the limits that an answer named, or that it named none.';
 
 -- May this account be registered now? Servers count new accounts by address: one that is refused holds all that are new to
--- this server, and none that it knows. Whoever may not waits for the limit's end. The caller has locked the account.
+-- this server, and no account that it knows. One that may not waits for the limit's end. The caller has locked the account.
 create or replace function acme_private.may_register(p_account bigint) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
