@@ -22,8 +22,10 @@ create table acme_private.closure (
     constraint closure_account_id_fkey references acme.account (id) on delete cascade,
   -- server, account: all new orders. orders: those of an account for new sets of names. domain: new sets of names with
   -- names of a registered domain. set: one set of names. identifier: one name with an account. csr: one csr.
+  -- registrations: new accounts, of all at the server, since it counts them by address.
   scope text not null
-    constraint closure_scope_is_known check (scope in ('server', 'account', 'orders', 'domain', 'set', 'identifier', 'csr')),
+    constraint closure_scope_is_known check (
+      scope in ('server', 'account', 'orders', 'domain', 'set', 'identifier', 'csr', 'registrations')),
   -- the domain, the identifier, the key of the set in hex, or the id of the csr
   value text,
   -- the server's name of the limit; null: it did not say
@@ -35,7 +37,7 @@ create table acme_private.closure (
   until timestamptz not null,
   reason text not null,
   problem jsonb,
-  constraint closure_scope_has_value check ((value is null) = (scope in ('server', 'account', 'orders'))),
+  constraint closure_scope_has_value check ((value is null) = (scope in ('server', 'account', 'orders', 'registrations'))),
   -- in the order in which admission looks it up
   constraint closure_scope_value_key unique nulls not distinct (server_id, scope, value, account_id)
 );

@@ -262,9 +262,9 @@ export interface Failure {
 export interface Limit {
   /**
    * All new orders of the server; those of an account for new sets of names; new sets of names with a registered
-   * domain; one set of names; one name.
+   * domain; one set of names; one name; accounts that are new to the server.
    */
-  scope: 'server' | 'orders' | 'domain' | 'set' | 'identifier';
+  scope: 'server' | 'orders' | 'domain' | 'set' | 'identifier' | 'registrations';
   value?: string;
   /** What the server calls it. */
   name?: string;

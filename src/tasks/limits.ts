@@ -30,10 +30,13 @@ export function limitsOf(
   }
   const found = limitOfUrl(detail, own);
   if (found === undefined) return { limits: [], words, shared_words: shared };
-  const isShared = found.scope === 'orders' || found.scope === 'domain';
+  const isShared = SHARED.has(found.scope);
   const text = isShared ? shareable(detail, found.value === undefined ? [] : [found.value]) : words;
   return { limits: [limit(found, text)], words, shared_words: shared };
 }
+
+/** Those who wait for one of these may not learn names and addresses of others. */
+const SHARED: ReadonlySet<Limit['scope']> = new Set(['orders', 'domain', 'registrations']);
 
 /**
  * Boulder's ratelimits and errors packages: `too many … for "name" in the last …, retry after …: see
@@ -41,15 +44,20 @@ export function limitsOf(
  * domain for identifier before, and some limits had a page of their own.
  */
 function limitOfUrl(detail: string, own: readonly string[]): Omit<Limit, 'words'> | undefined {
-  const name = /https:\/\/[^\s"]+\/docs\/(?:rate-limits\/?#([a-z0-9-]+)|([a-z-]+-limit)\b)/i
-    .exec(detail)
-    ?.slice(1)
-    .find((part) => part !== undefined)
-    ?.toLowerCase();
+  const name =
+    /https:\/\/[^\s"]+\/docs\/(?:rate-limits\/?#([a-z0-9-]+)|([a-z-]+-limit|too-many-registrations-[a-z-]+)\b)/i
+      .exec(detail)
+      ?.slice(1)
+      .find((part) => part !== undefined)
+      ?.toLowerCase();
   if (name === undefined) return undefined;
   const quoted = (/"([^"\s]+)"/.exec(detail)?.[1] ?? '').toLowerCase();
   if (/-per-exact-set-of-\w+$|^duplicate-certificate-limit$/.test(name)) {
     return { scope: 'set', name };
+  }
+  // By the address that they come from.
+  if (/^new-registrations-per-|^too-many-registrations-/.test(name)) {
+    return { scope: 'registrations', name };
   }
   if (/^new-orders-per-account$/.test(name)) return { scope: 'orders', name };
   if (

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AcmeTrouble } from '../acme/index.ts';
-import type { Claim, Dispatched, JobPayload, Verdict } from '../db/steps.ts';
+import type { Claim, Dispatched, Failure, JobPayload, Verdict } from '../db/steps.ts';
 import { cancel } from './cancel.ts';
 import type { Context, Hold } from './context.ts';
 import { create } from './create.ts';
@@ -17,6 +17,7 @@ import { whatOf } from './report.ts';
 import { reread } from './reread.ts';
 import { revoke } from './revoke.ts';
 import { rollOver } from './roll-over.ts';
+import { seenInFailure } from './seen.ts';
 import { update } from './update.ts';
 
 /** Authorizations of one order that run side by side in one worker. */
@@ -140,6 +141,8 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
       );
     }
     try {
+      // Before the commit, which may hand over claims.
+      await tellFailure(claim, failure, run);
       return await run.steps.stepFailed(claim, failure, hold.takeOther);
     } catch (again) {
       await giveBack(claim, run);
@@ -148,6 +151,14 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
   } finally {
     run.steps.forget(claim.lease);
   }
+}
+
+/** What a failure shows of the server (acme.server_feature). */
+async function tellFailure(claim: Claim, failure: Failure, { accounts, seen }: Run): Promise<void> {
+  const facts = seenInFailure(failure);
+  if (facts.length === 0) return;
+  const account = await accounts.signerIfAny(claim);
+  if (account !== undefined) await seen.tell(account.live.record.server, facts);
 }
 
 /**

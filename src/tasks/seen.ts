@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { AccountResource, Authorization, Order } from '../acme/index.ts';
-import type { ServerFact, Steps } from '../db/steps.ts';
+import type { Failure, ServerFact, Steps } from '../db/steps.ts';
 
 const DAY_MS = 86_400_000;
 /** The challenge types that are features (acme_private.feature); a server may offer others. */
@@ -13,7 +13,7 @@ const TYPES = ['http-01', 'dns-01', 'tls-alpn-01', 'dns-account-01', 'dns-persis
 export class Seen {
   readonly #steps: Pick<Steps, 'serverFactsStored'>;
   readonly #log: Logger;
-  readonly #told = new Map<string, { support: string; until: number }>();
+  readonly #told = new Map<string, { support: string; value: string; until: number }>();
 
   constructor(steps: Pick<Steps, 'serverFactsStored'>, log: Logger) {
     this.#steps = steps;
@@ -26,8 +26,8 @@ export class Seen {
     if (news.length === 0) return;
     const until = performance.now() + DAY_MS;
     // Before it is stored, or steps side by side would tell the same.
-    for (const { feature, support } of news) {
-      this.#told.set(`${id} ${feature}`, { support, until });
+    for (const { feature, support, value } of news) {
+      this.#told.set(`${id} ${feature}`, { support, value: textOf(value), until });
     }
     try {
       await this.#steps.serverFactsStored(id, 'seen', news);
@@ -38,12 +38,14 @@ export class Seen {
   }
 
   /** A no after a yes is none: one account or name may be offered what another one is not. */
-  #isNews(id: number, { feature, support }: ServerFact): boolean {
+  #isNews(id: number, { feature, support, value }: ServerFact): boolean {
     const told = this.#told.get(`${id} ${feature}`);
     if (told === undefined || told.until < performance.now()) return true;
-    return told.support === 'no' && support === 'yes';
+    return support === 'yes' && (told.support === 'no' || told.value !== textOf(value));
   }
 }
+
+const textOf = (value: unknown): string => JSON.stringify(value ?? null);
 
 /** What a pending authorization shows: the challenges that the server offers (RFC 8555 §7.1.4). */
 export function seenInAuthorization(authorization: Authorization): ServerFact[] {
@@ -107,10 +109,13 @@ export function seenInAccount(
  * certificate or not.
  */
 export function seenInOrder(
-  { profile, notBefore, notAfter, replaces }: Order,
+  { status, profile, notBefore, notAfter, replaces }: Order,
   isReplacing: boolean,
 ): ServerFact[] {
   const facts: ServerFact[] = [];
+  if (status === 'ready') {
+    facts.push(yes('authorization_reuse', 'an order whose names were proved before'));
+  }
   if (profile !== undefined) facts.push(yes('profiles', 'an order with a profile'));
   // The server gives back what it was asked for, and only where it minds it.
   if (notBefore !== undefined || notAfter !== undefined) {
@@ -127,6 +132,19 @@ export function seenInOrder(
     });
   }
   return facts;
+}
+
+/** What the outcome of a step that did not succeed shows. */
+export function seenInFailure({ code, terms_url: value, problem }: Failure): ServerFact[] {
+  if (code === 'validity_refused') {
+    const source = 'an order that asked for a validity of its own was refused';
+    return [{ feature: 'not_before_not_after', support: 'no', source }];
+  }
+  // RFC 8555 §7.3.3: the terms have changed. (The problem's instance is a page for this account alone.)
+  const { instance } = (problem ?? {}) as { instance?: unknown };
+  return value === undefined || value === instance
+    ? []
+    : [{ ...yes('terms_of_service', 'an answer that asks to agree to terms'), value }];
 }
 
 /** What a refused `replaces` shows (RFC 9773 §5): only who minds it knows what was replaced before. */

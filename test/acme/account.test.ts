@@ -69,9 +69,12 @@ describe('the list of orders', () => {
     return { account, asked: () => asked };
   }
 
-  test('of many pages is read to its end, and no further than is asked for', async () => {
+  test.each([
+    ['as RFC 8555 has them', (orders: unknown) => ({ orders })],
+    ["that are bare arrays, as Smallstep's library sends them", (orders: unknown) => orders],
+  ])('of many pages %s is read to its end, and no further than is asked for', async (_, pageOf) => {
     const { account, asked } = await paging((page, url) =>
-      json({ orders: [`${url}/o/${page}`] }, 200, {
+      json(pageOf([`${url}/o/${page}`]), 200, {
         ...(page % 350 === 0 ? {} : { link: `</orders/${page}>;rel="next"` }),
       }),
     );
@@ -81,6 +84,22 @@ describe('the list of orders', () => {
     expect(await listOrders(account, { max: 7 })).toHaveLength(7);
     expect(asked()).toBe(357);
   });
+
+  test.each([[null], [[]], [{ orders: null }], [{ orders: [] }]])(
+    'without orders: %j',
+    async (none) => {
+      const { account } = await paging(() => json(none));
+      expect(await listOrders(account)).toEqual([]);
+    },
+  );
+
+  test.each([[{}], [{ orders: 'no list' }], [[7]]])(
+    'of another shape is a bad answer: %j',
+    async (odd) => {
+      const { account } = await paging(() => json(odd));
+      await expect(listOrders(account)).rejects.toThrow(/"orders" missing or not a list of URLs/);
+    },
+  );
 
   test('that leads back to itself is a bad answer', async () => {
     const { account } = await paging((page, url) =>

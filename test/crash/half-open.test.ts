@@ -1,5 +1,7 @@
+import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
+import { endClient } from '../../src/db/limited-client.ts';
 import { Steps } from '../../src/db/steps.ts';
 import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import {
@@ -113,6 +115,41 @@ test('what a commit hands over whose answer is lost is given back at once, and n
   const jobs = (await shop.jobs()).map(({ key }) => key);
   expect(jobs).toContain(`pgacme:order:${lostOrder}`);
 });
+
+test('a transaction whose worker is never heard of again gives its locks back within a minute', async () => {
+  const shop = await openShop();
+  await registerDefaultAccount(shop.sql);
+  const csr = await shop.insert();
+  await putInState(shop.sql, csr, 'ordering');
+  const [worker] = await shop.sql<[{ id: string }]>`
+    select acme_private.worker_begin('here', 1, 'test', 1, null) as id`;
+  const [order] = await shop.sql<[{ id: string }]>`select id from acme_private."order"`;
+  const [version] = await shop.sql<[{ number: number }]>`
+    select current_setting('server_version_num')::int as number`;
+  if (version.number < 170_000) {
+    process.stdout.write('PostgreSQL bounds transactions from version 17 on.\n');
+    return;
+  }
+  const { url } = await shop.database.login('acme_worker');
+  const client = new pg.Client({ connectionString: url });
+  client.on('error', () => undefined);
+  onTestFinished(() => endClient(client));
+  await client.connect();
+  // All of a statement arrives but for the message that ends it, and then nothing any more.
+  const { connection } = client as unknown as { connection: pg.Connection };
+  const text = `select acme_private.claim(${worker.id}, 'order', ${order.id})`;
+  connection.parse({ text, name: '', types: [] }, true);
+  connection.bind({}, true);
+  connection.execute({}, true);
+  connection.flush();
+  const isLocked = () =>
+    shop.sql`select from acme_private."order" for update nowait`.then(
+      () => false,
+      (error: unknown) => (error as { code?: string }).code === '55P03',
+    );
+  await until(isLocked, { what: 'it holds a lock' });
+  await until(async () => !(await isLocked()), { what: 'its lock is free', timeoutMs: 90_000 });
+}, 150_000);
 
 test('a job that gave up while its row needs nothing is not stuck: reconcile removes it', async () => {
   const shop = await openShop();

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
+import type { PgacmeError } from '../../src/errors.ts';
 import { findPgbouncer, type Pgbouncer, startPgbouncer } from '../helpers/pgbouncer.ts';
 import { type PgacmeProcess, spawnPgacme } from '../helpers/process.ts';
 import { until } from '../helpers/until.ts';
-import { freshName, pebbleWorld, type World } from '../helpers/world.ts';
+import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 
 const WAIT_MS = 120_000;
 
@@ -79,3 +80,42 @@ test('without PGACME_LISTEN_URL, or with one that is pooled too, a worker does n
   }
   expect(await pooled.world.sql`select from acme.worker_status`).toHaveLength(0);
 }, 300_000);
+
+test.each(['transaction', 'session'] as const)(
+  'behind pgbouncer in %s mode a worker that cannot set what it needs does not start, names the statements, and starts after those',
+  async (mode) => {
+    const world = await faultyWorld();
+    const { url: direct } = await world.database.login('acme_worker');
+    const program = await findPgbouncer();
+    if (program === undefined) {
+      process.stdout.write('Tests with pgbouncer are skipped: it is not installed here.\n');
+      return;
+    }
+    const login = new URL(direct).username;
+    await world.sql.unsafe(
+      `alter role ${login} set default_transaction_isolation = 'serializable';
+       alter role ${login} set default_transaction_read_only = 'on'`,
+    );
+    const pooler = await startPgbouncer(program, direct, mode);
+    const urls = {
+      databaseUrl: pooler.url,
+      ...(mode === 'transaction' ? { listenUrl: direct } : {}),
+    };
+    const refused = await world.worker(urls).then(
+      () => undefined,
+      (error: unknown) => error as PgacmeError,
+    );
+    expect(refused?.code).toBe('ERR_SETTINGS');
+    expect(refused?.message).toContain(
+      'default_transaction_isolation is serializable, default_transaction_read_only is on',
+    );
+    const statements = refused?.message.match(/alter role .*?;/g) ?? [];
+    expect(statements).toHaveLength(2);
+    expect(await world.sql`select from acme.worker_status`).toHaveLength(0);
+    await world.sql.unsafe(statements.join(' '));
+    await pooler.restart();
+    await world.worker(urls);
+    await world.reach(await world.insert({ names: [freshName()] }), 'issued', WAIT_MS);
+  },
+  300_000,
+);

@@ -60,6 +60,52 @@ test('a worker that is stopped beyond its lease and then goes on doubles nothing
   await world.close();
 }, 120_000);
 
+test('a worker that is stopped while it waits for a lock keeps none of its own', async () => {
+  const world = await newWorld();
+  let deliver = () => undefined as void;
+  const held = new Promise<void>((resolve) => (deliver = resolve));
+  world.proxy.holdAnswers(
+    ({ kind }) => kind === 'newOrder',
+    () => held,
+  );
+  const csr = await world.insert({ names: [freshName()] });
+  const stopped = world.spawn();
+  await until(
+    () => world.proxy.records.some(({ kind, answeredAt }) => kind === 'newOrder' && answeredAt),
+    { what: 'the CA has made an order', timeoutMs: 30_000 },
+  );
+  const locks = () => world.sql`
+    select l.locktype, l.relation::regclass::text, l.mode
+      from pg_locks l
+      join pg_stat_activity a using (pid)
+     where a.application_name like 'pgacme%' and a.datname = current_database() and l.locktype <> 'advisory'
+       and l.relation is distinct from 'pg_locks'::regclass`;
+  // The order's row: what comes before it is locked by the commit already.
+  await world.sql.begin(async (tx) => {
+    await tx`select from acme_private."order" for update`;
+    deliver();
+    await until(
+      async () =>
+        (
+          await world.sql`
+          select from pg_stat_activity
+           where application_name = 'pgacme worker' and datname = current_database() and wait_event_type = 'Lock'`
+        ).length > 0,
+      { what: 'its commit waits', timeoutMs: 30_000 },
+    );
+    process.kill(stopped.pid, 'SIGSTOP');
+    expect((await locks()).length).toBeGreaterThan(0);
+    await until(async () => (await locks()).length === 0, {
+      what: 'it holds no lock',
+      timeoutMs: 60_000,
+    });
+  });
+  process.kill(stopped.pid, 'SIGCONT');
+  await world.reach(csr, 'issued', 90_000);
+  expect(await stopped.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+  await world.close();
+}, 240_000);
+
 test('a worker whose lock connection is cut ends its requests and starts anew', async () => {
   const world = await newWorld();
   let deliver = () => undefined as void;

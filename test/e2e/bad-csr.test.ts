@@ -194,3 +194,34 @@ test('a key type that server.key_types allows is taken, and retry() judges anew'
   await world.sql`select acme.retry(${id})`;
   await world.reach(id, 'issued');
 });
+
+test('retries of a csr that stays rejected make one event, and another result makes its own', async () => {
+  const world = await faultyWorld();
+  const { sql } = world;
+  await world.worker();
+  const id = await world.insert({ names: [freshName()], algorithm: 'P-521' });
+  await world.reach(id, 'rejected');
+  const judgedAt = async () => {
+    const [row] = await sql<[{ state: string; at: string }]>`
+      select state, updated_at::text as at from acme.csr_status where id = ${id}`;
+    return row.state === 'rejected' ? row.at : undefined;
+  };
+  const retry = async () => {
+    const before = await judgedAt();
+    await sql`select acme.retry(${id})`;
+    await until(async () => ![before, undefined].includes(await judgedAt()), {
+      what: 'it is judged again',
+    });
+  };
+  for (let n = 0; n < 3; n++) await retry();
+  expect(await world.events(id)).toEqual(['rejected', 'retry_asked']);
+  await sql`update acme.server set key_types = '{RSA-4096}' where name = 'ca'`;
+  for (let n = 0; n < 2; n++) await retry();
+  expect(await world.events(id)).toEqual(['rejected', 'retry_asked', 'rejected', 'retry_asked']);
+  await sql`update acme.server set key_types = '{P-521}' where name = 'ca'`;
+  await sql`select acme.retry(${id})`;
+  await world.reach(id, 'issued');
+  expect((await world.events(id)).slice(4)).toEqual(
+    expect.arrayContaining(['accepted', 'issued']) as string[],
+  );
+});

@@ -241,3 +241,63 @@ test('what answers show of waiting, chains and giving up is seen', async () => {
   });
   expect(ca.count('newAccount')).toBe(1);
 });
+
+test('what a server shows corrects what is documented: times that it refuses, orders that are ready at once, new terms', async () => {
+  const { ca, sql, ...world } = await faultyWorld({ orderTimes: false, authzReuse: 'valid' });
+  await sql`
+    insert into acme_private.documented_feature (directory, feature, support, value, source, as_of)
+    select '^' || ${ca.directoryUrl} || '$', f.feature, f.support, f.value, 'a page', '2026-01-01'
+      from (values ('not_before_not_after', 'yes', null), ('authorization_reuse', 'no', null),
+                   ('terms_of_service', 'yes', '"https://ca.example/terms/v0"'::jsonb)) f (feature, support, value)`;
+  await world.worker();
+  const name = freshName();
+  await world.reach(await world.insert({ names: [name] }), 'issued');
+  expect(await supports(sql, 'ca')).toMatchObject({
+    not_before_not_after: 'yes documented',
+    authorization_reuse: 'no documented',
+  });
+  await world.reach(await world.insert({ names: [name, freshName()] }), 'issued');
+  await world.reach(await world.insert({ names: [name] }), 'issued');
+  const timed = await world.insert({ names: [name] }, { validity: '10 days' });
+  expect(await world.reach(timed, 'needs_person')).toMatchObject({
+    reason_code: 'validity_refused',
+  });
+  const terms = 'https://ca.example/terms/v2';
+  ca.options.termsOfService = terms;
+  await world.insert({ names: [freshName()] });
+  await until(
+    async () => (await sql`select from acme.account_status where terms_url = ${terms}`).length > 0,
+    { what: 'the account is asked to agree' },
+  );
+  expect(await supports(sql, 'ca')).toMatchObject({
+    not_before_not_after: 'no seen',
+    authorization_reuse: 'yes seen',
+    terms_of_service: 'yes seen',
+  });
+  const rows = await sql`
+    select feature, value, contradicted_by -> 0 ->> 'source' as otherwise from acme.server_feature
+     where server = 'ca' and feature in ('not_before_not_after', 'authorization_reuse', 'terms_of_service')
+     order by feature`;
+  expect([...rows]).toEqual([
+    { feature: 'authorization_reuse', value: null, otherwise: 'a page' },
+    { feature: 'not_before_not_after', value: null, otherwise: 'a page' },
+    { feature: 'terms_of_service', value: terms, otherwise: null },
+  ]);
+  // Within the day in which the worker tells nothing twice.
+  await sql`select acme.agree_terms('main')`;
+  await until(
+    async () => (await sql`select from acme.account_status where state = 'valid'`).length > 0,
+    { what: 'the account orders again' },
+  );
+  const newer = 'https://ca.example/terms/v3';
+  ca.options.termsOfService = newer;
+  await world.insert({ names: [freshName()] });
+  await until(
+    async () => {
+      const [row] = await sql<[{ value: string }]>`
+        select value from acme.server_feature where server = 'ca' and feature = 'terms_of_service'`;
+      return row.value === newer;
+    },
+    { what: 'the newer terms are known' },
+  );
+});

@@ -20,6 +20,8 @@ const said = {
     `too many failed authorizations (5) for "${name}" in the last 1h0m0s, ${AFTER}: see ${DOCS}#authorization-failures-per-identifier-per-account`,
   nameBefore: (name: string) =>
     `too many failed authorizations (5) for "${name}" in the last 1h0m0s, ${AFTER}: see ${DOCS}#authorization-failures-per-hostname-per-account`,
+  registrations: `too many new registrations (10) from this IP address 192.0.2.7 in the last 3h0m0s, ${AFTER}: see ${DOCS}#new-registrations-per-ip-address`,
+  registrationsBefore: `too many registrations for this IP: see https://letsencrypt.org/docs/too-many-registrations-for-this-ip/`,
   orders: `too many new orders (300) from this account in the last 3h0m0s, ${AFTER}: see ${DOCS}#new-orders-per-account`,
 };
 
@@ -224,6 +226,74 @@ test('a limit without a name holds one csr; the account for minutes once other n
   await world.sql`select acme.resume('account', 'main')`;
   await world.reach(third, 'issued');
   expect((await world.status(first)).state).toBe('limited');
+});
+
+test.each([
+  ['address', said.registrations],
+  ['page of its own', said.registrationsBefore],
+])(
+  'a limit of new accounts holds all that are new to the server, and none that it knows: %s',
+  async (_, words) => {
+    const { ca, ...world } = await ready();
+    const { sql } = world;
+    const account = async (name: string, state: string) =>
+      until(
+        async () => {
+          const [row] = await sql<{ state: string; reason: string; next_attempt_at: Date }[]>`
+            select * from acme.account_status where name = ${name}`;
+          if (row?.state === state && (state === 'valid') === (row.reason === null)) return row;
+          throw new Error(`${name} is ${row?.state}: ${row?.reason}`);
+        },
+        { what: `${name} is ${state}` },
+      );
+    await account('main', 'valid');
+    const before = ca.count('newAccount');
+    ca.on('newAccount', limited(words));
+    await sql`insert into acme.account (name, server, terms_agreed) values ('second', 'ca', true)`;
+    const refused = await account('second', 'registering');
+    expect(refused.reason).toContain(words.slice(0, 25));
+    expect(secondsLeft(refused.next_attempt_at)).toBeGreaterThan(HOUR - 60);
+    await sql`insert into acme.account (name, server, terms_agreed) values ('third', 'ca', true)`;
+    const third = await account('third', 'new');
+    expect(third.reason).toMatch(/^The server registers no new accounts until /);
+    expect(third.reason).not.toContain('192.0.2.7');
+    expect(secondsLeft(third.next_attempt_at)).toBeGreaterThan(HOUR - 60);
+    expect(ca.count('newAccount')).toBe(before + 1);
+    expect(await cooldowns(world)).toMatchObject([{ scope: 'registrations', account: null }]);
+    await world.reach(await world.insert({ names: [freshName()] }), 'issued');
+    await sql`select acme.resume('server', 'ca')`;
+    await account('second', 'valid');
+    await account('third', 'valid');
+  },
+);
+
+test('a server that is out of service for a time takes no new orders and looks at none, until it is resumed', async () => {
+  const { ca, ...world } = await ready();
+  const busy = {
+    problem: { type: 'serverInternal', status: 503, detail: 'maintenance' },
+    headers: { 'Retry-After': String(HOUR) },
+  };
+  ca.on('newOrder', busy);
+  const refused = await world.insert({ names: [freshName()] });
+  const row = await world.reach(refused, 'limited');
+  expect(row.reason).toMatch(/^The server takes no new orders until /);
+  await world.reach(await world.insert({ names: [freshName()] }), 'limited');
+  expect(ca.count('newOrder')).toBe(1);
+  expect(await cooldowns(world)).toMatchObject([{ scope: 'server', value: null, account: null }]);
+  ca.on('authorization', busy);
+  await world.sql`select acme.resume('server', 'ca')`;
+  // The first is ordered, and meets it again on its way: it waits for its own time then.
+  await until(
+    async () =>
+      (await world.sql`select from acme_private.authorization where reason_code = 'limited'`)
+        .length > 0,
+    { what: 'an authorization waits' },
+  );
+  await world.sql`select acme.resume('server', 'ca')`;
+  await until(
+    async () => (await world.sql`select from acme.csr_status where state = 'issued'`).length === 2,
+    { what: 'both are issued' },
+  );
 });
 
 test.each([

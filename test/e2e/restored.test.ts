@@ -307,7 +307,7 @@ test('orders that were under way: one is found issued at the server, one without
 });
 
 test('a long list is read turn by turn; one that cannot be read for an hour is left', async () => {
-  const original = await faultyWorld({ ordersPerPage: 3 });
+  const original = await faultyWorld({ ordersPerPage: 3, ordersAsArray: true });
   const first = await original.worker();
   await valid(original);
   const csrs = await Promise.all(

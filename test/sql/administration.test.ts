@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
@@ -192,5 +193,145 @@ describe('the default account', () => {
     await admin`update acme.account set is_default = true`;
     expect((await shop.jobs()).map(({ task }) => task)).toEqual(['dispatch']);
     expect(await shop.status(id)).toMatchObject({ reason_code: 'waiting_for_worker' });
+  });
+});
+
+describe('what the rows of administrators refer to, and what refers to them', () => {
+  /** The unique constraints, unique indexes and foreign keys of what administrators write. */
+  const constraints = async () => {
+    const rows = await shop.sql<{ name: string; kind: string }[]>`
+      with written as (
+        select c.oid from pg_class c
+         where c.relnamespace = 'acme'::regnamespace and c.relkind = 'r' and c.relname <> 'csr'
+           and (has_any_column_privilege('acme_admin', c.oid, 'insert') or has_table_privilege('acme_admin', c.oid, 'delete'))
+           and not has_any_column_privilege('acme_app', c.oid, 'insert')
+      )
+      select k.conname as name, case k.contype when 'f' then 'reference' else 'unique' end as kind
+        from pg_constraint k
+       where k.contype = 'f' and (k.conrelid in (select oid from written) or k.confrelid in (select oid from written)
+                                                                         and k.confdeltype not in ('c', 'n'))
+          -- ids are given by the database
+          or k.contype in ('p', 'u') and k.conrelid in (select oid from written)
+             and not (k.contype = 'p' and exists (
+               select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any (k.conkey) and a.attidentity = 'a'))
+       order by k.conname`;
+    return rows;
+  };
+
+  interface Case {
+    /** What else is there. */
+    before?: string;
+    refused: string;
+    message: string | RegExp;
+    hint?: RegExp;
+  }
+
+  /** A reference is told in a sentence; a name that is taken, too, where a row gets another one. */
+  const references: Record<string, Case[]> = {
+    account_server_fkey: [
+      {
+        refused: `insert into acme.account (name, server) values ('x', 'nosuch')`,
+        message: 'There is no server nosuch.',
+      },
+      {
+        refused: `delete from acme.server where name = 'ca'`,
+        message: 'The server ca has an account (main) and cannot be deleted.',
+        hint: /acme\.pause/,
+      },
+      {
+        before: `insert into acme.account (name, server) select 'more-' || n, 'ca' from generate_series(1, 7) n`,
+        refused: `delete from acme.server where name = 'ca'`,
+        message:
+          'The server ca has 8 accounts (main, more-1, more-2, more-3, more-4, …) and cannot be deleted.',
+      },
+    ],
+    account_state_server_id_fkey: [
+      { refused: `delete from acme.server where name = 'ca'`, message: /has an account/ },
+    ],
+    account_domain_account_fkey: [
+      {
+        refused: `insert into acme.account_domain (server, domain, account) values ('ca', 'example.org', 'nosuch')`,
+        message: 'There is no account nosuch at server ca.',
+      },
+      {
+        refused: `insert into acme.account_domain (server, domain, account) values ('letsencrypt', 'example.org', 'main')`,
+        message: 'There is no account main at server letsencrypt.',
+      },
+    ],
+    csr_account_fkey: [
+      {
+        before: `insert into acme.csr (pem, account) values ('PEM', 'main')`,
+        refused: `delete from acme.account where name = 'main'`,
+        message: 'The account main has csrs or orders and cannot be deleted.',
+        hint: /acme\.pause/,
+      },
+    ],
+    csr_solver_fkey: [
+      {
+        before: `insert into acme.csr (pem, solver) values ('PEM', 'http-01')`,
+        refused: `delete from acme.solver where name = 'http-01'`,
+        message:
+          /^The solver http-01 is named by csrs, csr \d+ among them, and cannot be deleted\.$/,
+        hint: /where solver = 'http-01'/,
+      },
+    ],
+  };
+  const taken: Record<string, Case> = {
+    server_name_key: {
+      refused: `update acme.server set name = 'letsencrypt' where name = 'ca'`,
+      message: 'There is a server letsencrypt already.',
+    },
+    solver_name_key: {
+      before: `insert into acme.solver (name) values ('other')`,
+      refused: `update acme.solver set name = 'http-01' where name = 'other'`,
+      message: 'There is a solver http-01 already.',
+    },
+  };
+  /** Whose columns nobody may change, so that only an insert meets them: it may be about to become an update (on conflict). */
+  const inserted: Record<string, string> = {
+    account_name_key: `insert into acme.account (name, server) values ('main', 'ca')`,
+    account_name_server_key: `insert into acme.account (name, server) values ('main', 'ca')`,
+    account_domain_pkey: `insert into acme.account_domain (server, domain, account) values ('ca', 'example.org', 'main')`,
+    tenant_role_pkey: `insert into acme.tenant_role (role, tenant) values ('acme_reader', 't')`,
+  };
+
+  test('each has a case here', async () => {
+    const all = await constraints();
+    expect(all.filter(({ kind }) => kind === 'reference').map(({ name }) => name)).toEqual(
+      Object.keys(references).sort(),
+    );
+    expect(all.filter(({ kind }) => kind === 'unique').map(({ name }) => name)).toEqual(
+      [...Object.keys(taken), ...Object.keys(inserted)].sort(),
+    );
+  });
+
+  test.each([
+    ...Object.entries(references).flatMap(([name, cases]) => cases.map((one) => [name, one])),
+    ...Object.entries(taken),
+  ] as [string, Case][])('%s is told in a sentence', async (_, one) => {
+    const pem = pemShapedLikeCsr();
+    if (one.before !== undefined) await shop.sql.unsafe(one.before.replace('PEM', pem));
+    const error = await refusal(admin.unsafe(one.refused));
+    if (typeof one.message === 'string') expect(error.message).toBe(one.message);
+    else expect(error.message).toMatch(one.message);
+    expect(error.hint ?? '').toMatch(one.hint ?? '');
+    expect(error.code).toMatch(/^2350[35]$/);
+  });
+
+  test.each(Object.entries(inserted))(
+    '%s: an insert that meets it names the key, and can become an update',
+    async (name, statement) => {
+      if (!name.startsWith('account_name')) await admin.unsafe(statement);
+      const error = await refusal(admin.unsafe(statement));
+      expect(error.code).toBe('23505');
+      expect(error.detail).toMatch(/^Key \(.*\)=\(.*\) already exists\.$/);
+      await admin.unsafe(`${statement} on conflict do nothing`);
+    },
+  );
+
+  test('what nothing refers to is deleted', async () => {
+    await admin`delete from acme.account where name = 'main'`;
+    await admin`delete from acme.server where name = 'ca'`;
+    await admin`delete from acme.solver where name = 'http-01'`;
   });
 });

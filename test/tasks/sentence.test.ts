@@ -31,3 +31,21 @@ test.each([
 test('a text without a URL stays as it is, with one stop', () => {
   expect(sentence('CAA record prevents issuance..')).toBe('CAA record prevents issuance.');
 });
+
+test('a URL that a text begins with stands for the server', () => {
+  expect(sentence('https://ca.example.org/new-order could not be reached.')).toBe(
+    'The server could not be reached (https://ca.example.org/new-order).',
+  );
+});
+
+test('a URL that a text has twice is shown once', () => {
+  expect(sentence(`Fetching ${URL} failed: ${URL} redirects to itself`)).toBe(
+    `Fetching … failed: … redirects to itself (${URL}).`,
+  );
+});
+
+test('what is long is cut at its end, where the URL is', () => {
+  const text = sentence(`Fetching ${URL} failed: no route to host`, 60);
+  expect(text.length).toBeLessThanOrEqual(61);
+  expect(sentence(`Fetching ${URL}: ${'no '.repeat(40)}`, 200).length).toBeLessThanOrEqual(201);
+});

@@ -64,6 +64,11 @@ const oddities: Record<string, Oddity> = {
   'an attribute with half a value': {
     attributes: [sequence(challengePassword, set(Buffer.of(0x13, 9, 1))), good],
   },
+  'an extensionRequest whose second value is cut': {
+    attributes: [sequence(requestOid, set(sequence(san), Buffer.of(0x13, 9, 1)))],
+    code: 'no_san',
+    says: 'list all names there',
+  },
   'an attribute with something behind its values': {
     attributes: [sequence(requestOid, set(sequence(san)), nothing)],
   },

@@ -185,7 +185,8 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform from acme.account where id = old.id for update;
-  if exists (select from acme_private.csr_state s where s.account_id = old.id)
+  if exists (select from acme.csr c where c.account = old.name)
+     or exists (select from acme_private.csr_state s where s.account_id = old.id)
      or exists (select from acme_private."order" o where o.account_id = old.id)
      or exists (select from acme_private.authorization a where a.account_id = old.id) then
     raise exception 'The account % has csrs or orders and cannot be deleted.', old.name
@@ -232,3 +233,20 @@ create or replace trigger _110_version before update on acme.account
                      is distinct from (new.terms_agreed, new.contact, new.eab_kid, new.terms_request, new.verify_request, new.roll_over_request, new.deactivate_request)
                      or new.eab_hmac is not null)
   execute function acme_private.tg_account__version();
+
+create or replace function acme_private.tg_account_domain__check() returns trigger
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from acme.account a where a.name = new.account and a.server = new.server) then
+    raise exception using errcode = 'foreign_key_violation', constraint = 'account_domain_account_fkey',
+      message = format('There is no account %s at server %s.', coalesce(left(new.account, 260), '(null)'), coalesce(left(new.server, 100), '(null)')),
+      hint = 'See acme.account_status.';
+  end if;
+  return new;
+end
+$$;
+comment on function acme_private.tg_account_domain__check() is 'Says in a sentence that a domain cannot have this account.';
+
+create or replace trigger _100_check before insert or update on acme.account_domain
+  for each row execute function acme_private.tg_account_domain__check();

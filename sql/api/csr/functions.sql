@@ -24,6 +24,19 @@ begin
 end
 $$;
 
+-- A rejected csr can be retried for as long as somebody likes: it is told once until something else comes of it.
+create or replace function acme_private.note_retry(s acme_private.csr_state) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if s.state <> 'rejected' or acme_private.last_event(s.csr_id) is distinct from 'retry_asked' then
+    perform acme_private.note('retry_asked', s.tenant, s.csr_id);
+  end if;
+end
+$$;
+comment on function acme_private.note_retry(acme_private.csr_state) is
+  'Writes the event that a csr is tried again, of a rejected one once.';
+
 -- Acts on the requests (retry, renew, cancel, changed columns) that this csr's row has and we have not
 -- seen. The caller holds the lock on csr_state; acme.csr is read in a later statement, so that nothing
 -- committed before is missed. While an order is under way only a cancellation is acted on (at once where the server has the CSR), and that another
@@ -160,13 +173,13 @@ begin
              attempts = 0, claims = 0, reason_code = null, reason = null, next_attempt_at = null, updated_at = v_now
        where csr_id = p_csr;
       perform set_config('lock_timeout', v_lock_timeout, true);
-      perform acme_private.note('retry_asked', s.tenant, p_csr);
+      perform acme_private.note_retry(s);
     exception when lock_not_available then
       -- Not seen, then: reconcile comes back to it, each minute, so that it is no event yet.
       update acme_private.csr_state set seen_version = s.seen_version where csr_id = p_csr;
       insert into acme_private.request (csr_id) values (p_csr);
     when unique_violation then
-      perform acme_private.note('retry_asked', s.tenant, p_csr);
+      perform acme_private.note_retry(s);
       -- Brought back to life it would be the second live csr of its kind.
       update acme_private.csr_state
          set reason_code = 'replaced', updated_at = v_now,

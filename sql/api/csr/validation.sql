@@ -245,8 +245,10 @@ begin
              reason = (select string_agg(r ->> 'text', ' ') from jsonb_array_elements(v_reasons) r),
              last_problem = jsonb_build_object('reasons', v_reasons), updated_at = v_now
        where csr_id = s.csr_id;
-      perform acme_private.note('rejected', s.tenant, s.csr_id, null, null, null, p_worker,
-                                jsonb_build_object('reasons', v_reasons));
+      if not acme_private.was_rejected_for(s.csr_id, v_reasons) then
+        perform acme_private.note('rejected', s.tenant, s.csr_id, null, null, null, p_worker,
+                                  jsonb_build_object('reasons', v_reasons));
+      end if;
     else
       perform acme_private.ask_for_names(s.tenant, v_names, v_domains);
       update acme_private.csr_state set domains = v_domains where csr_id = s.csr_id;

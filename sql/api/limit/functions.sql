@@ -161,6 +161,7 @@ as $$
     when 'set' then 'The server takes no orders for this set of names'
     when 'identifier' then format('The server takes no orders with the name %s', p_value)
     when 'csr' then 'The server takes no order of this csr'
+    when 'registrations' then 'The server registers no new accounts'
   end
 $$;
 comment on function acme_private.cooldown_text(text, text) is 'What a limit holds, as the beginning of a sentence.';
@@ -227,7 +228,7 @@ begin
     end if;
     v_value := case l.scope when 'set' then encode(s.identifiers_key, 'hex') when 'csr' then s.csr_id::text
                             when 'domain' then l.value when 'identifier' then l.value end;
-    continue when v_value is null and l.scope not in ('server', 'account', 'orders');
+    continue when v_value is null and l.scope not in ('server', 'account', 'orders', 'registrations');
     perform acme_private.start_cooldown(p_worker, p_server,
       case when l.scope in ('account', 'orders', 'identifier', 'csr') then p_account end,
       l.scope, v_value, l.name, p_until, l.words, v_problem, s);
@@ -251,12 +252,82 @@ $$;
 comment on function acme_private.limit_scopes(bigint, text, bigint, bigint, bigint, timestamptz, jsonb) is
   'Keeps the limits that an answer named, or that it named none.';
 
+-- May this account be registered now? Servers count new accounts by address: one that is refused holds all that are new to
+-- this server, and no account that it knows. One that may not waits for the limit's end. The caller has locked the account.
+create or replace function acme_private.may_register(p_account bigint) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c acme_private.closure;
+begin
+  select x.* into c
+    from acme_private.account_state s
+    join acme_private.closure x on x.server_id = s.server_id and x.scope = 'registrations' and x.until > acme_private.clock()
+   where s.account_id = p_account and s.state in ('new', 'registering') and s.url is null;
+  if not found then
+    return true;
+  end if;
+  update acme_private.account_state
+     set next_attempt_at = c.until, reason_code = 'limited', reason = c.reason, updated_at = acme_private.clock()
+   where account_id = p_account;
+  perform acme_private.enqueue('account', p_account, c.until);
+  return false;
+end
+$$;
+comment on function acme_private.may_register(bigint) is
+  'Whether an account may be registered; if its server registers none for a time, it waits for that.';
+
+-- What waits for a limit at its own time, since it was refused itself: accounts, orders and authorizations under way.
+create or replace function acme_private.wake_limited(p_server bigint, p_account bigint) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := acme_private.clock();
+  v_accounts bigint[] := array(
+    select s.account_id from acme_private.account_state s where s.server_id = p_server or s.account_id = p_account);
+  v_ids bigint[];
+begin
+  with woken as (
+    update acme_private."order" o set next_attempt_at = v_now
+     where o.id in (select x.id from acme_private."order" x
+                     where x.account_id = any (v_accounts) and x.is_live and x.reason_code = 'limited' and x.next_attempt_at > v_now
+                     order by x.id for update skip locked)
+    returning o.id
+  )
+  select array_agg(w.id) into v_ids from woken w;
+  perform acme_private.wake_rows('finalize', 'order', coalesce(v_ids, '{}'));
+  with woken as (
+    update acme_private.authorization a set next_attempt_at = v_now
+     where a.id in (select x.id from acme_private.authorization x
+                     where x.account_id = any (v_accounts) and x.state in ('new', 'pending', 'deactivating')
+                       and x.reason_code = 'limited' and x.next_attempt_at > v_now
+                     order by x.id for update skip locked)
+    returning a.id
+  )
+  select array_agg(w.id) into v_ids from woken w;
+  perform acme_private.wake_rows('prove', 'authorization', coalesce(v_ids, '{}'));
+  with woken as (
+    update acme_private.account_state s set next_attempt_at = v_now
+     where s.account_id in (select x.account_id from acme_private.account_state x
+                             where x.account_id = any (v_accounts) and x.reason_code = 'limited' and x.next_attempt_at > v_now
+                             order by x.account_id for no key update skip locked)
+    returning s.account_id
+  )
+  select array_agg(w.account_id) into v_ids from woken w;
+  perform acme_private.wake_rows('register', 'account', coalesce(v_ids, '{}'));
+end
+$$;
+comment on function acme_private.wake_limited(bigint, bigint) is
+  'Wakes accounts, orders and authorizations of a server or an account that wait for a limit.';
+
 -- Ends the limits that administrators said are over (acme.resume).
 create or replace function acme_private.apply_resumes() returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   r record;
+  v_server bigint;
+  v_account bigint;
 begin
   if not exists (select from acme.resume_request) then
     return;
@@ -266,17 +337,20 @@ begin
      where q.id in (select x.id from acme.resume_request x order by x.id for update skip locked)
     returning q.scope, q.name
   loop
+    v_server := (select v.id from acme.server v where r.scope = 'server' and v.name = r.name);
+    v_account := (select a.id from acme.account a where r.scope = 'account' and a.name = r.name);
     update acme_private.closure c
        set until = acme_private.clock()
      where c.until > acme_private.clock()
        and case r.scope
-             when 'server' then c.scope = 'server' and c.server_id = (select v.id from acme.server v where v.name = r.name)
-             when 'account' then c.scope in ('account', 'orders') and c.account_id = (select a.id from acme.account a where a.name = r.name)
+             when 'server' then c.scope in ('server', 'registrations') and c.server_id = v_server
+             when 'account' then c.scope in ('account', 'orders') and c.account_id = v_account
              when 'domain' then c.scope = 'domain' and c.value = r.name
              when 'csr' then c.scope = 'csr' and c.value = r.name
                              or c.id = (select s.cooldown_id from acme_private.csr_state s
                                          where s.csr_id = r.name::bigint and s.state = 'retrying' and s.reason_code = 'limited')
            end;
+    perform acme_private.wake_limited(v_server, v_account);
   end loop;
 end
 $$;

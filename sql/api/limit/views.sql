@@ -11,7 +11,7 @@ comment on view acme.cooldown is
 comment on column acme.cooldown.id is 'Given by the database.';
 comment on column acme.cooldown.server is 'The server, by name.';
 comment on column acme.cooldown.account is 'The account, by name; null: all of the server.';
-comment on column acme.cooldown.scope is 'server, account, orders, domain, set, identifier or csr.';
+comment on column acme.cooldown.scope is 'server, account, orders, domain, set, identifier, csr or registrations.';
 comment on column acme.cooldown.value is 'The domain, the identifier or the id of the csr; null: of another scope.';
 comment on column acme.cooldown.limit_name is 'The server''s name of the limit; null: it did not say.';
 comment on column acme.cooldown.since is 'When the server refused first.';

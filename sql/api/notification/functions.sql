@@ -113,6 +113,31 @@ $$;
 comment on function acme_private.raise_epoch() is
   'Begins a new epoch of events, after a restore: readers of acme.changes get all that is written from now on, whatever its transactions are numbered.';
 
+create or replace function acme_private.last_event(p_csr bigint) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select e.event from acme_private.event e where e.csr_id = p_csr order by e.id desc limit 1);
+end
+$$;
+comment on function acme_private.last_event(bigint) is 'The last event of a csr.';
+
+-- Was a csr rejected for these reasons before, and has nothing but a retry come since?
+create or replace function acme_private.was_rejected_for(p_csr bigint, p_reasons jsonb) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((
+    select e.event = 'rejected' and e.detail -> 'reasons' = p_reasons
+      from acme_private.event e
+     where e.csr_id = p_csr and e.event <> 'retry_asked'
+     order by e.id desc
+     limit 1), false);
+end
+$$;
+comment on function acme_private.was_rejected_for(bigint, jsonb) is
+  'Whether the last event of a csr, but for retries, is that it was rejected for these reasons.';
+
 create or replace function acme_private.last_event_at(p_csr bigint) returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$

@@ -91,3 +91,26 @@ create or replace trigger _500_wake after update on acme.server
   for each row when (old.paused_at is distinct from new.paused_at
                      or old.max_orders_in_flight is distinct from new.max_orders_in_flight)
   execute function acme_private.tg_server__wake();
+
+create or replace function acme_private.tg_server__delete() returns trigger
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count int;
+  v_names text;
+begin
+  select count(*), string_agg(a.name, ', ' order by a.id) filter (where a.place <= 5) into v_count, v_names
+    from (select x.id, x.name, row_number() over (order by x.id) as place from acme.account x where x.server = old.name) a;
+  if v_count > 0 then
+    raise exception using errcode = 'foreign_key_violation', constraint = 'account_server_fkey',
+      message = format('The server %s has %s (%s%s) and cannot be deleted.', old.name,
+                       case v_count when 1 then 'an account' else v_count || ' accounts' end, v_names, case when v_count > 5 then ', …' end),
+      hint = 'acme.pause(''server'', name, reason) ends its use. Accounts without csrs and orders can be deleted first.';
+  end if;
+  return old;
+end
+$$;
+comment on function acme_private.tg_server__delete() is 'Says in a sentence that a server has accounts.';
+
+create or replace trigger _100_delete before delete on acme.server
+  for each row execute function acme_private.tg_server__delete();

@@ -33,3 +33,22 @@ $$;
 create or replace trigger _500_published after update on acme_private.record
   for each row when (old.state = 'intended' and new.state = 'published')
   execute function acme_private.tg_record__published();
+
+create or replace function acme_private.tg_solver__delete() returns trigger
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_csr bigint := (select min(c.id) from acme.csr c where c.solver = old.name);
+begin
+  if v_csr is not null then
+    raise exception using errcode = 'foreign_key_violation', constraint = 'csr_solver_fkey',
+      message = format('The solver %s is named by csrs, csr %s among them, and cannot be deleted.', old.name, v_csr),
+      hint = format('They are: select id, ref, tenant from acme.csr where solver = %L;', old.name);
+  end if;
+  return old;
+end
+$$;
+comment on function acme_private.tg_solver__delete() is 'Says in a sentence that csrs name a solver.';
+
+create or replace trigger _100_delete before delete on acme.solver
+  for each row execute function acme_private.tg_solver__delete();

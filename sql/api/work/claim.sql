@@ -86,7 +86,7 @@ begin
       if exists (select from acme_private.account_state a
                    join acme.server v on v.id = a.server_id
                   where a.account_id = p_id and (v.paused_at is not null or a.lease_token is not null and a.lease_until >= v_now))
-         or not acme_private.heed_account(p_worker, p_id) then
+         or not acme_private.heed_account(p_worker, p_id) or not acme_private.may_register(p_id) then
         return null;
       end if;
       -- (With what a person did it is due before its time, also for whoever takes it after this worker died.)

@@ -331,9 +331,7 @@ begin
     return v_claims;
   elsif v_class = 'limited' then
     v_due := v_now + least(coalesce(v_after, interval '10 minutes'), interval '8 days');
-    if p_kind <> 'account' then
-      perform acme_private.limit_scopes(p_worker, p_kind, p_id, v_server, v_account, v_due, p_outcome);
-    end if;
+    perform acme_private.limit_scopes(p_worker, p_kind, p_id, v_server, v_account, v_due, p_outcome);
     if not v_ends_order then
       -- Not all at the very moment it opens.
       perform acme_private.put_off(p_kind, p_id, v_due + random() * interval '2 seconds', v_attempts, 'limited', v_text, v_problem);

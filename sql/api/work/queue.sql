@@ -97,7 +97,10 @@ begin
           set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
           set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
           -- What cannot be done otherwise counts as very dear up to PostgreSQL 17, and would be compiled.
-          set_config('jit', 'off', true);
+          set_config('jit', 'off', true),
+          -- A statement that ends holds its locks until the message that ends its transaction, which a network that
+          -- freezes may keep. (Before PostgreSQL 17 nothing bounds that but the end of the connection.)
+          case when current_setting('server_version_num')::int >= 170000 then set_config('transaction_timeout', '60s', true) end;
   if is_async then
     perform set_config('synchronous_commit', 'off', true);
   end if;

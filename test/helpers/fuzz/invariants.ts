@@ -50,7 +50,8 @@ export async function violations(sql: postgres.Sql): Promise<string[]> {
     union all
     select format('the finished order %s is leased or due', o.id)
       from acme_private."order" o
-     where not o.is_live and (o.lease_token is not null or o.next_attempt_at is not null)
+     -- (Of a cancelled csr it is watched until it expires.)
+     where not o.is_live and o.watched_until is null and (o.lease_token is not null or o.next_attempt_at is not null)
     union all
     select format('order %s is %s and holds no place', o.id, o.state)
       from acme_private."order" o
