@@ -31,8 +31,8 @@ export interface SandboxOptions {
 const DATABASE = 'app';
 
 /**
- * Runs a PostgreSQL with an empty database, and Pebble, for somebody who follows a document; the rest is the
- * reader's. Returns when it was told to stop; the database is kept for the next start.
+ * Runs a PostgreSQL with an empty database, and Pebble, for the reader of a document, who does the rest.
+ * Returns when `stopping` is aborted; the database is kept for the next start.
  *
  * @throws LocalError when a part is missing or in the way; PgacmeError ERR_QUICKSTART when a port is in use or
  * a server ends by itself.

@@ -12,7 +12,7 @@ import { type LocalPostgres, startPostgres } from '../local/postgres.ts';
 import type { Closers } from './closers.ts';
 import type { Show } from './show.ts';
 
-/** Where a server keeps its files, and what is told of it and stops it. */
+/** Where a server keeps its files, where it is shown, and what stops it. */
 export interface Place {
   folder: string;
   show: Show;
@@ -78,7 +78,7 @@ export function checkServers(
 /** A function that writes lines to a file of this start. */
 export function fileLog(file: string, closers: Closers, end = '\n'): (line: string) => void {
   const stream = createWriteStream(file, { flags: 'w', mode: 0o600 });
-  // A full disk shall not end the quickstart for a log's sake.
+  // A full disk must not end the quickstart because of a log.
   stream.on('error', () => undefined);
   closers.add(() => new Promise<void>((resolve) => stream.end(() => resolve())));
   return (line) => void stream.write(line + end);
