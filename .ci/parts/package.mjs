@@ -1,6 +1,6 @@
 // The package as npm packs it, installed into a folder as a user would.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 /** The checkout. */
@@ -14,6 +14,14 @@ export const run = (cwd, command, args, env = {}) =>
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+
+/** Copies the checkout's files, those that git does not ignore, into a folder. */
+export function copyCheckout(folder) {
+  const files = run(root, 'git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'])
+    .split('\0')
+    .filter(Boolean);
+  for (const file of files) cpSync(join(root, file), join(folder, file));
+}
 
 /** Packs the checkout, which was built, into the folder; returns the tarball's path. */
 export function pack(folder) {

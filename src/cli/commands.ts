@@ -10,6 +10,7 @@ import { doctorCommand } from './doctor.ts';
 import { migrateCommand } from './migrate.ts';
 import { quickstartCommand } from './quickstart.ts';
 import { revokeCommand } from './revoke.ts';
+import { sandboxCommand } from './sandbox.ts';
 import { sealCommand } from './seal.ts';
 import { serverProbeCommand } from './server/probe.ts';
 import { statusCommand } from './status.ts';
@@ -18,6 +19,7 @@ import { workerCommand } from './worker.ts';
 /** All commands, in the order of the overview. What they need is loaded when they run. */
 export const commands: readonly Command[] = [
   quickstartCommand,
+  sandboxCommand,
   migrateCommand,
   workerCommand,
   statusCommand,

@@ -44,7 +44,10 @@ export function errorSentence(
   if (text !== undefined) return text;
   if (!(error instanceof Error)) return String(error);
   if (isListenError(error)) {
-    return `http-01 cannot be answered on ${error.address}:${error.port} (${error.code}); end the program that listens there, take a port that this user may have, or change PGACME_HTTP01_LISTEN.`;
+    const where = `http-01 cannot be answered on ${error.address}:${error.port} (${error.code})`;
+    return error.code === 'EACCES'
+      ? `${where}: this user may not listen on that port. Give the worker CAP_NET_BIND_SERVICE, or set PGACME_HTTP01_LISTEN to a port above 1023.`
+      : `${where}; end the program that listens there, or change PGACME_HTTP01_LISTEN.`;
   }
   if ('code' in error && String(error.code).startsWith('ERR_LOCAL_')) return error.message;
   return `${error.message} (pgacme --verbose shows where.)`;

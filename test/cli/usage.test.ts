@@ -38,6 +38,7 @@ test('--help lists every command and the exit codes', async () => {
     expect(printed.stdout).toMatch(new RegExp(`^  ${command} +\\w`, 'm'));
   }
   expect(printed.stdout).toContain('0 done, 1 failed, 2 used wrongly');
+  expect(printed.stdout).not.toContain('npm start');
   for (const args of [['--help'], ['-h'], ['help']]) expect(await here(args)).toEqual(printed);
 });
 
@@ -96,6 +97,11 @@ test('what is used wrongly ends with 2, a sentence and the usage line on stderr'
       ['adopt', 'x', '--tenant', ''],
       'pgacme adopt needs NAME after --tenant.',
       'Usage: pgacme adopt',
+    ],
+    [
+      ['sandbox', '--pebble-port', '70000'],
+      '--pebble-port is "70000", and takes a number from 1 to 65535.',
+      'Usage: pgacme sandbox',
     ],
     // A variable that is not set must not mean the current folder.
     [['adopt', ''], 'pgacme adopt needs DIR, and not an empty one.', 'Usage: pgacme adopt DIR'],

@@ -49,13 +49,16 @@ test('a block has the notes above it, and the output shown right below it', asyn
       fenced('sh', 'ls'),
       'prose',
       fenced('text', 'not its output'),
+      '<!-- run: in the background until "ready", to the end -->',
+      fenced('sh', 'serve'),
     ].join('\n'),
   );
   expect(items).toMatchObject([
     { kind: 'heading', title: 'Title' },
     { block: { language: 'sql', login: 'webapp', fails: true, shown: '1', skip: undefined } },
     { block: { language: 'sh', fails: false, shown: undefined, skip: 'no such program' } },
-    { block: { language: 'text' } },
+    { block: { language: 'text', background: undefined, toTheEnd: false } },
+    { block: { language: 'sh', background: 'ready', toTheEnd: true } },
   ]);
 });
 

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { type Block, readDocument } from './document.ts';
 import { Session } from './session.ts';
 
@@ -15,14 +15,12 @@ export interface Before {
 export function documentTest(name: string, before?: Before): void {
   test(`every session of ${name} runs and prints what it shows`, async () => {
     const session = await Session.begin();
-    try {
-      if (before !== undefined) await followAll(session, before.document, before.upTo);
-      const skipped = await followAll(session, name);
-      process.stdout.write(`Not run in ${name}:\n${skipped.join('\n') || '  nothing'}\n`);
-    } finally {
-      await session.end();
-    }
-  }, 180_000);
+    // Also after a time-out, which leaves the code below waiting.
+    onTestFinished(() => session.end());
+    if (before !== undefined) await followAll(session, before.document, before.upTo);
+    const skipped = await followAll(session, name);
+    process.stdout.write(`Not run in ${name}:\n${skipped.join('\n') || '  nothing'}\n`);
+  }, 300_000);
 }
 
 async function followAll(session: Session, name: string, upTo?: string): Promise<string[]> {

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
  *   <!-- run: fails -->                   the block must end in an error, which is part of its output
  *   <!-- run: until shown -->             run again and again until the output shown comes
  *   <!-- run: in the background until "worker started" -->   left running, once it printed this
+ *   <!-- run: to the end, … -->           with the one before: `stop` below does not end it
  *   <!-- skip: the reason -->             not run; the test prints block and reason
  *   <!-- file: responder.mjs -->          not run, but written down for the blocks that follow
  *
@@ -33,6 +34,7 @@ export interface Block {
   untilShown: boolean;
   /** What it prints once it may be left running. */
   background: string | undefined;
+  toTheEnd: boolean;
   skip: string | undefined;
   file: string | undefined;
   /** The text block that follows with nothing but blank lines between. */
@@ -101,6 +103,7 @@ function blockOf(
     fails: false,
     untilShown: false,
     background: undefined,
+    toTheEnd: false,
     skip: undefined,
     file: undefined,
     shown: undefined,
@@ -120,5 +123,6 @@ function readRun(block: Block, word: string): void {
   else if (background !== undefined) block.background = background;
   else if (word === 'fails') block.fails = true;
   else if (word === 'until shown') block.untilShown = true;
+  else if (word === 'to the end') block.toTheEnd = true;
   else throw new Error(`Line ${String(block.line)}: there is no way to run a block "${word}".`);
 }

@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import type { SandboxPorts } from '../../../src/quickstart/sandbox.ts';
 
 /** What a document's addresses are in this run. */
 export interface Addresses {
   /** Superuser's URL of the document's database. */
   databaseUrl: string;
-  /** The CA's directory. */
-  directoryUrl: string;
-  /** Where the CA looks for http-01. */
-  httpPort: number;
+  /** The ports of the sandbox. */
+  ports: SandboxPorts;
   /** The folder that stands for the web server's. */
   webRoot: string;
 }
@@ -23,11 +22,16 @@ export class Places {
   readonly #logins = new Set<string>();
   readonly #suffix = `_${randomBytes(3).toString('hex')}`;
 
-  constructor({ databaseUrl, directoryUrl, httpPort, webRoot }: Addresses) {
+  constructor({ databaseUrl, ports, webRoot }: Addresses) {
     const database = new URL(databaseUrl);
     this.#database = database.pathname.slice(1);
     this.#superuser = database.username;
+    const { postgres, pebble, http } = ports;
     this.#pairs = [
+      [
+        'npm ci && npm run sandbox',
+        `pgacme sandbox --postgres-port ${postgres} --pebble-port ${pebble} --http-port ${http}`,
+      ],
       ['postgres://postgres@localhost:5432/app', databaseUrl],
       ['localhost:5432/app', `${database.host}${database.pathname}`],
       // Another database, for what moves; it goes with the first one.
@@ -37,9 +41,10 @@ export class Places {
       ],
       ['database moved', `database ${this.#database}_moved`],
       ['localhost:5432', database.host],
-      ['https://127.0.0.1:14000', new URL(directoryUrl).origin],
-      ['0.0.0.0:80', `127.0.0.1:${String(httpPort)}`],
-      ['PORT=80', `PORT=${String(httpPort)}`],
+      ['https://127.0.0.1:14000', `https://127.0.0.1:${pebble}`],
+      ['127.0.0.1:5002', `127.0.0.1:${http}`],
+      ['0.0.0.0:80', `127.0.0.1:${http}`],
+      ['PORT=80', `PORT=${http}`],
       ['/var/www/html', webRoot],
     ];
   }

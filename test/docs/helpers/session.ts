@@ -6,9 +6,11 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
 import { inject } from 'vitest';
+import { removeFolder } from '../../../src/local/os-user.ts';
+import { freePort } from '../../../src/local/ports.ts';
 import { findPsql } from '../../../src/local/psql.ts';
 import { which } from '../../../src/local/run.ts';
-import { pebbleForTests, type TestPebble } from '../../helpers/pebble.ts';
+import type { SandboxPorts } from '../../../src/quickstart/sandbox.ts';
 import { psql } from '../../helpers/psql.ts';
 import { testFolder } from '../../helpers/sweep.ts';
 import { until } from '../../helpers/until.ts';
@@ -20,14 +22,15 @@ import { Shell } from './shell.ts';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const CLI = join(ROOT, 'dist/cli.js');
 // How the developer's own pgacme and databases are set up is none of a test's business.
-const FOREIGN = /^(PGACME_|PG|DATABASE_URL$)/;
+const FOREIGN = /^(PGACME_(?!PEBBLE$)|PG|DATABASE_URL$)/;
+const SANDBOX = '.pgacme/sandbox';
 
 /** One reader who follows documents from an empty database and an empty folder. */
 export class Session {
   readonly #sql: postgres.Sql;
   readonly #dir: string;
   readonly #databaseUrl: string;
-  readonly #pebble: TestPebble;
+  readonly #ports: SandboxPorts;
   readonly #places: Places;
   readonly #shell: Shell;
   #login: string | undefined;
@@ -36,31 +39,30 @@ export class Session {
   private constructor(
     dir: string,
     databaseUrl: string,
-    pebble: TestPebble,
+    ports: SandboxPorts,
     env: Record<string, string>,
   ) {
     this.#dir = dir;
     this.#databaseUrl = databaseUrl;
-    this.#pebble = pebble;
+    this.#ports = ports;
     this.#sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
     this.#shell = new Shell(dir, env);
-    const { directoryUrl, httpPort } = pebble;
-    this.#places = new Places({ databaseUrl, directoryUrl, httpPort, webRoot: join(dir, 'www') });
+    this.#places = new Places({ databaseUrl, ports, webRoot: join(dir, 'www') });
   }
 
-  /** An empty database, a folder with the CA's certificate in it, and the programs in PATH. */
+  /** An empty database, an empty folder, and the programs in PATH. The CA is the sandbox that README.md starts. */
   static async begin(): Promise<Session> {
     if (!existsSync(CLI)) throw new Error(`${CLI} is not built; run npm run build first.`);
-    const pebble = await pebbleForTests();
     const dir = await testFolder('docs');
-    await writeFile(join(dir, 'pebble-ca.pem'), pebble.caPem);
     await mkdir(join(dir, 'www'));
     // What an example imports is what this package has installed.
     await symlink(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
     const url = new URL(inject('postgresUrl'));
     url.pathname = `t_docs_${randomBytes(4).toString('hex')}`;
     await administer((sql) => sql`create database ${sql(url.pathname.slice(1))}`);
-    return new Session(dir, url.href, pebble, await environment(dir));
+    const [postgresPort, pebblePort, http] = [await freePort(), await freePort(), await freePort()];
+    const ports = { postgres: postgresPort, pebble: pebblePort, http };
+    return new Session(dir, url.href, ports, await environment(dir));
   }
 
   /** Follows one item of a document. Throws when a block fails or prints something else. */
@@ -69,22 +71,18 @@ export class Session {
     if (item.kind === 'block') return this.#block(item.block);
     switch (item.order) {
       case 'stop':
-        return this.#stop();
+        return this.#stop(false);
       case 'serve':
         return this.#serve(join(this.#dir, item.value));
       case 'stand-in':
-        await this.#sql`
-          update acme.server
-             set directory_url = ${this.#pebble.directoryUrl}, ca_bundle = ${this.#pebble.caPem}
-           where name = ${item.value}`;
-        return;
+        return this.#standIn(item.value);
     }
   }
 
   /** Ends everything and removes it. */
   async end(): Promise<void> {
     try {
-      await this.#stop();
+      await this.#stop(true);
     } finally {
       await this.#sql.end({ timeout: 1 });
       const name = new URL(this.#databaseUrl).pathname.slice(1);
@@ -94,8 +92,17 @@ export class Session {
         await sql`drop database if exists ${sql(name)} with (force)`;
         for (const login of logins) await sql`drop role if exists ${sql(login)}`;
       });
+      await removeFolder(join(this.#dir, SANDBOX, 'postgres'));
       await rm(this.#dir, { recursive: true, force: true });
     }
+  }
+
+  async #standIn(server: string): Promise<void> {
+    const ca = await readFile(join(this.#dir, SANDBOX, 'pebble/ca.pem'), 'utf8');
+    await this.#sql`
+      update acme.server
+         set directory_url = ${`https://127.0.0.1:${this.#ports.pebble}/dir`}, ca_bundle = ${ca}
+       where name = ${server}`;
   }
 
   async #block(block: Block): Promise<void> {
@@ -136,7 +143,8 @@ export class Session {
   }
 
   async #sh(block: Block, text: string): Promise<string> {
-    if (block.background !== undefined) return this.#shell.background(text, block.background);
+    const { background, toTheEnd } = block;
+    if (background !== undefined) return this.#shell.background(text, background, toTheEnd);
     const { output, code } = await this.#shell.run(text);
     if ((code === 0) === block.fails) throw new Error(`It ended with ${String(code)}:\n${output}`);
     return output;
@@ -153,14 +161,14 @@ export class Session {
     this.#served = server;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(this.#pebble.httpPort, '127.0.0.1', resolve);
+      server.listen(this.#ports.http, '127.0.0.1', resolve);
     });
   }
 
-  async #stop(): Promise<void> {
+  async #stop(all: boolean): Promise<void> {
     this.#served?.close();
     this.#served = undefined;
-    await this.#shell.stop();
+    await this.#shell.stop(all);
   }
 }
 
@@ -185,6 +193,9 @@ async function environment(dir: string): Promise<Record<string, string>> {
   return {
     ...Object.fromEntries(own),
     ...found.env,
+    // What Pebble does by chance would now and then print something else.
+    PEBBLE_AUTHZREUSE: '0',
+    PEBBLE_WFE_NONCEREJECT: '0',
     PATH: `${bin}${delimiter}${process.env['PATH'] ?? ''}`,
   };
 }

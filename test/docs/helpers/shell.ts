@@ -11,8 +11,8 @@ export interface Ran {
 
 interface Background {
   title: string;
-  lines: string[];
   pid: number;
+  toTheEnd: boolean;
   /** undefined while it runs. */
   code: () => number | null | undefined;
 }
@@ -21,7 +21,7 @@ interface Background {
 export class Shell {
   readonly #dir: string;
   #env: Record<string, string>;
-  readonly #background: Background[] = [];
+  #background: Background[] = [];
 
   constructor(dir: string, env: Record<string, string>) {
     this.#dir = dir;
@@ -48,8 +48,8 @@ export class Shell {
     return { output, code };
   }
 
-  /** Leaves one command running; returns what it printed until it printed `ready`. */
-  async background(text: string, ready: string): Promise<string> {
+  /** Leaves one command running, to the end or until a stop; returns what it printed until it printed `ready`. */
+  async background(text: string, ready: string, toTheEnd: boolean): Promise<string> {
     // A single simple command replaces bash, so that a signal reaches it.
     const child = spawn('bash', ['-c', text], {
       cwd: this.#dir,
@@ -58,9 +58,7 @@ export class Shell {
     });
     let code: number | null | undefined;
     child.once('close', (is) => (code = is));
-    const lines: string[] = [];
-    const running = { title: text, lines, pid: child.pid ?? 0, code: () => code };
-    this.#background.push(running);
+    this.#background.push({ title: text, pid: child.pid ?? 0, toTheEnd, code: () => code });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (part: string) => (output += part));
@@ -71,15 +69,19 @@ export class Shell {
         if (output.includes(ready)) return true;
         throw new Error(output);
       },
-      { what: `${text} prints ${ready}`, timeoutMs: 20_000 },
+      { what: `${text} prints ${ready}`, timeoutMs: 60_000 },
     );
     if (code !== undefined) throw new Error(`${text} ended with ${String(code)}:\n${output}`);
     return output;
   }
 
-  /** Ends with SIGTERM what was left running; a pgacme that does not exit with 0 then is a failure. */
-  async stop(): Promise<void> {
-    const ended = this.#background.splice(0);
+  /**
+   * Ends with SIGTERM what was left running, `all` of it or what is not left to the end; a pgacme that does not
+   * exit with 0 then is a failure.
+   */
+  async stop(all: boolean): Promise<void> {
+    const ended = this.#background.filter(({ toTheEnd }) => all || !toTheEnd);
+    this.#background = this.#background.filter((each) => !ended.includes(each));
     for (const { pid, code } of ended) if (code() === undefined) process.kill(pid, 'SIGTERM');
     for (const { title, code, pid } of ended) {
       await until(() => code() !== undefined, { what: `${title} ends`, timeoutMs: 20_000 }).catch(
