@@ -48,7 +48,6 @@ comment on column acme.account.verify_request is 'The version at which acme.veri
 comment on column acme.account.roll_over_request is 'The version at which acme.roll_over_key was called last.';
 comment on column acme.account.deactivate_request is 'The version at which acme.deactivate_account was called; it cannot be taken back.';
 grant delete, insert (name, server, contact, terms_agreed, key_algorithm, is_default, eab_kid, eab_hmac), select, update (contact, terms_agreed, is_default, paused_at, pause_reason, eab_kid, eab_hmac, terms_request, verify_request, roll_over_request, deactivate_request) on acme.account to acme_admin;
-grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
 grant select on acme.account to acme_reader;
 
 create table acme.account_domain (
@@ -936,6 +935,21 @@ comment on column acme.stuck.reason is 'The same as a sentence.';
 grant select on acme.stuck to acme_app;
 grant select on acme.stuck to acme_reader;
 
+create view acme.usable_account (
+  name text,
+  server text,
+  is_default boolean,
+  paused_at timestamp with time zone,
+  pause_reason text
+) with (security_invoker=true);
+comment on view acme.usable_account is 'The accounts that csr.account may name: those that are shared, and those that csrs of the reader''s tenant use. Others, of registered domains of other tenants (server.account_policy), are not shown.';
+comment on column acme.usable_account.name is 'How csrs and functions call it.';
+comment on column acme.usable_account.server is 'The server where it is registered, by name.';
+comment on column acme.usable_account.is_default is 'True: it serves the csrs that name no account, or is the model of those that do.';
+comment on column acme.usable_account.paused_at is 'Since when it gets no new orders; null: it is open.';
+comment on column acme.usable_account.pause_reason is 'Why it is paused.';
+grant select on acme.usable_account to acme_app;
+
 create view acme.worker_status (
   id bigint,
   host text,
@@ -1088,11 +1102,7 @@ grant execute on function acme.wait(bigint,interval) to acme_app;
 -- What the roles hold of acme_private: the columns that the views read, and the step functions.
 
 grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, doubted_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_admin;
-grant select (account_id, server_id, state, url, reread_since, doubted_at, next_attempt_at, reason_code, reason) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, agreed_terms_url, thumbprint, registered_at, verified_at, told_version, rolled_version, reread_since, doubted_at, next_attempt_at, attempts, reason_code, reason, last_problem, updated_at) on acme_private.account_state to acme_reader;
-
-grant select on acme_private.attention_candidate to acme_app;
-grant select on acme_private.attention_candidate to acme_reader;
 
 grant select on acme_private.attention_csr to acme_app;
 grant select on acme_private.attention_csr to acme_reader;
@@ -1134,8 +1144,8 @@ alter table acme_private.closure enable row level security;
 create policy every_scope on acme_private.closure as permissive for select to acme_reader, acme_admin using true;
 create policy shared on acme_private.closure as permissive for select to acme_app using (scope = ANY (ARRAY['server'::text, 'account'::text, 'orders'::text]));
 
-grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, is_renewal, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_app;
-grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, is_renewal, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_reader;
+grant select (csr_id, tenant, ref, state, identifiers, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, is_renewal, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_app;
+grant select (csr_id, tenant, ref, state, identifiers, server_id, account_id, profile, priority, order_id, certificate_id, queued_at, is_renewal, renew_at, renewal_reason, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, updated_at) on acme_private.csr_state to acme_reader;
 alter table acme_private.csr_state enable row level security;
 create policy every_tenant on acme_private.csr_state as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.csr_state as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -1155,8 +1165,8 @@ create policy own_tenant on acme_private.event as permissive for all to acme_app
 grant select on acme_private.feature to acme_app;
 grant select on acme_private.feature to acme_reader;
 
-grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url, certificate_url, expires_at, watched_until, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_app;
-grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url, certificate_url, expires_at, watched_until, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_reader;
+grant select (id, csr_id, tenant, server_id, account_id, state, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_app;
+grant select (id, csr_id, tenant, server_id, account_id, state, is_parked, identifiers, profile, url, finalize_url, certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at) on acme_private."order" to acme_reader;
 alter table acme_private."order" enable row level security;
 create policy every_tenant on acme_private."order" as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private."order" as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
@@ -1168,14 +1178,14 @@ create policy with_its_order on acme_private.order_authorization as permissive f
 
 grant select on acme_private.paused_csr to acme_admin;
 
-grant select, update (state) on acme_private.record to acme_app;
-grant select on acme_private.record to acme_reader;
+grant select (id, challenge_id, tenant, solver, method, type, identifier, token, value, state, created_at, updated_at), update (state) on acme_private.record to acme_app;
+grant select (id, challenge_id, tenant, solver, method, type, identifier, token, value, state, created_at, updated_at) on acme_private.record to acme_reader;
 grant select on acme_private.record to acme_responder;
 grant select on acme_private.record to acme_worker;
 alter table acme_private.record enable row level security;
 create policy admin_records on acme_private.record as permissive for update to acme_admin using true with check true;
 create policy by_hand_only on acme_private.record as restrictive for update to acme_app using ((method = 'manual'::text) AND (state = ANY (ARRAY['intended'::text, 'removing'::text]))) with check true;
-create policy challenge_answers on acme_private.record as permissive for select to acme_responder, acme_worker using (state = ANY (ARRAY['published'::text, 'removing'::text]));
+create policy challenge_answers on acme_private.record as permissive for select to acme_responder, acme_worker using is_published;
 create policy every_tenant on acme_private.record as permissive for select to acme_reader, acme_admin using true;
 create policy own_tenant on acme_private.record as permissive for all to acme_app using (tenant = ( SELECT acme_private.current_tenant() AS current_tenant)) with check (tenant = ( SELECT acme_private.current_tenant() AS current_tenant));
 
@@ -1191,15 +1201,18 @@ grant execute on function acme_private.account_for_worker(bigint) to acme_worker
 grant execute on function acme_private.account_key_found(bigint,bigint,uuid,bigint) to acme_worker;
 grant execute on function acme_private.account_key_ready(bigint,bigint,uuid) to acme_worker;
 grant execute on function acme_private.account_key_stored(bigint,bigint,uuid,text,text,bytea) to acme_worker;
+grant execute on function acme_private.account_name(bigint) to acme_app, acme_reader;
 grant execute on function acme_private.account_pending_key(bigint,bigint,uuid,text,text,bytea) to acme_worker;
 grant execute on function acme_private.account_registered(bigint,bigint,uuid,text,text,text) to acme_worker;
 grant execute on function acme_private.account_roll_over_refused(bigint,bigint,uuid,jsonb) to acme_worker;
 grant execute on function acme_private.account_rolled_over(bigint,bigint,uuid) to acme_worker;
+grant execute on function acme_private.account_shown(bigint) to acme_app, acme_reader;
 grant execute on function acme_private.account_updated(bigint,bigint,uuid,jsonb) to acme_worker;
 grant execute on function acme_private.accounts_for_revocation(bigint,bigint) to acme_worker;
 grant execute on function acme_private.ask_account(text,text) to acme_admin;
 grant execute on function acme_private.attend(bigint,bigint,integer) to acme_worker;
 grant execute on function acme_private.attention_account() to acme_app, acme_reader;
+grant execute on function acme_private.attention_candidates(name) to acme_app, acme_reader;
 grant execute on function acme_private.attention_rows() to acme_app, acme_reader;
 grant execute on function acme_private.attention_server() to acme_app, acme_reader;
 grant execute on function acme_private.attention_sessions() to acme_app, acme_reader;
@@ -1211,9 +1224,11 @@ grant execute on function acme_private.authorization_proved(bigint,bigint,uuid,j
 grant execute on function acme_private.certificate_revoked(bigint,bigint,uuid,bigint,boolean) to acme_worker;
 grant execute on function acme_private.certificate_stored(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.certificate_was_revoked(bigint,text) to acme_admin;
+grant execute on function acme_private.certificates_named(text[],name) to acme_app, acme_reader;
 grant execute on function acme_private.challenge_intended(bigint,bigint,uuid,text,jsonb) to acme_worker;
 grant execute on function acme_private.claim(bigint,text,bigint) to acme_worker;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
+grant execute on function acme_private.csr_with_same_names(bigint) to acme_app, acme_reader;
 grant execute on function acme_private.csrs_of_orders(bigint,jsonb) to acme_worker;
 grant execute on function acme_private.current_tenant() to acme_app;
 grant execute on function acme_private.cursor_part(text,integer) to acme_app, acme_reader;
@@ -1222,21 +1237,18 @@ grant execute on function acme_private.dispatch(bigint,uuid,jsonb,integer) to ac
 grant execute on function acme_private.doctor() to acme_worker;
 grant execute on function acme_private.domain_to_release(text) to acme_app;
 grant execute on function acme_private.expiry_severity(boolean,timestamp with time zone,timestamp with time zone,timestamp with time zone) to acme_app, acme_reader;
-grant execute on function acme_private.failed_jobs() to acme_app, acme_reader;
 grant execute on function acme_private.free_names(text,name) to acme_app;
-grant execute on function acme_private.has_idle_places(bigint) to acme_app, acme_reader;
+grant execute on function acme_private.has_default_account() to acme_app, acme_reader;
 grant execute on function acme_private.hold() to acme_app, acme_reader;
-grant execute on function acme_private.is_judging() to acme_app, acme_reader;
 grant execute on function acme_private.is_plain_tenant(text) to acme_app;
 grant execute on function acme_private.is_session_of(acme_private.worker) to acme_admin, acme_reader;
 grant execute on function acme_private.is_watcher() to acme_app, acme_reader;
+grant execute on function acme_private.is_watcher(name) to acme_app, acme_reader;
 grant execute on function acme_private.is_within(text,text) to acme_app;
 grant execute on function acme_private.keys_to_open() to acme_worker;
-grant execute on function acme_private.late() to acme_app, acme_reader;
 grant execute on function acme_private.move_name(text,text) to acme_admin;
 grant execute on function acme_private.name_owners(name) to acme_app, acme_reader;
 grant execute on function acme_private.name_to_preauthorize(text,text,text,jsonb) to acme_app;
-grant execute on function acme_private.neglect(text,bigint) to acme_app, acme_reader;
 grant execute on function acme_private.order_cancelled(bigint,bigint,uuid,bigint[],integer) to acme_worker;
 grant execute on function acme_private.order_created(bigint,bigint,uuid,jsonb,integer) to acme_worker;
 grant execute on function acme_private.order_finalized(bigint,bigint,uuid,text,boolean,bigint,integer) to acme_worker;
@@ -1250,11 +1262,13 @@ grant execute on function acme_private.server_facts_stored(bigint,bigint,text,js
 grant execute on function acme_private.server_to_probe(text) to acme_worker;
 grant execute on function acme_private.servers_to_look_at(bigint) to acme_worker;
 grant execute on function acme_private.step_failed(bigint,text,bigint,uuid,jsonb,integer) to acme_worker;
+grant execute on function acme_private.stuck_rows(name) to acme_app, acme_reader;
 grant execute on function acme_private.tenant_of(name) to acme_app;
 grant execute on function acme_private.time_text(timestamp with time zone) to acme_app, acme_reader;
 grant execute on function acme_private.unbounded_logins(text) to acme_worker;
 grant execute on function acme_private.unknown_leases(bigint,uuid[],interval) to acme_worker;
-grant execute on function acme_private.unseen_requests() to acme_app, acme_reader;
+grant execute on function acme_private.usable_account(text,name) to acme_app;
+grant execute on function acme_private.usable_accounts(name) to acme_app;
 grant execute on function acme_private.without_address(text,text) to acme_app, acme_reader;
 grant execute on function acme_private.worker_beat(bigint,text,interval,timestamp with time zone) to acme_worker;
 grant execute on function acme_private.worker_begin(text,integer,text,integer,bigint) to acme_worker;

@@ -26,8 +26,14 @@ grant execute on function
   acme.version(), acme.csr_problem(text)
   to acme_app, acme_reader, acme_responder, acme_worker;
 
--- What acme.csr_status calls for its reader.
-grant execute on function acme_private.hold() to acme_app, acme_reader;
+-- What acme.csr_status and acme.certificate_for() call for their reader.
+grant execute on function
+  acme_private.hold(), acme_private.account_shown(bigint), acme_private.account_name(bigint), acme_private.has_default_account(),
+  acme_private.csr_with_same_names(bigint), acme_private.certificates_named(text[], name)
+  to acme_app, acme_reader;
+grant execute on function
+  acme_private.usable_accounts(name), acme_private.usable_account(text, name)
+  to acme_app;
 grant execute on function acme_private.clock() to acme_app, acme_reader, acme_responder, acme_worker;
 
 -- What row-level security, and the default and the check of acme.csr.tenant, call.
@@ -52,20 +58,20 @@ grant execute on function acme.explain(bigint), acme.certificate_for(text, bytea
 -- What changes() and the view stuck call with the rights of their reader.
 grant execute on function
   acme_private.cursor_text(bigint, xid8, bigint), acme_private.cursor_part(text, int),
-  acme_private.late(), acme_private.neglect(text, bigint), acme_private.is_judging(), acme_private.has_idle_places(bigint),
-  acme_private.unseen_requests(), acme_private.failed_jobs()
+  acme_private.stuck_rows(name)
   to acme_app, acme_reader;
 
 -- What the view attention calls with the rights of its reader.
 grant execute on function
-  acme_private.is_watcher(), acme_private.time_text(timestamptz), acme_private.without_address(text, text),
+  acme_private.is_watcher(), acme_private.is_watcher(name), acme_private.attention_candidates(name),
+  acme_private.time_text(timestamptz), acme_private.without_address(text, text),
   acme_private.expiry_severity(boolean, timestamptz, timestamptz, timestamptz),
   acme_private.attention_account(), acme_private.attention_server(), acme_private.attention_worker(),
   acme_private.attention_sessions(), acme_private.attention_rows()
   to acme_app, acme_reader;
 grant select on
   acme.attention, acme.attention_code, acme.attention_settings,
-  acme_private.attention_candidate, acme_private.attention_csr, acme_private.attention_stuck
+  acme_private.attention_csr, acme_private.attention_stuck
   to acme_app, acme_reader;
 grant update (renewal_warning, renewal_critical, lifetime_warning, lifetime_critical, server_warning, server_critical,
               cooldown_warning, worker_critical, clock_warning, clock_critical, changes_warning, changes_critical,
@@ -91,7 +97,7 @@ grant update (renewal, priority, labels, preferred_chain, validity, validity_sta
 grant select on acme.csr to acme_app;
 grant select on acme.csr to acme_reader;
 grant select (id, name, directory_url, paused_at, pause_reason, max_orders_in_flight, account_policy) on acme.server to acme_app, acme_reader;
-grant select (id, name, server, is_default, paused_at, pause_reason) on acme.account to acme_app;
+grant select on acme.usable_account to acme_app;
 grant select on acme.account to acme_reader;
 grant select on acme.solver to acme_app, acme_reader;
 grant select, insert (name, directory_url, ca_bundle, allowed_hosts, key_types, max_names, max_orders_in_flight, account_policy,
@@ -128,13 +134,12 @@ grant select on acme.server_feature to acme_app, acme_reader;
 grant select on acme.name_owner to acme_app, acme_reader;
 
 -- What the views read, column by column: never a lease, never a key.
-grant select (csr_id, tenant, ref, state, is_live, identifiers, identifiers_key, server_id, account_id, profile, priority, order_id, certificate_id,
+grant select (csr_id, tenant, ref, state, identifiers, server_id, account_id, profile, priority, order_id, certificate_id,
               renew_at, renewal_reason, is_renewal, seen_version, next_attempt_at, attempts, reason_code, reason, last_problem, queued_at,
               created_at, updated_at)
   on acme_private.csr_state to acme_app, acme_reader;
-grant select (id, csr_id, tenant, server_id, account_id, state, is_live, is_parked, identifiers, identifiers_key, profile, url, finalize_url,
-              certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at,
-              watched_until)
+grant select (id, csr_id, tenant, server_id, account_id, state, is_parked, identifiers, profile, url, finalize_url,
+              certificate_url, expires_at, next_attempt_at, attempts, reason_code, reason, last_problem, created_at, finished_at)
   on acme_private."order" to acme_app, acme_reader;
 grant select (id, tenant, account_id, url, state, identifier, is_wildcard, expires_at, next_attempt_at, attempts, reason_code,
               reason, last_problem, created_at, updated_at, is_preauthorization)
@@ -152,7 +157,8 @@ grant select on acme_private.blocked_key to acme_reader;
 grant select, delete on acme_private.blocked_key to acme_admin;
 grant select (id, authorization_id, tenant, url, type, token, state, error, created_at)
   on acme_private.challenge to acme_app, acme_reader;
-grant select on acme_private.record to acme_app, acme_reader;
+grant select (id, challenge_id, tenant, solver, method, type, identifier, token, value, state, created_at, updated_at)
+  on acme_private.record to acme_app, acme_reader;
 grant update (state) on acme_private.record to acme_app;
 
 -- A view asks its reader for every column that it names: the few that they may read are said above.
@@ -164,8 +170,6 @@ grant select on acme.resume_request to acme_reader, acme_admin;
 grant insert (scope, name) on acme.resume_request to acme_admin;
 grant select on acme.paused_csr, acme_private.paused_csr to acme_admin;
 
--- (the URL stands in the DNS of whoever restricts their names to it)
-grant select (account_id, server_id, state, url, next_attempt_at, reason_code, reason, reread_since, doubted_at) on acme_private.account_state to acme_app;
 grant select (account_id, server_id, state, url, terms_url, registered_at, next_attempt_at, attempts, reason_code, reason,
               last_problem, updated_at, thumbprint, verified_at, told_version, rolled_version, reread_since, agreed_terms_url, doubted_at)
   on acme_private.account_state to acme_reader, acme_admin;
@@ -257,7 +261,7 @@ create policy by_hand_only on acme_private.record as restrictive for update to a
   using (method = 'manual' and state in ('intended', 'removing')) with check (true);
 drop policy if exists challenge_answers on acme_private.record;
 create policy challenge_answers on acme_private.record for select to acme_responder, acme_worker
-  using (state in ('published', 'removing'));
+  using (is_published);
 
 -- A limit of a server or an account is shown to all who wait for it; the others name what is one tenant's, who reads of
 -- them in csr_status.

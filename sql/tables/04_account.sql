@@ -125,6 +125,15 @@ create index account_state_valid_idx on acme_private.account_state (server_id, a
 create index account_state_attention_idx on acme_private.account_state (account_id)
   where state <> 'valid' or reason_code is not null;
 
+-- Tenants that had a csr of a registered domain with an account. An account that is in here, or in account_domain, is shown
+-- to these alone: its name tells whose domain it is of.
+create table acme_private.account_tenant (
+  account_id bigint not null
+    constraint account_tenant_account_id_fkey references acme.account (id) on delete cascade,
+  tenant text not null,
+  constraint account_tenant_pkey primary key (account_id, tenant)
+);
+
 -- Sealed account keys: one current key for each account and, during a roll-over, the pending one. Of a retired key only
 -- its hashes stay, since a key is never used for an account again (RFC 8555 §11.1). A pending key that the server was
 -- sent and did not take stays sealed. Nobody is granted anything here.

@@ -65,9 +65,9 @@ create table acme.csr (
   -- A month counts 30 days here.
   constraint csr_validity_ends_after_start check (validity > validity_start)
 );
-create index csr_account_idx on acme.csr (account) where account is not null;
--- for the foreign key, when a solver is renamed or deleted
-create index csr_solver_idx on acme.csr (solver) where solver is not null;
+-- for the foreign keys, when an account or a solver is renamed or deleted
+create index csr_account_idx on acme.csr (tenant, account) where account is not null;
+create index csr_solver_idx on acme.csr (tenant, solver) where solver is not null;
 comment on table acme.csr is 'Certificate signing requests, as applications inserted them. Where each stands: csr_status.';
 comment on column acme.csr.id is 'Given by the database; keep it in your tables, as a plain bigint.';
 comment on column acme.csr.tenant is 'On whose behalf it was inserted: acme.current_tenant() at that time.';
@@ -160,7 +160,7 @@ create unique index csr_state_der_key on acme_private.csr_state (tenant, der_sha
 -- A ref names one live csr of its tenant.
 create unique index csr_state_ref_key on acme_private.csr_state (tenant, ref) where is_live and ref is not null;
 -- csr_status and current_certificate by ref, also of csrs that ended
-create index csr_state_ref_idx on acme_private.csr_state (ref) where ref is not null;
+create index csr_state_ref_idx on acme_private.csr_state (tenant, ref) where ref is not null;
 -- Received csrs are read in turns of their tenants.
 create index csr_state_received_idx on acme_private.csr_state (tenant, csr_id) where state = 'received';
 create index csr_state_suspect_idx on acme_private.csr_state (csr_id) where state = 'received' and claims > 0;
@@ -174,15 +174,15 @@ create index csr_state_renewal_queue_idx
   where order_id is null and (state = 'renewing' or state = 'queued' and is_renewal);
 -- those that wait for a limit
 create index csr_state_cooldown_idx on acme_private.csr_state (cooldown_id)
-  where state = 'retrying' and reason_code = 'limited';
+  where cooldown_id is not null and state = 'retrying' and reason_code = 'limited';
 -- those that wait for a name: the longest first
-create index csr_state_contested_idx on acme_private.csr_state (contested_since)
+create index csr_state_contested_idx on acme_private.csr_state (contested_since, tenant)
   where state = 'retrying' and reason_code in ('name_in_use', 'name_handed_on');
 -- those that a person has to act on
-create index csr_state_attention_idx on acme_private.csr_state (csr_id)
+create index csr_state_attention_idx on acme_private.csr_state (csr_id, tenant)
   where state in ('rejected', 'needs_person', 'needs_new_csr', 'failed');
-create index csr_state_retry_idx on acme_private.csr_state (next_attempt_at) where state = 'retrying';
-create index csr_state_renew_idx on acme_private.csr_state (renew_at) where state = 'issued';
+create index csr_state_retry_idx on acme_private.csr_state (next_attempt_at, tenant) where state = 'retrying';
+create index csr_state_renew_idx on acme_private.csr_state (renew_at, tenant) where state = 'issued';
 
 -- Requests of applications that no worker has applied yet, in case their wake-up is lost.
 create table acme_private.request (

@@ -49,6 +49,7 @@ create table acme_private."order" (
   fillfactor = 60,
   autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.02
 );
+-- is_live is granted to nobody: no query of a tenant can use these.
 create unique index order_live_csr_key on acme_private."order" (csr_id) where is_live;
 -- A server gives the same order again for the same names; two csrs must not finalize one order.
 create unique index order_live_names_key

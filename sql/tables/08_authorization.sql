@@ -30,7 +30,6 @@ create table acme_private.authorization (
   claims int not null default 0,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
-  constraint authorization_url_key unique (account_id, url),
   constraint authorization_made_has_url check (url is not null or is_preauthorization or state in ('deactivated')),
   -- by acme.preauthorize; what a server names is for the worker to check
   constraint authorization_preauthorization_is_short check (not is_preauthorization
@@ -42,11 +41,15 @@ create table acme_private.authorization (
   fillfactor = 60,
   autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.02
 );
-create index authorization_open_idx on acme_private.authorization (id) where state in ('new', 'pending', 'deactivating');
+create unique index authorization_url_key on acme_private.authorization (account_id, reverse(url));
+create index authorization_open_idx on acme_private.authorization (id, tenant) where state in ('new', 'pending', 'deactivating');
 -- those that a name takes along when it changes hands
-create index authorization_identifier_idx on acme_private.authorization (account_id, identifier)
+create index authorization_identifier_idx on acme_private.authorization (account_id, reverse(identifier), tenant)
   where state in ('pending', 'valid', 'deactivating');
 create index authorization_preauthorization_idx on acme_private.authorization (account_id, tenant) where is_preauthorization;
+-- how many a tenant has under way
+create index authorization_preauthorization_open_idx on acme_private.authorization (tenant)
+  where is_preauthorization and state in ('new', 'pending');
 
 create table acme_private.order_authorization (
   order_id bigint not null
@@ -71,9 +74,9 @@ create table acme_private.challenge (
   state text not null default 'pending'
     constraint challenge_state_is_known check (state in ('pending', 'processing', 'valid', 'invalid')),
   error jsonb,
-  created_at timestamptz not null default now(),
-  constraint challenge_url_key unique (authorization_id, url)
+  created_at timestamptz not null default now()
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+create unique index challenge_url_key on acme_private.challenge (authorization_id, reverse(url));
 
 -- What is published for a challenge. It outlives its csr: what was published has to be removed, whatever happens to the rest.
 create table acme_private.record (
@@ -90,13 +93,15 @@ create table acme_private.record (
   value text not null,
   state text not null default 'intended'
     constraint record_state_is_known check (state in ('intended', 'publishing', 'published', 'removing', 'removed')),
+  -- Granted to who answers challenges only: no query of a tenant finds a token by index.
+  is_published boolean not null generated always as (state in ('published', 'removing')) stored,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now()
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
-create index record_token_idx on acme_private.record (token) where state in ('published', 'removing');
+create index record_token_idx on acme_private.record (token) where is_published;
 create index record_challenge_idx on acme_private.record (challenge_id);
-create index record_open_idx on acme_private.record (challenge_id) where state in ('intended', 'published');
-create index record_todo_idx on acme_private.record (id) where method = 'manual' and state in ('intended', 'removing');
+create index record_open_idx on acme_private.record (challenge_id, tenant) where state in ('intended', 'published');
+create index record_todo_idx on acme_private.record (id, tenant) where method = 'manual' and state in ('intended', 'removing');
 
 -- Requests to deactivate an authorization (RFC 8555 §7.5.2) that no worker has applied yet; workers take the rows away. No foreign
 -- key: it would lock the workers' row for as long as the application's transaction lasts.

@@ -48,10 +48,10 @@ create table acme_private.certificate (
   constraint certificate_revoked_has_time check (state <> 'revoked' or revoked_at is not null)
 );
 create index certificate_csr_idx on acme_private.certificate (csr_id);
-create index certificate_revoking_idx on acme_private.certificate (id) where state = 'revoking';
+create index certificate_revoking_idx on acme_private.certificate (id, tenant) where state = 'revoking';
 -- certificates in use that should have been renewed by now: few, unless renewals fail
-create index certificate_planned_renewal_idx on acme_private.certificate (planned_renewal_at) where state = 'current';
-create index certificate_ends_csr_idx on acme_private.certificate (csr_id) where ends_csr;
+create index certificate_planned_renewal_idx on acme_private.certificate (planned_renewal_at, tenant) where state = 'current';
+create index certificate_ends_csr_idx on acme_private.certificate (csr_id, tenant) where ends_csr;
 
 -- One row for each name of each current certificate: the look-up of certificate_for(). A table, since row-level security
 -- lets only leakproof comparisons use an index, and array operators are not leakproof.
@@ -60,8 +60,10 @@ create table acme_private.certificate_name (
   certificate_id bigint not null
     constraint certificate_name_certificate_id_fkey references acme_private.certificate (id) on delete cascade,
   tenant text not null,
-  constraint certificate_name_pkey primary key (name, certificate_id)
+  constraint certificate_name_pkey primary key (tenant, name, certificate_id)
 );
+-- for acme.certificate_for()
+create index certificate_name_reverse_idx on acme_private.certificate_name (reverse(name));
 create index certificate_name_certificate_idx on acme_private.certificate_name (certificate_id);
 
 -- Requests to revoke (RFC 8555 §7.6) that no worker has applied yet; workers take the rows away. No foreign key: it would lock

@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Dispatched, Verdict } from '../../src/db/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { accepted, ownName, registerDefaultAccount } from '../helpers/csr-state.ts';
@@ -264,4 +264,104 @@ test('accounts that are not registered yet hold up none that is', async () => {
   const [queued] = await sql`
     select count(*)::int from acme.csr_status where state = 'queued' and reason_code = 'account_not_ready'`;
   expect(queued).toEqual({ count: 40 });
+});
+
+describe('an account of a registered domain', () => {
+  /** What is said of an account, without its name; null: it was taken. */
+  async function said(on: postgres.Sql, call: string, account: string): Promise<unknown> {
+    const taken = new Error('it was taken');
+    try {
+      return await on.begin(async (tx) => {
+        // What a session says that it knows proves nothing.
+        await tx`select set_config('acme_private.known_names', ${`${account} `}, true),
+                        set_config('acme_private.known_solver', ${account}, true)`;
+        await tx.unsafe(call, [account]);
+        throw taken;
+      });
+    } catch (error) {
+      if (error === taken) return null;
+      const { code, message, hint, detail } = error as postgres.PostgresError;
+      return { code, message: message.replaceAll(account, 'NAME'), hint, detail };
+    }
+  }
+
+  async function twoTenants() {
+    const owner = await database.as('acme_app', { login: 'owner' });
+    const stranger = await database.as('acme_app', { login: 'stranger' });
+    const { pem } = await makeCsr({ names: ['www.victim.org'] });
+    const [{ id }] = await owner<[{ id: string }]>`
+      insert into acme.csr (pem) values (${pem}) returning id`;
+    const { received } = await dispatch(null, []);
+    await dispatch(received.lease, [
+      { ...accepted(id), identifiers: ['www.victim.org'], domains: ['victim.org'] },
+    ]);
+    return { owner, stranger, id };
+  }
+
+  const seen = async (on: postgres.Sql) =>
+    (await on<{ name: string }[]>`select name from acme.usable_account`).map(({ name }) => name);
+
+  test('is shown to the tenants whose csrs use it, and to readers of all', async () => {
+    const { owner, stranger } = await twoTenants();
+    await sql`insert into acme.account (name, server) values ('shared', 'ca')`;
+    expect(await seen(owner)).toEqual(['main', 'victim.org', 'shared']);
+    expect(await seen(stranger)).toEqual(['main', 'shared']);
+    expect(await seen(await database.as('acme_admin'))).toEqual(['main', 'victim.org', 'shared']);
+    const reader = await database.as('acme_reader');
+    expect(await reader`select name from acme.account`).toHaveLength(3);
+    for (const table of ['acme.account', 'acme.account_domain', 'acme.account_status']) {
+      expect((await refusal(stranger.unsafe(`select * from ${table}`))).code).toBe('42501');
+    }
+  });
+
+  test('is answered to other tenants as an unknown one, by whatever takes a name of an account', async () => {
+    const { owner, stranger } = await twoTenants();
+    const { pem } = await makeCsr({ names: ['www.example.org'] });
+    const calls = [
+      `insert into acme.csr (pem, account) values ('${pem}', $1)`,
+      `select acme.request('${pem}', account => $1)`,
+      `select acme.preauthorize('www.example.org', account => $1)`,
+    ];
+    const taking = await sql<{ name: string }[]>`
+      select oid::regprocedure::text as name from pg_proc
+       where pronamespace = 'acme'::regnamespace and 'account' = any (proargnames[1:pronargs])
+         and has_function_privilege('acme_app', oid, 'execute')
+       order by 1`;
+    expect(taking.map(({ name }) => name)).toEqual([
+      'acme.preauthorize(text,text,text)',
+      'acme.request(text,text,text,text,text)',
+    ]);
+    for (const call of calls) {
+      const unknown = await said(stranger, call, 'nobody.org');
+      expect(unknown, call).toHaveProperty(
+        'message',
+        expect.stringContaining('There is no account'),
+      );
+      expect(await said(stranger, call, 'victim.org'), call).toEqual(unknown);
+      expect(await said(owner, call, 'victim.org'), call).toBeNull();
+    }
+  });
+
+  test('stays unknown to others when it serves its domain no longer', async () => {
+    const { owner, stranger, id } = await twoTenants();
+    const admin = await database.as('acme_admin');
+    await sql`insert into acme.account (name, server) values ('next', 'ca')`;
+    await admin`select acme.replace_account('victim.org', 'next')`;
+    expect(await seen(stranger)).toEqual(['main']);
+    expect(await seen(owner)).toEqual(['main', 'victim.org', 'next']);
+    await admin`delete from acme.account_domain`;
+    await sql`select acme_private.attend(null, ${id}, 0)`;
+    // Nobody's domain any more: it is shared as before.
+    expect(await seen(stranger)).toEqual(['main', 'next']);
+  });
+
+  test('of a csr that waits for it is told in its reason', async () => {
+    const { owner, stranger, id } = await twoTenants();
+    const status = (on: postgres.Sql) =>
+      on`select account, reason from acme.csr_status where id = ${id}`;
+    expect(await status(owner)).toEqual([
+      { account: 'victim.org', reason: 'The account victim.org is new and not registered yet.' },
+    ]);
+    expect(await status(stranger)).toEqual([]);
+  });
 });

@@ -189,3 +189,25 @@ test('a worker whose old id is another one by now, after a fail-over that lost i
   expect(await other.beat()).toMatchObject({ is_known: true });
   await Promise.all([other.die(), later.die()]);
 });
+
+test('what a worker says of itself is bounded, and holds nothing that acts on a terminal', async () => {
+  const { sql, database } = shop;
+  const worker = await database.as('acme_worker', { max: 1 });
+  const odd = `\u001b]0;owned\u0007\u202e${'x'.repeat(2_000_000)}`;
+  const [{ id }] = await worker<[{ id: string }]>`
+    select acme_private.worker_begin(${odd}, -1, ${odd}, 2147483647, null) as id`;
+  await worker`select acme_private.worker_beat(${id}, ${odd}, '1 minute', clock_timestamp())`;
+  await worker`select acme_private.worker_hold(${id}, ${odd})`;
+  await worker`select acme_private.worker_started_with(${id}, ${odd}, true)`;
+  const [row] = await sql<[Record<string, unknown>]>`
+    select * from acme_private.worker where id = ${id}`;
+  const texts = Object.entries(row).filter(([, value]) => typeof value === 'string');
+  for (const [column, value] of texts) {
+    expect(String(value).length, column).toBeLessThanOrEqual(300);
+    expect(value, column).not.toMatch(/[\u0000-\u001f\u202e]/);
+  }
+  expect(texts.map(([column]) => column)).toEqual(
+    expect.arrayContaining(['host', 'version', 'environment', 'pool_id', 'http01']),
+  );
+  expect(row).toMatchObject({ pid: 0, concurrency: 100_000 });
+});

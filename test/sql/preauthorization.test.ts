@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { registerDefaultAccount } from '../helpers/csr-state.ts';
+import { refusal } from '../helpers/refusal.ts';
 import { openShop } from '../helpers/shop.ts';
 
 test('a key that the server took late makes what is to be published by hand another one', async () => {
@@ -32,4 +33,24 @@ test('a key that the server took late makes what is to be published by hand anot
   expect(thumbprint).toBe('late');
   expect(await app`select state from acme.record`).toEqual([{ state: 'removed' }]);
   expect(await app`select state from acme.challenge`).toEqual([{ state: 'invalid' }]);
+});
+
+test('a tenant has at most 100 pre-authorizations under way', async () => {
+  const { sql, app, database } = await openShop();
+  await registerDefaultAccount(sql);
+  await app`
+    select acme.preauthorize('host-' || i || '.example.org') from generate_series(1, 100) i`;
+  const [{ id }] = await app<[{ id: string }]>`
+    select id from acme.authorization where identifier = 'host-1.example.org'`;
+  // One that is under way already is that one.
+  expect(await app`select acme.preauthorize('host-1.example.org') as id`).toEqual([{ id }]);
+  const error = await refusal(app`select acme.preauthorize('one-more.example.org')`);
+  expect(error.message).toMatch(/^Tenant '\w+' has 100 pre-authorizations under way/);
+  expect(error.hint).toContain('acme.deactivate_authorization');
+  // Another tenant's are counted by themselves, and what is over makes way.
+  const other = await database.as('acme_app', { login: 'other' });
+  await other`select acme.preauthorize('one-more.example.org')`;
+  await sql`
+    update acme_private.authorization set state = 'invalid', url = 'https://ca.example.org/authz/1' where id = ${id}`;
+  await app`select acme.preauthorize('another.example.org')`;
 });

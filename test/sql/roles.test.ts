@@ -124,7 +124,7 @@ describe('tried as a login of the role', () => {
       'select * from acme.changes()',
       'select * from acme.stuck',
       'select * from acme.server_feature',
-      'select name from acme.account where is_default',
+      'select name from acme.usable_account where is_default',
       `create temp table t (csr bigint)`,
     ];
     expect(await attempts('acme_app', allowed)).toEqual(all(allowed, 'done'));

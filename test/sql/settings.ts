@@ -296,6 +296,6 @@ export const ownSettings: Record<string, string> = {
   'acme.tenant': 'Says which tenant a session is. docs/security.md says for whom it counts.',
   'acme_private.quiet':
     'Keeps the triggers on the workers’ tables from waking one. An application writes none of these tables in a way that they see: what it asks for is woken regardless (tested).',
-  'acme_private.known_names':
-    'Saves the look for an account and a solver that were just found. A name that is not there is refused by the foreign key all the same (tested).',
+  'acme_private.known_solver':
+    'Saves the look for a solver that was just found. A name that is not there is refused by the foreign key all the same (tested).',
 };

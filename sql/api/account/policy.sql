@@ -19,6 +19,7 @@ begin
     join acme.account a on a.name = d.account
    where d.server = v_server and d.domain = p_domain;
   if found then
+    perform acme_private.show_account(account_id, p_csr);
     return;
   end if;
   -- Names are unique over all servers.
@@ -43,6 +44,7 @@ begin
                               jsonb_build_object('domain', p_domain, 'csr_id', p_csr));
   end if;
   insert into acme.account_domain (server, domain, account) values (v_server, p_domain, v_name);
+  perform acme_private.show_account(account_id, p_csr);
 end
 $$;
 

@@ -62,3 +62,15 @@ comment on column acme.account_status.eab_kid is 'As in acme.account.';
 comment on column acme.account_status.verified_at is 'When the server last confirmed that the key is the account''s.';
 comment on column acme.account_status.has_pending_change is 'True: the server has not been told of a change yet.';
 comment on column acme.account_status.agreed_terms_url is 'The terms of service that a person agreed to.';
+
+-- A function, opaque to the planner: names of accounts are unique, and have an index.
+create or replace view acme.usable_account with (security_invoker = true) as
+select a.name, a.server, a.is_default, a.paused_at, a.pause_reason
+  from acme_private.usable_accounts(current_user) a;
+comment on view acme.usable_account is
+  'The accounts that csr.account may name: those that are shared, and those that csrs of the reader''s tenant use. Others, of registered domains of other tenants (server.account_policy), are not shown.';
+comment on column acme.usable_account.name is 'How csrs and functions call it.';
+comment on column acme.usable_account.server is 'The server where it is registered, by name.';
+comment on column acme.usable_account.is_default is 'True: it serves the csrs that name no account, or is the model of those that do.';
+comment on column acme.usable_account.paused_at is 'Since when it gets no new orders; null: it is open.';
+comment on column acme.usable_account.pause_reason is 'Why it is paused.';

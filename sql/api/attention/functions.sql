@@ -1,11 +1,3 @@
-create or replace function acme_private.is_watcher() returns boolean
-language sql stable set search_path = pg_catalog, pg_temp
-as $$
-  select pg_has_role(current_user, 'acme_reader', 'usage') or pg_has_role(current_user, 'acme_admin', 'usage')
-      or pg_has_role(current_user, 'acme_owner', 'usage')
-$$;
-comment on function acme_private.is_watcher() is 'May this role see what belongs to no tenant?';
-
 create or replace function acme_private.time_text(p_at timestamptz) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$ select to_char(p_at, 'YYYY-MM-DD HH24:MI TZ') $$;

@@ -56,21 +56,31 @@ comment on column acme.attention_code.severity is 'warning, critical, or either.
 comment on column acme.attention_code.about is 'What it is about.';
 comment on column acme.attention_code.what_to_do is 'What to do; names in braces are filled in.';
 
--- Requests that may need attention: their certificates should have been renewed, or their state says so.
+-- Requests that may need attention: their certificates should have been renewed, or their state says so. As its owner, since
+-- the indexes are of all tenants' rows, and opaque to the planner.
 -- (The clock is inlined: of a value that it does not know the planner believes that it is in the middle of all.)
-create or replace view acme_private.attention_candidate with (security_invoker = true) as
-select k.csr_id
-  from acme_private.certificate k
- where k.state = 'current' and k.planned_renewal_at <= acme_private.clock()
-union
-select s.csr_id
-  from acme_private.csr_state s
- where s.state in ('rejected', 'needs_person', 'needs_new_csr', 'failed')
-union
-select s.csr_id
-  from acme_private.csr_state s
- where s.state = 'retrying' and s.reason_code = 'validation_failed';
-comment on view acme_private.attention_candidate is 'Requests that acme.attention looks at, found by index.';
+create or replace function acme_private.attention_candidates(p_role name) returns setof bigint
+language plpgsql stable security definer rows 20 set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tenant text collate "default" := acme_private.tenant_seen(p_role);
+begin
+  return query
+  select k.csr_id
+    from acme_private.certificate k
+   where k.state = 'current' and k.planned_renewal_at <= acme_private.clock() and (v_tenant is null or k.tenant = v_tenant)
+  union
+  select s.csr_id
+    from acme_private.csr_state s
+   where s.state in ('rejected', 'needs_person', 'needs_new_csr', 'failed') and (v_tenant is null or s.tenant = v_tenant)
+  union
+  select s.csr_id
+    from acme_private.csr_state s
+   where s.state = 'retrying' and s.reason_code = 'validation_failed' and (v_tenant is null or s.tenant = v_tenant);
+end
+$$;
+comment on function acme_private.attention_candidates(name) is
+  'Requests that a role may see and that acme.attention looks at, found by index.';
 
 -- One row for each request. (limit 1 has each looked up by its key, whatever the planner believes.)
 create or replace view acme_private.attention_csr with (security_invoker = true) as
@@ -87,7 +97,7 @@ select coalesce(x.expiry, 'warning') as severity, w.code,
          case when w.code <> 'certificate_ends' then w.cause end,
          case when w.code <> 'certificate_expired' and x.expiry is not null
               then format('The certificate expires %s.', acme_private.time_text(s.not_after)) end) as sentence
-  from acme_private.attention_candidate c
+  from acme_private.attention_candidates(current_user) c (csr_id)
  cross join lateral (select t.* from acme.csr_status t where t.id = c.csr_id limit 1) s
  cross join lateral (select r.renewal from acme.csr r where r.id = c.csr_id limit 1) r
   left join lateral (
@@ -113,11 +123,11 @@ select coalesce(x.expiry, 'warning') as severity, w.code,
 comment on view acme_private.attention_csr is 'The rows of acme.attention for requests.';
 
 create or replace view acme_private.attention_stuck with (security_invoker = true) as
-select 'warning' as severity, 'stuck' as code, t.since, t.csr_id, s.ref, t.tenant, s.identifiers, a.name as account, null::text as server,
+select 'warning' as severity, 'stuck' as code, t.since, t.csr_id, s.ref, t.tenant, s.identifiers,
+       case when t.kind = 'account' then acme_private.account_name(t.id) end as account, null::text as server,
        null::bigint as worker, format('%s %s: %s', t.kind, t.id, t.reason) as sentence
   from acme.stuck t
-  left join lateral (select x.ref, x.identifiers from acme_private.csr_state x where x.csr_id = t.csr_id limit 1) s on true
-  left join acme.account a on t.kind = 'account' and a.id = t.id;
+  left join lateral (select x.ref, x.identifiers from acme_private.csr_state x where x.csr_id = t.csr_id limit 1) s on true;
 comment on view acme_private.attention_stuck is 'The rows of acme.stuck, as acme.attention has them.';
 
 -- As its owner: whoever may see these rows may not see the sessions of others.

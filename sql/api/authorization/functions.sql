@@ -24,7 +24,7 @@ begin
            case when cardinality(o.identifiers) = 1 then acme_private.base_name(o.identifiers[1]) end,
            cardinality(o.identifiers) = 1 and o.identifiers[1] like '*.%'
       from (select distinct x.url from jsonb_array_elements_text(p_urls) x (url) order by 1) u
-    on conflict (account_id, url) do nothing
+    on conflict (account_id, reverse(url)) do nothing
     returning id
   )
   insert into acme_private.order_authorization (order_id, authorization_id)

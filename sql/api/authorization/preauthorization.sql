@@ -19,11 +19,11 @@ begin
     raise exception 'There is no solver %.', quote_literal(left(p_solver, 80))
       using errcode = 'no_data_found', hint = 'See acme.solver; without one the most specific for the name is used.';
   elsif p_facts is null then
-    raise exception using errcode = 'no_data_found', hint = 'See acme.account.',
+    raise exception using errcode = 'no_data_found', hint = 'See acme.usable_account.',
       message = case when p_account is null then 'There is no default account.' else format('There is no account %L.', left(p_account, 80)) end;
   elsif p_account is null and p_facts ->> 'account_policy' = 'per_registered_domain' then
     raise exception 'The server % has an account for each registered domain: say which one is meant.', p_facts ->> 'server'
-      using errcode = 'invalid_parameter_value', hint = 'Give its name as account; acme.account_domain says which serves which domain.';
+      using errcode = 'invalid_parameter_value', hint = 'Give its name as account; acme.usable_account has those that you may name.';
   elsif p_facts ->> 'state' in ('deactivating', 'deactivated', 'revoked') then
     raise exception 'The account % is %.', p_facts ->> 'name', p_facts ->> 'state'
       using errcode = 'object_not_in_prerequisite_state', hint = 'Name another account.';
@@ -43,16 +43,12 @@ language sql volatile
 begin atomic
   -- One that is under way, or still good, is the one. Bound here and now, since applications have no schema
   -- acme_private; row-level security keeps them among their own.
-  with meant as (
-    select c.id, c.name, c.server, s.state, v.account_policy
-      from acme.account c
-      join acme_private.account_state s on s.account_id = c.id
-      join acme.server v on v.name = c.server
-     where case when preauthorize.account is null then c.is_default else c.name = preauthorize.account end
+  with meant as materialized (
+    select acme_private.usable_account(preauthorize.account, current_user) as facts
   ), wanted as (
-    select acme_private.name_to_preauthorize(preauthorize.name, preauthorize.account, preauthorize.solver,
-                                             (select to_jsonb(m) from meant m)) as identifier,
-           (select m.id from meant m) as account_id
+    select acme_private.name_to_preauthorize(preauthorize.name, preauthorize.account, preauthorize.solver, m.facts) as identifier,
+           (m.facts ->> 'id')::bigint as account_id
+      from meant m
   ), known as (
     select a.id
       from wanted w
@@ -303,7 +299,7 @@ begin
   if not found then
     return '[]';
   end if;
-  select x.id into v_other from acme_private.authorization x where x.account_id = a.account_id and x.url = p_url;
+  select x.id into v_other from acme_private.authorization x where x.account_id = a.account_id and reverse(x.url) = reverse(p_url);
   if found then
     perform acme_private.handed_back(p_worker, a, v_other);
     return '[]';

@@ -42,7 +42,7 @@ begin
   insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
   values (p_authorization, a.tenant, v_offer ->> 'url', v_offer ->> 'type', v_offer ->> 'token', v_offer ->> 'key_authorization')
   -- Given up before, and offered again with a new order.
-  on conflict (authorization_id, url) do update
+  on conflict (authorization_id, reverse(url)) do update
     set key_authorization = excluded.key_authorization, error = null,
         state = case acme_private.challenge.state when 'invalid' then 'pending' else acme_private.challenge.state end
   returning id into v_challenge;

@@ -40,3 +40,22 @@ $$;
 create or replace trigger _500_wake after insert on acme.deactivation_request
   referencing new table as new_rows
   for each statement execute function acme_private.tg_deactivation_request__wake();
+
+-- Nobody asks for more than a server will look at soon. (Transactions side by side do not count each other's.)
+create or replace function acme_private.tg_authorization__bound() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (select count(*) from acme_private.authorization a
+       where a.tenant = new.tenant and a.is_preauthorization and a.state in ('new', 'pending')) >= 100 then
+    raise exception 'Tenant % has 100 pre-authorizations under way, and may have no more.', quote_literal(new.tenant)
+      using errcode = 'configuration_limit_exceeded',
+            hint = 'Ask again when some of them are valid or have failed (acme.authorization), or give some up: acme.deactivate_authorization(id).';
+  end if;
+  return new;
+end
+$$;
+comment on function acme_private.tg_authorization__bound() is 'At most 100 pre-authorizations of a tenant are under way.';
+
+create or replace trigger _100_bound before insert on acme_private.authorization
+  for each row when (new.is_preauthorization) execute function acme_private.tg_authorization__bound();

@@ -83,16 +83,35 @@ comment on column acme.current_certificate.fingerprint_sha256 is 'The SHA-256 of
 comment on column acme.current_certificate.revoked_at is 'When it was revoked; null: it was not.';
 comment on column acme.current_certificate.is_expired is 'Whether it has expired. It is served until there is a newer one.';
 
+-- An index that begins with the name would tell a tenant of others' names, and one that begins with the tenant does not serve
+-- readers of all: so it is looked up by the owner, in an index that no query of a tenant can use.
+create or replace function acme_private.certificates_named(p_names text[], p_role name)
+returns table (certificate_id bigint, name text)
+-- (No statistics are kept of names: sql/tables/14_statistics.sql.)
+language plpgsql stable security definer rows 2 set search_path = pg_catalog, pg_temp set enable_seqscan = off
+as $$
+declare
+  v_tenant text collate "default" := acme_private.tenant_seen(p_role);
+begin
+  return query
+  select n.certificate_id, n.name
+    from acme_private.certificate_name n
+   where reverse(n.name) = any (array(select reverse(x collate "default") from unnest(p_names) x)) and (v_tenant is null or n.tenant = v_tenant);
+end
+$$;
+comment on function acme_private.certificates_named(text[], name) is
+  'The current certificates for any of these names that a role may see.';
+
 create or replace function acme.certificate_for(name text, spki bytea default null) returns setof acme.current_certificate
 language sql stable
 begin atomic
   -- an exact name first, then the wildcard above it; of several the one that lasts longest
   select c.*
-    from acme.certificate_name n
+    from acme_private.certificates_named(
+           array[lower(rtrim(certificate_for.name, '.')),
+                 regexp_replace(lower(rtrim(certificate_for.name, '.')), '^[^.]+', '*')], current_user) n
     join acme.current_certificate c on c.certificate_id = n.certificate_id
-   where n.name in (lower(rtrim(certificate_for.name, '.')),
-                    regexp_replace(lower(rtrim(certificate_for.name, '.')), '^[^.]+', '*'))
-     and (spki is null or c.spki_sha256 = spki)
+   where (spki is null or c.spki_sha256 = spki)
    order by (n.name like '*.%'), c.not_before desc, c.certificate_id desc
    limit 1;
 end;

@@ -161,35 +161,44 @@ comment on function acme_private.tg_csr__pem() is 'Refuses another pem for a csr
 create or replace trigger _090_pem before update of pem on acme.csr
   for each row when (old.pem is distinct from new.pem) execute function acme_private.tg_csr__pem();
 
--- What a constraint would refuse is said in a sentence first, which does not repeat the row. Rows that are right
--- cost no call: what was found to be there is not looked for again in the transaction (the foreign keys are what
--- holds). With the caller's rights, which see the names of accounts and solvers.
-create or replace function acme_private.tg_csr__names() returns trigger
+-- What a constraint would refuse is said in a sentence first, which does not repeat the row. An account that other
+-- tenants alone use is answered as an unknown one: the condition, which was parsed here, calls a function of acme_private
+-- with the caller's role.
+create or replace function acme_private.tg_csr__account() returns trigger
+language plpgsql immutable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
+as $$
+begin
+  raise exception using errcode = 'foreign_key_violation', constraint = 'csr_account_fkey',
+    message = format('There is no account %s.', regexp_replace(left(new.account, 300),
+      '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]', '?', 'g')),
+    hint = 'Insert it into acme.account first, or name none: then the default account orders.';
+end
+$$;
+
+create or replace trigger _120_account before insert or update of account on acme.csr
+  for each row when (new.account is not null and acme_private.usable_account(new.account, current_user) is null)
+  execute function acme_private.tg_csr__account();
+
+-- Rows that are right cost no call: what was found to be there is not looked for again in the transaction (the foreign key
+-- is what holds). With the caller's rights, which see the names of solvers.
+create or replace function acme_private.tg_csr__solver() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
 as $$
 begin
-  if new.account is not null and not exists (select from acme.account a where a.name = new.account) then
-    raise exception using errcode = 'foreign_key_violation', constraint = 'csr_account_fkey',
-      message = format('There is no account %s.', regexp_replace(left(new.account, 300),
-        '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]', '?', 'g')),
-      hint = 'Insert it into acme.account first, or name none: then the default account orders.';
-  end if;
-  if new.solver is not null and not exists (select from acme.solver s where s.name = new.solver) then
+  if not exists (select from acme.solver s where s.name = new.solver) then
     raise exception using errcode = 'foreign_key_violation', constraint = 'csr_solver_fkey',
       message = format('There is no solver %s.', regexp_replace(left(new.solver, 300),
         '[\x01-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]', '?', 'g')),
       hint = 'Insert it into acme.solver first, or name none: then the most specific one serves each name.';
   end if;
-  perform set_config('acme_private.known_names', coalesce(new.account, '') || ' ' || coalesce(new.solver, ''), true);
+  perform set_config('acme_private.known_solver', new.solver, true);
   return new;
 end
 $$;
 
-create or replace trigger _120_names before insert or update of account, solver on acme.csr
-  for each row when ((new.account is not null or new.solver is not null)
-                     and coalesce(new.account, '') || ' ' || coalesce(new.solver, '')
-                         is distinct from current_setting('acme_private.known_names', true))
-  execute function acme_private.tg_csr__names();
+create or replace trigger _120_solver before insert or update of solver on acme.csr
+  for each row when (new.solver is not null and new.solver is distinct from current_setting('acme_private.known_solver', true))
+  execute function acme_private.tg_csr__solver();
 
 create or replace function acme_private.tg_csr__check() returns trigger
 language plpgsql immutable set search_path = pg_catalog, pg_temp set standard_conforming_strings = on

@@ -1,5 +1,22 @@
 -- Where each csr stands.
 
+-- The csr that is being ordered for the same names. The key of a set of names is the names to who guesses them: it is granted
+-- to nobody, and another tenant's csr is not told.
+create or replace function acme_private.csr_with_same_names(p_csr bigint) returns bigint
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select o.csr_id
+      from acme_private.csr_state s
+      join acme_private."order" o on o.is_live and o.account_id = s.account_id and o.identifiers_key = s.identifiers_key
+                                 and coalesce(o.profile, '') = coalesce(s.profile, '')
+     where s.csr_id = p_csr and o.tenant = s.tenant);
+end
+$$;
+comment on function acme_private.csr_with_same_names(bigint) is
+  'The csr of the same tenant whose order for the same names is under way; null: there is none.';
+
 -- Where each csr stands. Three states are read off what it waits for, so that closing a server for
 -- 30,000 queued csrs writes one row: paused, limited, and retrying while a remote is in trouble.
 create or replace view acme.csr_status with (security_invoker = true) as
@@ -19,7 +36,7 @@ select s.csr_id as id,
        case when s.state in ('issued', 'cancelled', 'rejected', 'failed', 'needs_person', 'needs_new_csr') or w.code = 'database_copied' then null
             else coalesce(w.next_attempt_at, o.next_attempt_at, s.next_attempt_at) end as next_attempt_at,
        s.attempts,
-       coalesce(case when o.is_live then coalesce(o.last_problem, a.last_problem) end, s.last_problem) as last_problem,
+       coalesce(case when o.finished_at is null then coalesce(o.last_problem, a.last_problem) end, s.last_problem) as last_problem,
        s.certificate_id,
        s.certificate_id is not null as has_certificate,
        k.not_before,
@@ -27,7 +44,7 @@ select s.csr_id as id,
        s.renew_at,
        s.renewal_reason,
        -- what was received and is not looked at yet has the one that it names
-       coalesce(acc.name, c.account) as account,
+       coalesce(acme_private.account_name(s.account_id), c.account) as account,
        srv.name as server,
        s.profile,
        o.url as order_url,
@@ -41,9 +58,13 @@ select s.csr_id as id,
   join acme_private.csr_state s on s.csr_id = c.id
   left join acme_private."order" o on o.id = s.order_id
   left join acme_private.certificate k on k.id = s.certificate_id
-  left join acme.account acc on acc.id = s.account_id
   left join acme.server srv on srv.id = s.server_id
-  left join acme_private.account_state ast on ast.account_id = s.account_id
+  -- (Most csrs wait for nothing; offset 0 keeps the condition before the call.)
+  left join lateral (
+    select x.* from acme_private.account_shown(s.account_id) x
+     where s.state <> 'issued' or k.reason_code is not null
+    offset 0
+  ) acc on true
   left join lateral (
     select x.reason_code, x.reason, x.next_attempt_at, x.last_problem
       from acme_private.order_authorization oa
@@ -71,13 +92,13 @@ select s.csr_id as id,
                   and (s.state in ('received', 'queued', 'ordering', 'renewing', 'retrying')
                        or c.version > s.seen_version and s.state not in ('cancelled', 'rejected')) then 'database_copied'
              when c.cancel_request is not null and s.state <> 'cancelled' then 'cancel_requested'
-             when s.state = 'received' and coalesce(c.account, d.name) is null then 'no_account'
+             when s.state = 'received' and c.account is null and not (select acme_private.has_default_account()) then 'no_account'
              when s.state = 'received' then coalesce(s.reason_code, 'waiting_for_worker')
              when s.state in ('queued', 'renewing') and s.order_id is null then
                case
                  when srv.paused_at is not null then 'server_paused'
-                 when acc.paused_at is not null then 'account_paused'
-                 when ast.state is distinct from 'valid' or ast.reread_since is not null or ast.doubted_at is not null then 'account_not_ready'
+                 when acc.is_paused then 'account_paused'
+                 when acc.is_ready is not true then 'account_not_ready'
                  when l.until is not null then 'limited'
                  else coalesce(s.reason_code, 'waiting_for_room')
                end
@@ -97,8 +118,6 @@ select s.csr_id as id,
                case when s.reason_code = 'renewal_window' and s.renew_at > acme_private.clock() then s.reason_code end
              else s.reason_code
            end as code
-      from (select 1) one
-      left join acme.account d on d.is_default
  ) r
  cross join lateral (
     select r.code,
@@ -110,15 +129,13 @@ select s.csr_id as id,
              when 'server_paused' then format('The server %s is paused: %s', srv.name, srv.pause_reason)
              when 'account_paused' then format('The account %s is paused: %s', acc.name, acc.pause_reason)
              when 'account_not_ready' then format('The account %s %s%s', acc.name,
-               case when ast.next_attempt_at = 'infinity' then 'waits for a person'
-                    when ast.state = 'valid' then 'is looked at first' else 'is ' || ast.state end,
-               coalesce(case ast.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
-                                             else ': ' || ast.reason end, case ast.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
+               case when acc.next_attempt_at = 'infinity' then 'waits for a person'
+                    when acc.state = 'valid' then 'is looked at first' else 'is ' || acc.state end,
+               coalesce(case acc.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
+                                             else ': ' || acc.reason end, case acc.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
              when 'waiting_for_room' then coalesce(
-               (select format('It waits for csr %s, which has the same names and is being ordered by the same account.', y.csr_id)
-                  from acme_private."order" y
-                 where y.is_live and y.tenant = s.tenant and y.account_id = s.account_id and y.identifiers_key = s.identifiers_key
-                   and coalesce(y.profile, '') = coalesce(s.profile, '')),
+               'It waits for csr ' || acme_private.csr_with_same_names(s.csr_id)
+                 || ', which has the same names and is being ordered by the same account.',
                format('It waits its turn among the orders in flight (at most %s for server %s).', srv.max_orders_in_flight, srv.name))
              when 'waiting_for_publication' then 'Something is to be published by hand; see acme.challenge_todo.'
              when 'limited' then coalesce(l.reason, o.reason, a.reason, k.reason, s.reason)

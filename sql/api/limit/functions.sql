@@ -11,7 +11,7 @@ begin
     select from acme_private.certificate_name n
       join acme_private.certificate k on k.id = n.certificate_id
       join acme_private.csr_state s on s.csr_id = k.csr_id
-     where n.name = p_names[1] and k.tenant = p_tenant and s.server_id = p_server
+     where n.tenant = p_tenant and n.name = p_names[1] and k.tenant = p_tenant and s.server_id = p_server
        and k.identifiers @> p_names and k.identifiers <@ p_names);
 end
 $$;

@@ -1,6 +1,7 @@
 -- Events: writing one, and reading them in an order in which none is ever skipped.
 
--- One line of the audit trail; those that an application waits for are also announced.
+-- One line of the audit trail; those that an application waits for are also announced. Any login can listen, so that the
+-- notification says nothing but that something happened; PostgreSQL makes one of all those of a transaction.
 create or replace function acme_private.note(
   p_event text, p_tenant text, p_csr bigint default null, p_order bigint default null, p_account bigint default null,
   p_certificate bigint default null, p_worker bigint default null, p_detail jsonb default null
@@ -12,8 +13,7 @@ begin
   values (p_event, p_tenant, p_csr, p_order, p_account, p_certificate, p_worker, p_detail);
   if p_event in ('issued', 'rejected', 'retrying', 'needs_person', 'needs_new_csr', 'failed', 'cancelled',
                  'certificate_revoked') then
-    perform pg_notify('acme', jsonb_strip_nulls(jsonb_build_object(
-      'event', p_event, 'csr_id', p_csr, 'certificate_id', p_certificate))::text);
+    perform pg_notify('acme', '');
   end if;
 end
 $$;

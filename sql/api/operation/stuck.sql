@@ -1,9 +1,9 @@
 -- acme.stuck: what should move and does not. Whatever has a visible reason to wait (acme.csr_status,
 -- acme.account_status) is not in it.
 --
--- The view lists the rows that are under way, by partial indexes and under row-level security; functions
--- that run as the owner say of one row after the other whether it is neglected, since that needs leases,
--- which are granted to nobody. They tell nothing else about a lease.
+-- The view acme_private.stuck_row lists the rows that are under way, by partial indexes; functions say of one row after
+-- the other whether it is neglected, since that needs leases, which are granted to nobody. They tell nothing else
+-- about a lease. acme_private.stuck_rows has them for one tenant or for readers of all.
 
 -- What was due before it and is held by nobody has been missed: reconcile looks every minute.
 create or replace function acme_private.late() returns timestamptz

@@ -24,12 +24,8 @@ comment on column acme.worker_status.state is 'running, stopped, lost, silent or
 comment on column acme.worker_status.http01 is 'Where it answers http-01; null: it does not.';
 comment on column acme.worker_status.clock_ahead is 'How far its clock is ahead of the database''s; negative: behind.';
 
--- Accounts and jobs belong to no tenant: they are for who watches all. While the database is held as a
--- copy nothing should move.
-create or replace view acme.stuck with (security_invoker = true) as
-with watcher as (
-  select pg_has_role(current_user, 'acme_reader', 'usage') or pg_has_role(current_user, 'acme_admin', 'usage') as is_watcher
-)
+-- With its owner's rights, for the function below alone. While the database is held as a copy nothing should move.
+create or replace view acme_private.stuck_row as
 select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
   from (
   select 'order' as kind, o.id, n.csr_id, o.tenant, n.since, n.reason_code, n.reason
@@ -50,10 +46,9 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
   select 'csr', s.csr_id, s.csr_id, s.tenant, n.since, n.reason_code, n.reason
     from acme_private.csr_state s
     join acme.csr c on c.id = s.csr_id
-    left join acme.account d on d.is_default
    cross join lateral acme_private.neglect('csr', s.csr_id) n
    where s.state = 'received'
-     and coalesce(c.account, d.name) is not null
+     and (c.account is not null or (select acme_private.has_default_account()))
      and (s.reason_code = 'set_aside'
           or coalesce(s.next_attempt_at, s.updated_at) < (select acme_private.late()) and not (select acme_private.is_judging()))
   union all
@@ -73,7 +68,6 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
     join acme.server v on v.id = t.server_id and v.paused_at is null
    cross join lateral acme_private.neglect('account', t.account_id) n
    where (t.state in ('new', 'registering', 'rolling_over', 'deactivating') or t.state = 'valid' and t.reread_since is not null)
-     and (select w.is_watcher from watcher w)
   union all
   select 'csr', s.csr_id, s.csr_id, s.tenant, s.renew_at, 'renewal_not_begun' as reason_code,
          'Its renewal is due, and no worker has begun it. If none runs (acme.worker_status), start one; else look into their logs.'
@@ -138,9 +132,26 @@ select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
          format('The queue gave up a job of step %s%s; its row is woken again within a minute. The workers'' logs say what failed.',
                 j.task, coalesce(format(' (%s %s)', j.kind, j.row_id), ''))
     from acme_private.failed_jobs() j
-   where (select w.is_watcher from watcher w)
   ) s
  where (select acme_private.hold()) is null;
+comment on view acme_private.stuck_row is 'The rows of acme.stuck, of all tenants.';
+
+-- Opaque to the planner: what a tenant's query compares by a function of its own is called for the tenant's rows only. Accounts
+-- and jobs belong to no tenant: they are for readers of all. (jit: acme_private.attention_rows)
+create or replace function acme_private.stuck_rows(p_role name) returns setof acme_private.stuck_row
+language plpgsql stable security definer rows 20 set search_path = pg_catalog, pg_temp set jit = off
+as $$
+declare
+  v_tenant text collate "default" := acme_private.tenant_seen(p_role);
+begin
+  return query select s.* from acme_private.stuck_row s where v_tenant is null or s.tenant = v_tenant;
+end
+$$;
+comment on function acme_private.stuck_rows(name) is 'The rows of acme.stuck that a role may see.';
+
+create or replace view acme.stuck with (security_invoker = true) as
+select s.kind, s.id, s.csr_id, s.tenant, s.since, s.reason_code, s.reason
+  from acme_private.stuck_rows(current_user) s;
 comment on view acme.stuck is
   'What should move and does not, a row each: since when, why, and what to do. Empty when all is well.';
 comment on column acme.stuck.kind is 'order, authorization, csr, certificate, account, request, record or job.';

@@ -21,6 +21,28 @@ $$;
 comment on function acme_private.is_session_of(acme_private.worker) is
   'Whether the session that signed a worker in is still there.';
 
+-- What a worker's login says of itself is shown to administrators, by psql as it is: bounded, and without characters that act
+-- on a terminal. One trigger, whichever function stores it.
+create or replace function acme_private.tg_worker__plain() returns trigger
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  new.host := acme_private.plain_text(new.host, 255);
+  new.version := acme_private.plain_text(new.version, 50);
+  new.environment := acme_private.plain_text(new.environment, 200);
+  new.pool_id := acme_private.plain_text(new.pool_id, 200);
+  new.http01 := acme_private.plain_text(new.http01, 300);
+  new.pid := greatest(new.pid, 0);
+  new.concurrency := least(greatest(new.concurrency, 0), 100000);
+  return new;
+end
+$$;
+comment on function acme_private.tg_worker__plain() is 'Bounds and cleans what a worker says of itself.';
+
+create or replace trigger _100_plain
+  before insert or update of host, pid, version, environment, pool_id, concurrency, http01 on acme_private.worker
+  for each row execute function acme_private.tg_worker__plain();
+
 -- Called on the connection that gives the signs of life. replaces: the id under which the same process worked
 -- before it lost its session; what that one held is freed at once.
 create or replace function acme_private.worker_begin(
@@ -40,7 +62,7 @@ begin
   -- A standby that was promoted may not know of that row, and have given its id to somebody else, or now.
   perform acme_private.bury(v_worker, w.id, true)
      from acme_private.worker w
-    where w.id = p_replaces and w.id <> v_worker and w.host = p_host and w.pid = p_pid;
+    where w.id = p_replaces and w.id <> v_worker and w.host = acme_private.plain_text(p_host, 255) and w.pid = p_pid;
   return v_worker;
 end
 $$;

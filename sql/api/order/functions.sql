@@ -98,7 +98,7 @@ begin
          from acme_private.authorization a
          join acme_private.order_authorization oa on oa.authorization_id = a.id
         where a.account_id = (select y.account_id from acme_private."order" y where y.id = p_order)
-          and a.url = any (array(select jsonb_array_elements_text(p_facts -> 'authorizations')))))
+          and reverse(a.url) = any (array(select reverse(u) from jsonb_array_elements_text(p_facts -> 'authorizations') u))))
      order by x.id
        for update;
   end if;
@@ -114,7 +114,7 @@ begin
        order by 2
       -- Known from an earlier order: look at it again, whatever it was then. The server names it, so it may
       -- still be pending there, although we gave it up.
-      on conflict (account_id, url) do update
+      on conflict (account_id, reverse(url)) do update
         set tenant = excluded.tenant, reason_code = null, reason = null, next_attempt_at = null, attempts = 0,
             waiting_since = null,
             -- One that is to be given up is; the order is made anew then.

@@ -80,14 +80,14 @@ begin
   return array(
     select a.id
       from acme_private.authorization a
-     where a.account_id = p_account and a.identifier = any (v_names) and a.tenant <> p_tenant
+     where a.account_id = p_account and reverse(a.identifier) = any (array(select reverse(n) from unnest(v_names) n)) and a.tenant <> p_tenant
        and a.state in ('pending', 'valid', 'deactivating') and (a.expires_at is null or a.expires_at > acme_private.clock())
        and not exists (select from acme_private.tenant_name t
                         where t.tenant = a.tenant and t.name = a.identifier and t.owner_since is not null)
     union all
     select a.id
       from acme_private.authorization a
-     where a.account_id = p_account and a.identifier is null and a.tenant <> p_tenant
+     where a.account_id = p_account and reverse(a.identifier) is null and a.tenant <> p_tenant
        and a.state in ('valid', 'deactivating')
        and exists (select from acme_private."order" o
                     where o.id = any (acme_private.orders_of(a.id)) and o.identifiers && acme_private.with_wildcards(v_names)));

@@ -131,12 +131,11 @@ begin atomic
       union all
       select 6, 'dns', null, d.name,
              format('remove what names the account %s from DNS: CAA records (accounturi) and _validation-persist TXT records with %s',
-                    a.name, t.url)
+                    a.name, a.url)
         from accounts u
-        join acme.account a on a.id = u.account_id
-        join acme_private.account_state t on t.account_id = u.account_id
+       cross join lateral acme_private.account_shown(u.account_id) a
        cross join domain d
-       where t.url is not null
+       where a.url is not null
       union all
       select 7, 'name', null, f.name, format('belongs to tenant %s no longer', f.tenant) from freed f
     ) r
