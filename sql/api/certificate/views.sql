@@ -58,9 +58,9 @@ comment on column acme.certificate_name.name is 'A name of it.';
 comment on column acme.certificate_name.certificate_id is 'The certificate, by its id in acme.certificate.';
 comment on column acme.certificate_name.tenant is 'The tenant that it belongs to.';
 
--- (Joined by csr_id as well, so that one csr's is found from either side by index.)
+-- (Joined by csr_id as well, so that one csr's is found from either side by index; and the tenant is that of the index of refs.)
 create or replace view acme.current_certificate with (security_invoker = true) as
-select c.csr_id, s.ref, c.tenant, c.id as certificate_id, c.identifiers, c.leaf_pem, c.chain_pem,
+select c.csr_id, s.ref, s.tenant, c.id as certificate_id, c.identifiers, c.leaf_pem, c.chain_pem,
        c.not_before, c.not_after, c.issuer, c.serial, c.spki_sha256, c.fingerprint_sha256, c.revoked_at,
        c.not_after <= acme_private.clock() as is_expired
   from acme_private.csr_state s
