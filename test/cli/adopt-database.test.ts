@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { cli, linesOf } from './cli.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { freePort } from '../../src/local/ports.ts';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop } from '../helpers/shop.ts';
 import { cli, linesOf } from './cli.ts';
 

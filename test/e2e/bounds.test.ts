@@ -1,9 +1,8 @@
 import type postgres from 'postgres';
 import { beforeAll, expect, test } from 'vitest';
-import { putInState } from '../helpers/csr-state.ts';
+import { authorizationOf, putInState, underWay } from '../helpers/state/index.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { authorizationOf, underWay } from '../helpers/under-way.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
 
 // What a tenant may write is bounded: every column and every argument is tried with what is out of any measure. It is

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { registerDefaultAccount } from '../helpers/csr-state.ts';
+import { registerDefaultAccount } from '../helpers/state/index.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 

@@ -2,11 +2,10 @@ import type postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
 import type { Dispatched, Verdict } from '../../src/db/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
-import { accepted, ownName, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, ownName, registerDefaultAccount, workerRow } from '../helpers/state/index.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
-import { workerRow } from '../helpers/worker-row.ts';
 
 let database: FreshDatabase;
 let sql: postgres.Sql;

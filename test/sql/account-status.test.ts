@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
 let shop: Shop;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { travel } from '../helpers/clock.ts';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop } from '../helpers/shop.ts';
 
 test('a certificate whose end has passed is expired for every reader, unless it was revoked', async () => {

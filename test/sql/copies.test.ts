@@ -1,9 +1,8 @@
 import type postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount, workerRow } from '../helpers/state/index.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
-import { workerRow } from '../helpers/worker-row.ts';
 
 let database: FreshDatabase;
 let sql: postgres.Sql;

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ownName, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { ownName, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 

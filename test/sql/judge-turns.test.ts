@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { accepted } from '../helpers/csr-state.ts';
+import { accepted } from '../helpers/state/index.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';

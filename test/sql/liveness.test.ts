@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 import { until } from '../helpers/until.ts';
 

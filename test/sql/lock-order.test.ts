@@ -1,9 +1,8 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { accepted, ownName, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, authorizationOf, fail, held, orderMade, ownName, putInState, registerDefaultAccount, underWay } from '../helpers/state/index.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { authorizationOf, fail, held, orderMade, underWay } from '../helpers/under-way.ts';
 
 // What the fuzz of the claim and commit functions found, each in the shortest form.
 

@@ -2,11 +2,9 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Verdict } from '../../src/db/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { travel } from '../helpers/clock.ts';
-import { accepted, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, fail, LEASE, registerDefaultAccount, workerRow } from '../helpers/state/index.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { fail, LEASE } from '../helpers/under-way.ts';
-import { workerRow } from '../helpers/worker-row.ts';
 
 let shop: Shop;
 let worker: string;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { registerDefaultAccount } from '../helpers/csr-state.ts';
+import { registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop } from '../helpers/shop.ts';
 
 test('a key that the server took late makes what is to be published by hand another one', async () => {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
 // acme.revoke() ends the csr with its certificate: when that is revoked, not before.

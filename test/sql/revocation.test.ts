@@ -1,8 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, LEASE, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { LEASE } from '../helpers/under-way.ts';
 
 let shop: Shop;
 

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest';
-import { putInState } from '../helpers/csr-state.ts';
+import { putInState } from '../helpers/state/index.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
 // How long a row waits for a server that is still at work. One transaction has one time, so that what was

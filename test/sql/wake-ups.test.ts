@@ -1,9 +1,8 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { authorizationOf, fail, held, LEASE, orderMade, putInState, registerDefaultAccount, underWay } from '../helpers/state/index.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { authorizationOf, fail, held, LEASE, orderMade, underWay } from '../helpers/under-way.ts';
 
 // A wake-up that meets a lease is spent, and reconcile comes by once a minute: whoever gives the lease back sees to what
 // was asked for meanwhile.
