@@ -7,6 +7,7 @@ import { makeTlsCertificate } from '../../../src/x509/index.ts';
 import { type RawCa, rawCa } from '../../acme/helpers/raw-ca.ts';
 import { pemShapedLikeCsr } from '../../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../../helpers/postgres.ts';
+import { frozenCopy } from '../../helpers/state/index.ts';
 import { until } from '../../helpers/until.ts';
 import { faultyWorld } from '../../helpers/world.ts';
 import { findings, of, problems } from './findings.ts';
@@ -75,7 +76,7 @@ test('a copy of the database, and a worker of another environment', async () => 
   expect(staging.join()).toContain(
     'PostgreSQL: problem: PGACME_ENVIRONMENT is staging here, and the database was set up without one: a worker from here gets no work.',
   );
-  await database.sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(database.sql);
   expect(problems(await findings(env)).join()).toMatch(
     /PostgreSQL: problem: The database is held as a copy: it was set up under the name original .*adopt-database/,
   );

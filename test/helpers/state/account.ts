@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import type postgres from 'postgres';
-import { add, type Columns, set, withoutTriggers } from './rows.ts';
+import { add, type Columns, set, sha256, withoutTriggers } from './rows.ts';
 
 export async function accountId(sql: postgres.ISql, name = 'main'): Promise<string> {
   const [row] = await sql<[{ id: string }]>`select id from acme.account where name = ${name}`;
@@ -41,7 +40,15 @@ export function addAccountKey(
     account_id: account,
     jwe: 'sealed',
     thumbprint,
-    spki_sha256: createHash('sha256').update(thumbprint).digest(),
+    spki_sha256: sha256(thumbprint),
     ...columns,
   });
+}
+
+/** Nothing of an account is left that workers have not seen and told the server. */
+export async function accountsSeen(sql: postgres.ISql): Promise<void> {
+  const rows = await sql<{ id: string; version: string }[]>`select id, version from acme.account`;
+  for (const { id, version } of rows) {
+    await set(sql, 'account', id, { seen_version: version, told_version: version });
+  }
 }

@@ -6,6 +6,7 @@ export * from './account.ts';
 export * from './authorization.ts';
 export * from './csr.ts';
 export * from './installation.ts';
+export type { Column, Kind } from './kinds.ts';
 export * from './lease.ts';
 export * from './name.ts';
 export * from './order.ts';

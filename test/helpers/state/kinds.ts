@@ -35,8 +35,12 @@ export const kinds = {
     columns: [
       'csr_id',
       'tenant',
+      'order_id',
+      'account_id',
       'state',
+      'identifiers',
       'not_after',
+      'revoking_since',
       'spki_sha256',
       'planned_renewal_at',
       'revoked_at',
@@ -65,6 +69,8 @@ export const kinds = {
       'tenant',
       'state',
       'identifiers',
+      'identifiers_key',
+      'queued_at',
       'spki_sha256',
       'server_id',
       'account_id',
@@ -76,7 +82,7 @@ export const kinds = {
   event: {
     table: 'event',
     key: 'id',
-    columns: ['event', 'tenant', 'csr_id', 'order_id', 'at'],
+    columns: ['event', 'tenant', 'csr_id', 'order_id', 'at', 'detail', 'xid'],
   },
   installation: {
     table: 'installation',
@@ -107,6 +113,8 @@ export const kinds = {
       'finalize_url',
       'certificate_url',
       'watched_until',
+      'finished_at',
+      'made_at',
       'waiting_since',
     ],
   },
@@ -136,7 +144,7 @@ export const kinds = {
   worker: {
     table: 'worker',
     key: 'id',
-    columns: ['host', 'pid', 'version', 'concurrency', 'http01', 'heartbeat_at'],
+    columns: ['host', 'pid', 'version', 'concurrency', 'http01', 'heartbeat_at', 'stopped_at'],
   },
 } as const;
 

@@ -23,7 +23,7 @@ export function lease<K extends WorkKind>(
 
 export interface LeaseOptions {
   token?: string;
-  worker?: string | null;
+  worker?: string | number | null;
   length?: string;
 }
 

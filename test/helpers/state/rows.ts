@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type postgres from 'postgres';
 import { type Column, type Kind, kinds } from './kinds.ts';
 
@@ -23,6 +24,9 @@ export const now = (): Value => ago('0');
 /** Not before a person acts. */
 export const NEVER = 'infinity';
 
+export const sha256 = (data: string | Uint8Array): Buffer =>
+  createHash('sha256').update(data).digest();
+
 /** What a column is set to; a fragment is an expression of the database. */
 export type Value =
   | string
@@ -39,7 +43,7 @@ export type Value =
 export type Columns<K extends Kind> = Partial<Record<Column<K>, Value>>;
 
 /** Which rows: that with this id, those with these ids, or those with these values. */
-export type Which<K extends Kind> = string | readonly string[] | Columns<K>;
+export type Which<K extends Kind> = string | number | readonly string[] | Columns<K>;
 
 /** Every row of its kind. */
 export const all = {};
@@ -117,7 +121,7 @@ function tableOf(sql: postgres.ISql, kind: Kind) {
 
 function condition<K extends Kind>(sql: postgres.ISql, kind: K, which: Which<K>) {
   const key = sql(kinds[kind].key);
-  if (typeof which === 'string') return sql`${key} = ${which}`;
+  if (typeof which === 'string' || typeof which === 'number') return sql`${key} = ${which}`;
   if (isList(which)) return sql`${key} = any (${which as string[]})`;
   return entries(which)
     .map(([name, value]) =>
