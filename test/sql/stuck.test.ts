@@ -122,7 +122,7 @@ test('nothing is stuck where all waits for a reason, is held, or is not late yet
   // In trouble, and tried again soon.
   await ordering('ready', {
     next_attempt_at: ahead('4 minutes'),
-    reason_code: `'remote_trouble'`,
+    reason_code: 'remote_trouble',
   });
   // Waits for a person since this morning.
   const { authorization } = await authorizing();

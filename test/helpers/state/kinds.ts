@@ -66,6 +66,7 @@ export const kinds = {
     table: 'csr_state',
     key: 'csr_id',
     columns: [
+      'csr_id',
       'tenant',
       'state',
       'identifiers',
@@ -77,6 +78,7 @@ export const kinds = {
       'order_id',
       'certificate_id',
       'renew_at',
+      'renewal_reason',
     ],
   },
   event: {
