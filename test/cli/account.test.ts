@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { pebbleForTests } from '../helpers/pebble.ts';
+import { set } from '../helpers/state/index.ts';
 import { testFolder } from '../helpers/sweep.ts';
 import { until } from '../helpers/until.ts';
 import { worldWith } from '../helpers/world.ts';
@@ -172,7 +173,7 @@ test('the sealing key changes while a worker runs; what no key opens is named, a
   // What a header says that no key of ours has proved is not repeated.
   const header = { alg: 'dir', enc: 'A256GCM', kid: 'x', purpose: '\u001b[31mred' };
   const forged = `${Buffer.from(JSON.stringify(header)).toString('base64url')}....`;
-  await world.sql`update acme_private.account_key set jwe = ${forged} where jwe is not null`;
+  await set(world.sql, 'account_key', { state: 'current' }, { jwe: forged });
   const said = await cli(['account', 'reseal'], owner);
   expect(said.code).toBe(1);
   expect(said.stderr).toMatch(

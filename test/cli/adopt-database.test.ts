@@ -1,12 +1,18 @@
 import { expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
+import {
+  ago,
+  frozenCopy,
+  putInState,
+  registerDefaultAccount,
+  renewalDue,
+} from '../helpers/state/index.ts';
 import { cli, linesOf } from './cli.ts';
 
 test('adopt-database says what differs, and the second time that there is nothing to do', async () => {
   const { name, sql, url } = await freshDatabase();
-  await sql`update acme_private.installation set database_name = 'original', environment = 'production'`;
+  await frozenCopy(sql, { database_name: 'original', environment: 'production' });
   const head = `Database ${name} at 127.0.0.1:${new URL(url).port}, as user postgres`;
   const first = await cli(['adopt-database'], { DATABASE_URL: url });
   expect(first).toMatchObject({ code: 0, stderr: '' });
@@ -56,7 +62,7 @@ test('adopt-database --restored does its work where nothing differs, and says wh
     insert into acme.csr (pem) values (${pemShapedLikeCsr()}) returning id`;
   expect(Number(csr.id)).toBeGreaterThan(1_000_000);
   await putInState(sql, csr.id, 'issued');
-  await sql`update acme_private.csr_state set renew_at = now() - interval '1 day'`;
+  await renewalDue(sql, csr.id, ago('1 day'));
   const again = await cli(['adopt-database', '--restored'], { DATABASE_URL: url });
   expect(again).toMatchObject({ code: 0, stderr: '' });
   const lines = linesOf(again.stdout);
@@ -89,7 +95,7 @@ test('adopt-database --restored does its work where nothing differs, and says wh
 
 test('nobody adopts a database but who is a member of acme_owner', async () => {
   const database = await freshDatabase();
-  await database.sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(database.sql);
   for (const role of ['acme_worker', 'acme_admin', 'acme_app']) {
     const login = await database.login(role);
     const { code, stdout, stderr } = await cli(['adopt-database'], { DATABASE_URL: login.url });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { frozenCopy } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 import { cli, linesOf } from './cli.ts';
@@ -125,7 +126,7 @@ test('a server that is not there, one that does not answer, and a copy are told 
   expect(silent.code).toBe(1);
   expect(silent.stderr).toContain('answered 500');
   const seen = ca.seen.length;
-  await world.sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(world.sql);
   const copy = await probe(world);
   expect(copy.code).toBe(1);
   expect(copy.stderr).toContain('pgacme adopt-database');

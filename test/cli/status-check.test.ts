@@ -1,7 +1,15 @@
 import { expect, test } from 'vitest';
 import { freePort } from '../../src/local/ports.ts';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop } from '../helpers/shop.ts';
+import {
+  ago,
+  ahead,
+  all,
+  putInState,
+  registerDefaultAccount,
+  set,
+  workerRow,
+} from '../helpers/state/index.ts';
 import { cli, linesOf } from './cli.ts';
 
 interface Report {
@@ -13,9 +21,7 @@ test('status --check ends with 0, 1, 2 or 3 and one line, as Nagios has it', asy
   const shop = await openShop();
   const { sql, database } = shop;
   await registerDefaultAccount(sql);
-  await sql`
-    insert into acme_private.worker (host, pid, version, concurrency, http01, heartbeat_at)
-    values ('h', 1, '1', 1, '0.0.0.0:80', now() + interval '1 day')`;
+  await workerRow(sql, 'h', { http01: '0.0.0.0:80', heartbeat_at: ahead('1 day') });
   const { url: DATABASE_URL } = await database.login('acme_reader');
   const check = (env: Record<string, string> = { DATABASE_URL }, ...args: string[]) =>
     cli(['status', '--check', ...args], env);
@@ -27,15 +33,17 @@ test('status --check ends with 0, 1, 2 or 3 and one line, as Nagios has it', asy
   });
   const id = await shop.insert();
   await putInState(sql, id, 'needs_person');
-  await sql`update acme_private.csr_state set reason = E'Act | now\n.'`;
+  await set(sql, 'csr', id, { reason: 'Act | now\n.' });
   expect(await check()).toMatchObject({
     code: 1,
     stdout: `PGACME WARNING - 1 warning. csr ${id} (csr-${id}.example.org): Act / now . | critical=0 warning=1\n`,
   });
   const expired = await shop.insert();
   await putInState(sql, expired, 'renewing');
-  await sql`
-    update acme_private.certificate set not_after = now() - interval '1 day', planned_renewal_at = now() - interval '30 days'`;
+  await set(sql, 'certificate', all, {
+    not_after: ago('1 day'),
+    planned_renewal_at: ago('30 days'),
+  });
   const critical = await check();
   expect(critical.code).toBe(2);
   expect(critical.stdout).toMatch(
@@ -87,7 +95,7 @@ test('doctor includes what needs attention, also as JSON', async () => {
   await registerDefaultAccount(sql);
   const id = await shop.insert();
   await putInState(sql, id, 'needs_person');
-  await sql`update acme_private.csr_state set reason = 'Act.'`;
+  await set(sql, 'csr', id, { reason: 'Act.' });
   const { url } = await database.login('acme_worker');
   const { stdout, code } = await cli(['doctor', '--json'], { DATABASE_URL: url });
   expect(code).toBe(1);

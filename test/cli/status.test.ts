@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
+import { ago, all, registerAccounts, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { freshName, pebbleWorld } from '../helpers/world.ts';
 import { cli, linesOf } from './cli.ts';
@@ -87,7 +88,7 @@ test('what is stuck needs attention, with what to do', async () => {
   await sql`insert into acme.account (name, server) values ('main', 'ca')`;
   const { pem } = await makeCsr({ names: [freshName()] });
   await sql`insert into acme.csr (pem) values (${pem})`;
-  await sql`update acme_private.csr_state set updated_at = now() - interval '3 minutes'`;
+  await set(sql, 'csr', all, { updated_at: ago('3 minutes') });
   const { url } = await database.login('acme_reader');
   const { stdout } = await cli(['status'], { DATABASE_URL: url });
   expect(stdout).toMatch(
@@ -101,12 +102,11 @@ test('of many accounts twenty are listed: the default one, then those that canno
   await sql`insert into acme.account (name, server) values ('main', 'ca')`;
   await sql`insert into acme.account (name, server) select 'a-' || i, 'ca' from generate_series(1, 21) i`;
   await sql`insert into acme.account (name, server) values ('z', 'ca')`;
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`
-      update acme_private.account_state s set state = 'valid', url = 'https://ca.example.org/' || s.account_id
-        from acme.account a where a.id = s.account_id and a.name <> 'z'`;
-  });
+  const rows = await sql<{ id: string }[]>`select id from acme.account where name <> 'z'`;
+  await registerAccounts(
+    sql,
+    rows.map(({ id }) => id),
+  );
   const { stdout } = await cli(['status'], { DATABASE_URL: url });
   const lines = linesOf(stdout);
   const at = lines.indexOf('Accounts: 23, the first 20 of them');

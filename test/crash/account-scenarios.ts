@@ -3,6 +3,16 @@ import { changeKey, newAccount, Server } from '../../src/acme/index.ts';
 import { sealingKeys } from '../../src/seal.ts';
 import { spkiSha256OfJwk } from '../../src/x509/index.ts';
 import { startAcmeServer } from '../helpers/acme-server/index.ts';
+import {
+  accountId,
+  accountsChanged,
+  addAccountKey,
+  ago,
+  now,
+  remove,
+  set,
+  withoutTriggers,
+} from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { freshName } from '../helpers/world.ts';
 import type { CrashWorld } from './crash-world.ts';
@@ -109,11 +119,13 @@ async function replaceKey(
   await server.close();
   if (isKept) {
     // As account_roll_over_refused leaves it.
-    await sql`
-      insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256, retired_at)
-      select id, 'retired', ${stored}, ${key.thumbprint}, ${await spkiSha256OfJwk(key.publicJwk)}, now()
-        from acme.account where name = 'main'`;
-    await sql`update acme_private.account_state set version = version + 1`;
+    await addAccountKey(sql, await accountId(sql), key.thumbprint, {
+      state: 'retired',
+      jwe: stored,
+      spki_sha256: await spkiSha256OfJwk(key.publicJwk),
+      retired_at: now(),
+    });
+    await accountsChanged(sql);
   }
   await sql`select acme.verify_account('main')`;
 }
@@ -175,10 +187,12 @@ async function pendingKeyOfAnother({ pebble, proxy, sql, secretKey }: CrashWorld
   await server.close();
   const spki = await spkiSha256OfJwk(key.publicJwk);
   await sql.begin(async (tx) => {
-    await tx`
-      insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256, sent_at)
-      select id, 'pending', ${stored}, ${key.thumbprint}, ${spki}, now() - interval '6 minutes'
-        from acme.account where name = 'main'`;
+    await addAccountKey(tx, await accountId(tx), key.thumbprint, {
+      state: 'pending',
+      jwe: stored,
+      spki_sha256: spki,
+      sent_at: ago('6 minutes'),
+    });
     await tx`select acme.roll_over_key('main')`;
   });
 }
@@ -231,20 +245,16 @@ const restored: Scenario = {
 
 /** As a backup of before it has it; then that is taken into use. */
 async function forgetRenewal({ sql }: CrashWorld, csr: string): Promise<void> {
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
+  await withoutTriggers(sql, async (tx) => {
     const [row] = await tx<[{ id: string; order_id: string }]>`
       select id, order_id from acme_private.certificate where csr_id = ${csr} order by id desc limit 1`;
-    await tx`delete from acme_private.certificate_name where certificate_id = ${row.id}`;
-    await tx`delete from acme_private.certificate where id = ${row.id}`;
-    await tx`delete from acme_private.order_authorization where order_id = ${row.order_id}`;
-    await tx`delete from acme_private."order" where id = ${row.order_id}`;
-    await tx`delete from acme_private.event where order_id = ${row.order_id}`;
-    await tx`update acme_private.certificate set state = 'current' where csr_id = ${csr}`;
-    await tx`
-      update acme_private.csr_state s
-         set certificate_id = (select k.id from acme_private.certificate k where k.csr_id = s.csr_id)
-       where s.csr_id = ${csr}`;
+    await remove(tx, 'certificate_name', row.id);
+    await remove(tx, 'certificate', row.id);
+    await remove(tx, 'order_authorization', { order_id: row.order_id });
+    await remove(tx, 'order', row.order_id);
+    await remove(tx, 'event', { order_id: row.order_id });
+    const [before] = await set(tx, 'certificate', { csr_id: csr }, { state: 'current' });
+    await set(tx, 'csr', csr, { certificate_id: before ?? null });
   });
   await sql`select acme_private.adopt_restored(null)`;
 }

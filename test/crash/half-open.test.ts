@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { endClient } from '../../src/db/limited-client.ts';
 import { Steps } from '../../src/db/steps.ts';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import {
   addressOf,
   type Chunk,

@@ -5,6 +5,7 @@ import { makeLogger } from '../../src/log.ts';
 import { Published } from '../../src/solver/published.ts';
 import { startResponder } from '../../src/worker/responder.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
+import { add } from '../helpers/state/index.ts';
 
 const TOKEN = 'a-token-of-more-than-22-characters';
 
@@ -42,9 +43,16 @@ async function startingAtFirst(
 
 test('a CA that asks while PostgreSQL is away gets its answer once it is back', async () => {
   const database = await freshDatabase();
-  await database.sql`
-    insert into acme_private.record (tenant, solver, identifier, type, method, token, value, state)
-    values ('shop', 'http', 'a.example.org', 'http-01', 'responder', ${TOKEN}, 'the answer', 'published')`;
+  await add(database.sql, 'record', {
+    tenant: 'shop',
+    solver: 'http',
+    identifier: 'a.example.org',
+    type: 'http-01',
+    method: 'responder',
+    token: TOKEN,
+    value: 'the answer',
+    state: 'published',
+  });
   const { url } = await database.login('acme_worker');
   const starting = await startingAtFirst(url, 3);
   const responder = await startResponder(

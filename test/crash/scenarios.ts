@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import { age, all, renewalDue } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { freshName } from '../helpers/world.ts';
 import { accountScenarios } from './account-scenarios.ts';
@@ -65,7 +66,7 @@ const renewLater: Scenario = {
   points: ['order.renewal_info', 'renewal_window'],
   async begin(world) {
     const csr = await issueFirst(world);
-    await world.sql`update acme_private.csr_state set renew_at = now() where csr_id = ${csr}`;
+    await renewalDue(world.sql, csr);
     await world.sql`select acme_private.reconcile()`;
     return csr;
   },
@@ -215,7 +216,7 @@ const lookAgain: Scenario = {
   begin: insertTwoNames,
   async provoke(world, csr) {
     await issued(world, csr);
-    await world.sql`update acme_private.server_fact set at = at - interval '25 hours'`;
+    await age(world.sql, 'server_fact', all, '25 hours', 'at');
     await world.sql`select from acme_worker.add_job('features', '{}'::json, job_key := 'features')`;
   },
   async finish(world) {

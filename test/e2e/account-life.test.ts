@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { eabBinding } from '../../src/account-keys.ts';
 import { seal, sealingKeys } from '../../src/seal.ts';
 import { account, once, valid } from '../helpers/account.ts';
+import { accountsChanged, all, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld } from '../helpers/world.ts';
 
@@ -53,8 +54,8 @@ test('an account is found by its key, and its URL compared with the stored one',
   );
   expect(after.state).toBe('valid');
   const elsewhere = `${new URL(pebble.directoryUrl).origin}/my-account/other`;
-  await world.sql`
-    update acme_private.account_state set url = ${elsewhere}, version = version + 1`;
+  await set(world.sql, 'account', all, { url: elsewhere });
+  await accountsChanged(world.sql);
   await world.sql`select acme.verify_account('main')`;
   const differs = await once(
     world,
@@ -76,7 +77,7 @@ test('an answer to a worker that spoke for the account as it was before says not
   const id = await world.insert({ names: [freshName()] });
   await until(() => ca.count('newOrder') > 0, { what: 'the request is under way' });
   // As after a roll-over by another worker.
-  await world.sql`update acme_private.account_state set version = version + 1`;
+  await accountsChanged(world.sql);
   expect(await world.reach(id, 'issued')).toMatchObject({ attempts: 0 });
   expect(struck.hits).toBe(1);
   expect(await world.events(id)).not.toContain('order_failed');

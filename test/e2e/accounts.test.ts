@@ -5,6 +5,7 @@ import { startPebble } from '../../src/local/pebble.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { pebbleForTests } from '../helpers/pebble.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
+import { accountId, accountsChanged, set } from '../helpers/state/index.ts';
 import { testFolder } from '../helpers/sweep.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World, worldWith } from '../helpers/world.ts';
@@ -155,11 +156,11 @@ test('a sealed key that is moved to another account is refused', async () => {
         .length > 0,
     { what: 'the second account is registered' },
   );
-  await database`
-    update acme_private.account_key k
-       set jwe = (select j.jwe from acme_private.account_key j join acme.account a on a.id = j.account_id where a.name = 'main')
-      from acme.account a where a.id = k.account_id and a.name = 'other'`;
-  await database`update acme_private.account_state set version = version + 1`;
+  const [mains] = await database<[{ jwe: string }]>`
+    select jwe from acme_private.account_key where account_id = ${await accountId(database)}`;
+  const other = { account_id: await accountId(database, 'other') };
+  await set(database, 'account_key', other, { jwe: mains.jwe });
+  await accountsChanged(database);
   const id = await world.insert({ names: [freshName()] }, { account: 'other' });
   const waiting = await world.reach(id, 'retrying');
   expect(waiting.reason).toContain('another row or server');

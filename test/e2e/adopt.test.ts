@@ -8,6 +8,7 @@ import {
   otherCa,
 } from '../helpers/foreign-certificates.ts';
 import { scale, scaled } from '../helpers/scale.ts';
+import { add, sha256 } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 
@@ -91,8 +92,7 @@ test('a certificate whose key is blocked is not adopted, and says what to do', a
   const [lost, good] = await foreignCertificates([freshName('lost'), freshName('good')]);
   if (lost === undefined || good === undefined) throw new Error('none were made');
   const spki = new X509Certificate(lost.chainPem).publicKey.export({ type: 'spki', format: 'der' });
-  await world.sql`
-    insert into acme_private.blocked_key (spki_sha256, reason) values (sha256(${spki}), 'keyCompromise')`;
+  await add(world.sql, 'blocked_key', { spki_sha256: sha256(spki), reason: 'keyCompromise' });
   await insertAll(world, [lost, good]);
   await world.worker();
   const rows = await until(

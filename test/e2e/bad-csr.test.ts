@@ -1,6 +1,7 @@
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
+import { all, set, sha256 } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type Status } from '../helpers/world.ts';
 import { altNames, dns, extension, oid, sequence, tlv } from '../x509/helpers/der-writer.ts';
@@ -179,7 +180,7 @@ test("a CSR with the account's own key is rejected", async () => {
   ]);
   const spki = Buffer.from(await webcrypto.subtle.exportKey('spki', key.publicKey));
   // The account's private key is sealed; that it has this public key is what the check looks at.
-  await world.sql`update acme_private.account_key set spki_sha256 = sha256(${spki})`;
+  await set(world.sql, 'account_key', all, { spki_sha256: sha256(spki) });
   const id = await world.insert({ names: [freshName()], key });
   const row = await world.reach(id, 'rejected');
   expect(row.reason_code).toBe('account_key');

@@ -1,9 +1,8 @@
 import type postgres from 'postgres';
 import { beforeAll, expect, test } from 'vitest';
-import { putInState } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { authorizationOf, underWay } from '../helpers/under-way.ts';
+import { authorizationOf, challengeByHand, putInState, underWay } from '../helpers/state/index.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
 
 // What a tenant may write is bounded: every column and every argument is tried with what is out of any measure. It is
@@ -110,15 +109,8 @@ async function rows(): Promise<Rows> {
   >`select id from acme.certificate where csr_id = ${csr}`;
   const { order } = await underWay(shop, { state: 'authorizing', url: 'u' });
   const authorization = await authorizationOf(sql, [order]);
-  const [record] = await sql<[{ id: string }]>`
-    with challenge as (
-      insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
-      select id, tenant, 'c', 'http-01', 't', 't.k' from acme_private.authorization where id = ${authorization}
-      returning id, tenant
-    )
-    insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value)
-    select id, tenant, 'http-01', 'manual', 'http-01', 'a.example.org', 't', 't.k' from challenge returning id`;
-  return { ...shop, csr, certificate: certificate.id, authorization, record: record.id };
+  const { record } = await challengeByHand(sql, authorization);
+  return { ...shop, csr, certificate: certificate.id, authorization, record };
 }
 
 const undo = new Error('undo');

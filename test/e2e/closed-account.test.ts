@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { refusal } from '../helpers/refusal.ts';
+import { age, all } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 
@@ -33,8 +34,7 @@ async function registered() {
   await world.worker();
   const issued = await world.insert({ names: [freshName()] });
   await world.reach(issued, 'issued');
-  await world.sql`
-    update acme_private.account_state set verified_at = verified_at - interval '1 hour'`;
+  await age(world.sql, 'account', all, '1 hour', 'verified_at');
   const [{ url }] = await world.sql<[{ url: string }]>`select url from acme.account_status`;
   return { ...world, issued, atServer: world.ca.account(url) };
 }

@@ -11,6 +11,7 @@ import {
   statusOf,
 } from '../helpers/copied.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
+import { frozenCopy } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 test('a clone under a new name sends nothing until it is adopted, and then goes on', async () => {
@@ -73,7 +74,7 @@ test('workers at work get nothing more from a database that turns out to be a co
   await reach(sql, csrs.underWay, 'issued');
   await reach(sql, csrs.received, 'issued');
   // As their pools find it when they reconnect and a restored dump has taken the place of the database.
-  await sql`update acme_private.installation set system_identifier = '1'`;
+  await frozenCopy(sql, { system_identifier: '1' });
   const before = site.ca.seen.length;
   const csr = await insertCsr(sql);
   await until(
@@ -93,7 +94,7 @@ test('workers at work get nothing more from a database that turns out to be a co
 test('a worker that waits to be released can be stopped', async () => {
   const { url, sql } = await freshDatabase();
   const site = await startSite();
-  await sql`update acme_private.installation set database_name = 'another'`;
+  await frozenCopy(sql, { database_name: 'another' });
   const { worker } = await site.worker(url);
   const id = worker.id ?? 0;
   await worker.stop();

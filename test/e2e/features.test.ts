@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import { expect, test, vi } from 'vitest';
 import { newestPebble, pebbleForTests, pebbleOfThisRelease } from '../helpers/pebble.ts';
+import { age, all } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld } from '../helpers/world.ts';
 
@@ -136,7 +137,7 @@ test('a directory is read again after a quarter of an hour, and one that cannot 
     new_authz: 'no directory',
   });
   const look = async () => {
-    await sql`update acme_private.server_contact set asked_at = asked_at - interval '15 minutes'`;
+    await age(sql, 'server_contact', all, '15 minutes', 'asked_at');
     await sql`select from acme_worker.add_job('features', '{}'::json, job_key := 'test:features')`;
     await until(
       async () =>

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { expect, test, vi } from 'vitest';
 import { account, valid } from '../helpers/account.ts';
 import { travel } from '../helpers/clock.ts';
+import { ago, all, now, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 
@@ -87,7 +88,7 @@ test('a lost wake-up of a replaced account is found by reconcile, and by acme.st
   await world.sql`
     delete from acme_worker._private_jobs j using acme_worker._private_tasks t
      where t.id = j.task_id and t.identifier = 'attend'`;
-  await world.sql`update acme_private.request set created_at = now() - interval '3 minutes'`;
+  await set(world.sql, 'request', all, { created_at: ago('3 minutes') });
   expect(
     await world.sql`select kind from acme.stuck where reason_code = 'request_not_seen'`,
   ).toEqual([{ kind: 'request' }]);
@@ -126,7 +127,7 @@ test('an account whose key is lost: deactivated, its csrs are cancelled, and it 
   // It is, once one has.
   await lost.stop();
   await world.worker();
-  await world.sql`update acme_private.account_state set next_attempt_at = null`;
+  await set(world.sql, 'account', all, { next_attempt_at: null });
   await world.sql`select acme_private.reconcile()`;
   await until(async () => (await account(world)).state === 'deactivated', {
     what: 'the account is closed',
@@ -136,14 +137,11 @@ test('an account whose key is lost: deactivated, its csrs are cancelled, and it 
 
 /** As after this many tries and more: the next one comes at once. */
 async function failed({ sql }: World, tries: number): Promise<void> {
-  const update = async () =>
-    (
-      await sql`
-        update acme_private."order"
-           set attempts = greatest(attempts, ${tries}), next_attempt_at = now()
-         where is_live and lease_token is null
-        returning id`
-    ).length === 1;
+  const update = async () => {
+    const attempts = sql`greatest(attempts, ${tries})`;
+    const free = { is_live: true, lease_token: null };
+    return (await set(sql, 'order', free, { attempts, next_attempt_at: now() })).length === 1;
+  };
   await until(update, { what: 'nobody holds the order' });
 }
 
@@ -225,7 +223,7 @@ test('a cancelled csr whose CSR the server has ends at once, and its order is wa
     return row;
   };
   expect(await watched()).toEqual({ state: 'cancelled', is_watched: true });
-  await world.sql`update acme_private."order" set watched_until = acme_private.clock() - interval '1 second' where csr_id = ${id}`;
+  await set(world.sql, 'order', { csr_id: id }, { watched_until: ago('1 second') });
   await until(
     async () => {
       await world.sql`select acme_private.reconcile()`;

@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
+import { dueNow } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 
@@ -73,7 +74,7 @@ test('while the server does not deactivate the proof, the name waits with that r
   expect((await world.status(wanted)).next_attempt_at).not.toBeNull();
   expect(world.ca.count('newOrder')).toBe(orders);
   outage.remove();
-  await world.sql`update acme_private.authorization set next_attempt_at = now() where state = 'deactivating'`;
+  await dueNow(world.sql, 'authorization', { state: 'deactivating' });
   await world.sql`select acme_private.enqueue('authorization', id) from acme_private.authorization where state = 'deactivating'`;
   await world.reach(wanted, 'issued', 60_000);
   expect(world.ca.count('newOrder')).toBe(orders + 1);

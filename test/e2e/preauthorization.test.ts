@@ -3,6 +3,7 @@ import { expect, test, vi } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
 import { travel } from '../helpers/clock.ts';
 import { refusal } from '../helpers/refusal.ts';
+import { ago, all, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 
@@ -338,7 +339,7 @@ test('one that no worker takes is in acme.stuck, and reconcile wakes it', async 
     select key, task_identifier as task from acme_worker.jobs where task_identifier = 'prove' order by id`;
   expect(await jobs()).toEqual([{ key: null, task: 'prove' }]);
   expect(await sql`select from acme.stuck`).toHaveLength(0);
-  await world.sql`update acme_private.authorization set updated_at = now() - interval '5 minutes'`;
+  await set(world.sql, 'authorization', all, { updated_at: ago('5 minutes') });
   expect(await sql`select kind, id, reason_code from acme.stuck`).toEqual([
     { kind: 'authorization', id, reason_code: 'not_taken' },
   ]);

@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
 import { certificateStatus } from '../helpers/certificate-status.ts';
 import { refusal } from '../helpers/refusal.ts';
+import { ago, all, dueNow, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World } from '../helpers/world.ts';
 
@@ -143,7 +144,7 @@ test('the account is named as long as a certificate is good, whatever became of 
   const seller = await world.database.as('acme_app', { login: 'seller' });
   await seller`select acme.cancel(${csr})`;
   await world.reach(csr, 'cancelled');
-  await world.sql`update acme_private.authorization set expires_at = now() - interval '1 minute'`;
+  await set(world.sql, 'authorization', all, { expires_at: ago('1 minute') });
   const rows = await seller<Done[]>`select * from acme.release_domain(${domain})`;
   const [{ url }] = await world.sql<[{ url: string }]>`select url from acme.account_status`;
   expect(rows.map(({ kind }) => kind)).toEqual(['certificate', 'dns', 'name']);
@@ -240,7 +241,7 @@ test('a server that refuses to forget an authorization leaves a reason and a tim
   expect(row.reason).toContain('authorizations stay as they are');
   expect(row.next_attempt_at.getTime()).toBeGreaterThan(Date.now());
   // Asked again once it is due.
-  await world.sql`update acme_private.authorization set next_attempt_at = now()`;
+  await dueNow(world.sql, 'authorization', all);
   await world.sql`select acme_private.enqueue('authorization', ${id})`;
   await until(async () => (await states(world, id)) === 'deactivated', {
     what: 'the authorization is deactivated',

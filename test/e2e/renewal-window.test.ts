@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { AcmeServer } from '../helpers/acme-server/index.ts';
+import { renewalDue, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 
@@ -28,7 +29,7 @@ const renewals = ({ ca }: { ca: AcmeServer }) =>
 
 /** Its renewal is due by the clock. */
 async function fallDue({ sql, csr }: World & { csr: string }): Promise<void> {
-  await sql`update acme_private.csr_state set renew_at = now() where csr_id = ${csr}`;
+  await renewalDue(sql, csr);
   await sql`select acme_private.reconcile()`;
 }
 
@@ -78,8 +79,7 @@ test('a renewal that is due before the window of its server waits for a time in 
   const [planned] = await sql`select planned_renewal_at from acme_private.certificate`;
   for (const [name, { window: suggested, from, to }] of Object.entries(windows)) {
     ca.options.renewalWindow = suggested;
-    await sql`
-      update acme_private.csr_state set reason_code = null, reason = null where csr_id = ${csr}`;
+    await set(sql, 'csr', csr, { reason_code: null, reason: null });
     await fallDue(world);
     const row = await waits(world);
     expect(row.state, name).toBe('issued');

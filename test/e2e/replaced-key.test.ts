@@ -10,6 +10,15 @@ import {
 import { sealingKeys } from '../../src/seal.ts';
 import { spkiSha256OfJwk } from '../../src/x509/index.ts';
 import { events, once, openKey, valid } from '../helpers/account.ts';
+import {
+  accountId,
+  accountsChanged,
+  addAccountKey,
+  ago,
+  all,
+  now,
+  set,
+} from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld } from '../helpers/world.ts';
 
@@ -84,7 +93,7 @@ test('an account that the server lost is registered again when it is verified', 
 
 test('an order that meets a key that was replaced elsewhere has the account looked at', async () => {
   const world = await worldOfReplacedKey();
-  await world.sql`update acme_private.account_state set verified_at = now() - interval '2 minutes'`;
+  await set(world.sql, 'account', all, { verified_at: ago('2 minutes') });
   const id = await world.insert({ names: [freshName()] });
   const row = await world.reach(id, 'retrying');
   expect(row).toMatchObject({ reason_code: 'server_refused' });
@@ -108,11 +117,13 @@ async function worldOfKeptKey() {
     return made.key;
   });
   // As account_roll_over_refused leaves it.
-  await world.sql`
-    insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256, retired_at)
-    select id, 'retired', ${stored}, ${next.thumbprint}, ${await spkiSha256OfJwk(next.publicJwk)}, now()
-      from acme.account where name = 'main'`;
-  await world.sql`update acme_private.account_state set version = version + 1`;
+  await addAccountKey(world.sql, await accountId(world.sql), next.thumbprint, {
+    state: 'retired',
+    jwe: stored,
+    spki_sha256: await spkiSha256OfJwk(next.publicJwk),
+    retired_at: now(),
+  });
+  await accountsChanged(world.sql);
   return { ...world, next };
 }
 

@@ -7,6 +7,7 @@ import { makeCsr } from '../../src/x509/index.ts';
 import { cli, linesOf } from '../cli/cli.ts';
 import { valid } from '../helpers/account.ts';
 import { clone } from '../helpers/copied.ts';
+import { ago, ahead, all, renewalDue, set } from '../helpers/state/index.ts';
 import { testFolder } from '../helpers/sweep.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, pebbleWorld, type World, worldOf } from '../helpers/world.ts';
@@ -100,8 +101,7 @@ test('what was issued since the backup is taken from the list of orders, and not
 
   await second.stop();
   // Both of these became due while the database was away.
-  await restored.sql`
-    update acme_private.csr_state set renew_at = now() - interval '1 hour' where csr_id = any (${[renewed, untouched]})`;
+  await renewalDue(restored.sql, [renewed, untouched], ago('1 hour'));
   const said = await adoptRestored(restored, restored.url);
   const there = await orders(restored, restored.url);
   expect(there.at(-1)).toEqual(['6 orders']);
@@ -234,10 +234,13 @@ test('what became due is spread within what is left; a server without a list is 
   await first.stop();
   const restored = await backup(original, original.ca.options);
   const [expiring, asked] = csrs;
-  await restored.sql`
-    update acme_private.csr_state set renew_at = now() - interval '1 hour' where state = 'issued'`;
-  await restored.sql`
-    update acme_private.certificate set not_after = now() + interval '20 minutes' where csr_id = ${expiring ?? ''}`;
+  await set(restored.sql, 'csr', { state: 'issued' }, { renew_at: ago('1 hour') });
+  await set(
+    restored.sql,
+    'certificate',
+    { csr_id: expiring ?? '' },
+    { not_after: ahead('20 minutes') },
+  );
   await restored.sql`select acme.renew(${asked ?? ''})`;
   const said = await adoptRestored(restored, restored.url);
   expect(said).toContain('Certificates issued since at ca, where no list of orders is known');
@@ -349,8 +352,10 @@ test('a long list is read turn by turn; one that cannot be read for an hour is l
     times: Infinity,
     when: ({ path }) => unread.url.endsWith(path),
   });
-  await restored.sql`
-    update acme_private.account_state set reread_since = now() - interval '61 minutes', next_attempt_at = null`;
+  await set(restored.sql, 'account', all, {
+    reread_since: ago('61 minutes'),
+    next_attempt_at: null,
+  });
   await restored.worker();
   await restored.sql`select acme_private.enqueue('account', account_id) from acme_private.account_state`;
   await restored.reach(inserted, 'issued', 30_000);
@@ -364,7 +369,7 @@ test('a long list is read turn by turn; one that cannot be read for an hour is l
   original.ca.clearFaults();
   original.ca.on('orders', { status: 500, html: true, times: Infinity });
   await adoptRestored(restored, restored.url);
-  await restored.sql`update acme_private.account_state set reread_since = now() - interval '61 minutes'`;
+  await set(restored.sql, 'account', all, { reread_since: ago('61 minutes') });
   await until(
     async () =>
       (

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { sealedAccountKeys } from '../../src/account-keys.ts';
 import { sealingKeys } from '../../src/seal.ts';
 import type { AcmeServer } from '../helpers/acme-server/index.ts';
+import { accountsChanged, all, NEVER, now, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 
@@ -105,7 +106,7 @@ describe('an account that may not revoke', () => {
 
   test('is not registered again with the key of a backup while a restored database is looked at', async () => {
     const { csr, ...world } = await issuedWorld();
-    await world.sql`update acme_private.account_state set reread_since = now(), next_attempt_at = 'infinity'`;
+    await set(world.sql, 'account', all, { reread_since: now(), next_attempt_at: NEVER });
     world.ca.on('revokeCert', {
       times: Infinity,
       problem: { type: 'accountDoesNotExist', status: 400, detail: 'no such account' },
@@ -128,8 +129,8 @@ describe('an account that may not revoke', () => {
       { account: 'main', origin: account.origin },
       'ES256',
     );
-    await world.sql`update acme_private.account_key set jwe = ${stored} where account_id = ${account.id}`;
-    await world.sql`update acme_private.account_state set version = version + 1 where account_id = ${account.id}`;
+    await set(world.sql, 'account_key', { account_id: account.id }, { jwe: stored });
+    await accountsChanged(world.sql);
     await world.sql`select acme.revoke(${csr}, 'superseded')`;
     const row = await reach(world, csr, ({ reason_code }) => reason_code !== null);
     expect(row).toMatchObject({ state: 'revoking', reason_code: 'revocation_unauthorized' });

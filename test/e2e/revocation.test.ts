@@ -4,6 +4,7 @@ import type { PebbleBinaries } from '../../src/local/pebble.ts';
 import { findPebble } from '../../src/local/pebble.ts';
 import { certificateStatus } from '../helpers/certificate-status.ts';
 import { pebbleOfThisRelease, type TestPebble } from '../helpers/pebble.ts';
+import { set, withoutTriggers } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { freshName, pebbleWorld, type World } from '../helpers/world.ts';
 
@@ -149,10 +150,9 @@ describe.each(Object.keys(versions))('with %s', (which) => {
     await world.sql`select acme.revoke(${csr}, 'superseded')`;
     const [row] = await states(world, csr, ['revoked']);
     // As after a worker's death between the answer and the commit.
-    await world.sql.begin(async (tx) => {
-      await tx`set local session_replication_role = replica`;
-      await tx`update acme_private.certificate set state = 'revoking', revoked_at = null where id = ${row?.id ?? ''}`;
-    });
+    await withoutTriggers(world.sql, (tx) =>
+      set(tx, 'certificate', row?.id ?? '', { state: 'revoking', revoked_at: null }),
+    );
     await world.sql`select acme.revoke_certificate(${row?.id ?? ''}, 'superseded')`;
     await states(world, csr, ['revoked']);
     const [event] = await world.sql<{ detail: Record<string, unknown> }[]>`

@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import { expect, test } from 'vitest';
 import type { AcmeServer } from '../helpers/acme-server/index.ts';
+import { age, ago, all, dueNow, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 
@@ -22,16 +23,13 @@ async function waiting(sql: postgres.Sql, kind: Kind, reason: RegExp): Promise<v
 }
 
 /** As if that long had passed since a row began to wait, or was made; it is due now. */
-async function later(sql: postgres.Sql, kind: Kind, age: string): Promise<void> {
-  await sql.unsafe(`
-    with due as (
-      update acme_private."${kind}"
-         set ${kind === 'order' ? `made_at = made_at - '${age}'::interval,` : ''}
-             created_at = created_at - '${age}'::interval,
-             waiting_since = waiting_since - '${age}'::interval, next_attempt_at = now() - interval '1 second'
-      returning id
-    )
-    select acme_private.enqueue('${kind}', id) from due`);
+async function later(sql: postgres.Sql, kind: Kind, interval: string): Promise<void> {
+  await sql.begin(async (tx) => {
+    await age(tx, kind, all, interval, 'created_at', 'waiting_since');
+    if (kind === 'order') await age(tx, kind, all, interval, 'made_at');
+    await dueNow(tx, kind, all);
+    await tx`select acme_private.enqueue(${kind}, id) from acme_private.${tx(kind)}`;
+  });
 }
 
 /** A csr whose order the CA has in processing, and keeps so. */
@@ -112,7 +110,7 @@ test.concurrent(
     ca.options.finalizeDelayMs = 0;
     ca.options.unknownForMs = {};
     const missing = ca.on('order', { status: 404, html: true });
-    await sql`update acme_private."order" set expires_at = now() - interval '1 minute'`;
+    await set(sql, 'order', all, { expires_at: ago('1 minute') });
     await later(sql, 'order', '0 s');
     await world.reach(id, 'issued', 30_000);
     expect(missing.hits).toBe(1);

@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { expect, test } from 'vitest';
+import { ago, all, NEVER, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
 
@@ -39,13 +40,10 @@ for (const [kind, options] of [
       /** A turn of a row that began to wait so long ago: what it asked, and the row after it. */
       const turnAfter = async (age: string) => {
         const before = ca.count(kind);
-        await sql`
-          with due as (
-            update acme_private.${sql(kind)}
-               set waiting_since = now() - ${age}::interval, next_attempt_at = now() - interval '1 second'
-            returning id
-          )
-          select acme_private.enqueue(${kind}, id) from due`;
+        await sql.begin(async (tx) => {
+          await set(tx, kind, all, { waiting_since: ago(age), next_attempt_at: ago('1 second') });
+          await tx`select acme_private.enqueue(${kind}, id) from acme_private.${tx(kind)}`;
+        });
         const row = await waiting(sql, kind);
         return { asked: ca.count(kind) - before, row };
       };
@@ -114,7 +112,7 @@ test.concurrent(
     };
     expect(await pauseAfterStop()).toEqual({ polls: 2, pause: 2 });
     ca.options.retryAfter = undefined;
-    await sql`update acme_private.authorization set next_attempt_at = 'infinity'`;
+    await set(sql, 'authorization', all, { next_attempt_at: NEVER });
     expect(await pauseAfterStop()).toMatchObject({ pause: 0 });
   },
   60_000,

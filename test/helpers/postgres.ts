@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
 import { afterAll, inject } from 'vitest';
+import { noCopy } from './state/index.ts';
 
 /** A login role made for one database; its name is the tenant of what it inserts. */
 export interface Login {
@@ -47,8 +48,8 @@ export async function freshDatabase(): Promise<FreshDatabase> {
   const url = urlOf(name);
   const sql = postgres(url, { max: 4, onnotice: () => undefined });
 
-  // Else it would be held as a copy of the template. Not adopt_database(): that leaves an event and jobs.
-  await sql`update acme_private.installation set database_name = current_database()`;
+  // Else it would be frozen as a copy of the template.
+  await noCopy(sql);
   const pools = [sql];
   const logins = new Map<string, Promise<Login>>();
   const database: FreshDatabase = {

@@ -1,8 +1,20 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { registerDefaultAccount } from '../helpers/csr-state.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import {
+  accountId,
+  accountsSeen,
+  age,
+  ago,
+  ahead,
+  all,
+  expireLease,
+  NEVER,
+  now,
+  registerDefaultAccount,
+  set,
+} from '../helpers/state/index.ts';
 
 let shop: Shop;
 
@@ -25,16 +37,13 @@ async function claim(): Promise<Claim | null> {
 
 /** Moves the beginning of what was asked for into the past. */
 async function later(seconds: number): Promise<void> {
-  await shop.sql`
-    update acme_private.account_state
-       set since = since - make_interval(secs => ${seconds}),
-           next_attempt_at = next_attempt_at - make_interval(secs => ${seconds})`;
+  await age(shop.sql, 'account', all, `${seconds} seconds`, 'since', 'next_attempt_at');
 }
 
 test.each(['roll_over_key', 'deactivate_account'])(
   'acme.%s() waits for dispatchers about to commit, however often it is woken, and is never forgotten',
   async (request) => {
-    await shop.sql`update acme_private.account_state set thumbprint = 'of its key'`;
+    await set(shop.sql, 'account', all, { thumbprint: 'of its key' });
     await shop.sql.unsafe(`select acme.${request}('main')`);
     for (let i = 0; i < 3; i++) {
       await shop.clearJobs();
@@ -48,7 +57,7 @@ test.each(['roll_over_key', 'deactivate_account'])(
 
 test('acme.deactivate_account() is not heeded while a worker takes the account, but when it gives it back', async () => {
   const { sql } = shop;
-  await sql`update acme_private.account_state set thumbprint = 'of its key'`;
+  await set(sql, 'account', all, { thumbprint: 'of its key' });
   await sql`select acme.verify_account('main')`;
   const take = (on: postgres.ISql) => on<[{ id: string; claim: Claim | null }]>`
     select id, acme_private.claim(null, 'account', id) as claim from acme.account`;
@@ -74,13 +83,15 @@ test('acme.deactivate_account() is not heeded while a worker takes the account, 
 });
 
 test('what a worker took before its time because of a person is due when that worker dies', async () => {
-  await shop.sql`
-    update acme_private.account_state
-       set state = 'registering', next_attempt_at = 'infinity', reason_code = 'user_action_required'`;
+  await set(shop.sql, 'account', all, {
+    state: 'registering',
+    next_attempt_at: NEVER,
+    reason_code: 'user_action_required',
+  });
   expect(await claim(), 'it waits for a person').toBeNull();
   await shop.sql`select acme.agree_terms('main')`;
   expect(await claim()).toMatchObject({ step: 'register' });
-  await shop.sql`update acme_private.account_state set lease_until = now() - interval '1 second'`;
+  await expireLease(shop.sql, 'account', all);
   expect(await claim()).toMatchObject({ step: 'register' });
 });
 
@@ -95,9 +106,7 @@ test('a binding that is set for a valid account is seen, and nothing is left to 
     origin: 'https://ca.example.org',
   });
   await shop.sql`update acme.account set eab_kid = 'kid' where name = 'main'`;
-  await shop.sql`
-    update acme_private.account_state s set seen_version = a.version, told_version = a.version
-      from acme.account a where a.id = s.account_id`;
+  await accountsSeen(shop.sql);
   const [{ version }] = await shop.sql<[{ version: string }]>`
     update acme.account set eab_hmac = ${sealed} where name = 'main' returning version`;
   expect(await claim()).toMatchObject({ step: 'update' });
@@ -124,8 +133,7 @@ test('nothing is begun with the accounts of a paused server; all of it goes on w
       reason: 'this is a copy',
     })),
   );
-  await shop.sql`
-    update acme_private.account_state set updated_at = now() - interval '10 minutes', next_attempt_at = null`;
+  await set(shop.sql, 'account', all, { updated_at: ago('10 minutes'), next_attempt_at: null });
   await shop.sql`select acme_private.reconcile()`;
   expect(await shop.jobs()).toEqual([]);
   expect(await shop.sql`select from acme.stuck where kind = 'account'`).toEqual([]);
@@ -163,8 +171,10 @@ describe('what csrs ask for that no worker has seen', () => {
 });
 
 test('an account that is deleted leaves an event, with what it was at the server', async () => {
-  await shop.sql`
-    update acme_private.account_state set url = 'https://ca.example.org/acct/1', thumbprint = 'of its key'`;
+  await set(shop.sql, 'account', all, {
+    url: 'https://ca.example.org/acct/1',
+    thumbprint: 'of its key',
+  });
   await shop.sql`delete from acme.account where name = 'main'`;
   const rows = await shop.sql`select detail from acme.event where event = 'account_deleted'`;
   expect(rows).toEqual([
@@ -186,10 +196,14 @@ test('of accounts whose wake-up was lost, those that wait longest are woken, 1,0
   // The later it was made, the longer it waits.
   await sql`
     insert into acme.account (name, server) select 'domain-' || n || '.example', 'ca' from generate_series(1, 1200) n`;
-  await sql`
-    update acme_private.account_state
-       set updated_at = now() - interval '1 hour' - account_id * interval '1 second'
-     where state = 'new'`;
+  await set(
+    sql,
+    'account',
+    { state: 'new' },
+    {
+      updated_at: sql`now() - interval '1 hour' - account_id * interval '1 second'`,
+    },
+  );
   const turns: { woken: number; are_longest: boolean }[] = [];
   for (let turn = 1; turn <= 3; turn++) {
     await shop.clearJobs();
@@ -207,11 +221,13 @@ test('of accounts whose wake-up was lost, those that wait longest are woken, 1,0
         from woken w`;
     turns.push(row);
     // Each is taken, and put off.
-    await sql`
-      update acme_private.account_state s
-         set attempts = 1, next_attempt_at = now() + interval '1 hour', updated_at = now()
-        from acme_worker._private_jobs j
-       where j.payload ->> 'kind' = 'account' and s.account_id = (j.payload ->> 'id')::bigint`;
+    const taken = (await shop.jobs()).filter(({ payload }) => payload.kind === 'account');
+    const ids = taken.map(({ payload }) => String(payload.id));
+    await set(sql, 'account', ids, {
+      attempts: 1,
+      next_attempt_at: ahead('1 hour'),
+      updated_at: now(),
+    });
   }
   expect(turns).toEqual([
     { woken: 1000, are_longest: true },
@@ -224,17 +240,18 @@ test('an account that a person did something for is not behind those that wait',
   const { sql } = shop;
   await sql`
     insert into acme.account (name, server) select 'domain-' || n || '.example', 'ca' from generate_series(1, 1000) n`;
-  await sql`update acme_private.account_state set updated_at = now() - interval '1 hour' where state = 'new'`;
-  const [person] = await sql<[{ id: string }]>`
-    update acme_private.account_state
-       set state = 'registering', next_attempt_at = 'infinity', reason_code = 'user_action_required',
-           updated_at = now() - interval '1 day'
-     where account_id = (select id from acme.account where name = 'main')
-    returning account_id as id`;
+  await set(sql, 'account', { state: 'new' }, { updated_at: ago('1 hour') });
+  const person = await accountId(sql);
+  await set(sql, 'account', person, {
+    state: 'registering',
+    next_attempt_at: NEVER,
+    reason_code: 'user_action_required',
+    updated_at: ago('1 day'),
+  });
   await sql`select acme.agree_terms('main')`;
   await shop.clearJobs();
   await sql`select acme_private.reconcile()`;
   const woken = (await shop.jobs()).filter(({ payload }) => payload.kind === 'account');
   expect(woken).toHaveLength(1000);
-  expect(woken.map(({ payload }) => String(payload.id))).toContain(person.id);
+  expect(woken.map(({ payload }) => String(payload.id))).toContain(person);
 });

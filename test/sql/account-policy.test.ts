@@ -2,11 +2,18 @@ import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Dispatched, Verdict } from '../../src/db/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
-import { accepted, ownName, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
-import { workerRow } from '../helpers/worker-row.ts';
+import {
+  accepted,
+  accountId,
+  all,
+  ownName,
+  registerDefaultAccount,
+  set,
+  workerRow,
+} from '../helpers/state/index.ts';
 
 let database: FreshDatabase;
 let sql: postgres.Sql;
@@ -214,8 +221,10 @@ test('acme_admin says which account serves a domain, of that very server; nobody
 test('what comes new of a domain follows acme.replace_account, and a closed account keeps it waiting', async () => {
   const admin = await database.as('acme_admin');
   const [old] = await judge([['a.example.org'], ['a.example.net']]);
-  await sql`update acme_private.account_state set state = 'deactivated', reason = 'It was deactivated on request.'
-             where account_id = (select id from acme.account where name = 'example.org')`;
+  await set(sql, 'account', await accountId(sql, 'example.org'), {
+    state: 'deactivated',
+    reason: 'It was deactivated on request.',
+  });
   const [waiting] = await judge([['b.example.org']]);
   expect(await statusOf(waiting)).toMatchObject({
     state: 'queued',
@@ -247,7 +256,7 @@ test('an account is not deleted under the csrs that are being given to it', asyn
   const drop = (on: postgres.ISql) => on`delete from acme.account where name = 'main'`;
   // Given away and not yet committed: a deletion waits, and then finds the csr.
   expect(await refusal(inTurn(sql, give, drop))).toMatchObject({ code: '23503' });
-  await sql`update acme_private.csr_state set lease_token = null, lease_until = null, account_id = null`;
+  await set(sql, 'csr', all, { lease_token: null, lease_until: null, account_id: null });
   // Deleted and not yet committed: who gives it away waits, and then gives nothing.
   expect(await refusal(inTurn(sql, drop, give))).toMatchObject({ code: '40001' });
   const [state] = await sql`select account_id from acme_private.csr_state`;

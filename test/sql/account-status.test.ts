@@ -1,6 +1,13 @@
 import { beforeEach, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import {
+  all,
+  NEVER,
+  now,
+  putInState,
+  registerDefaultAccount,
+  set,
+} from '../helpers/state/index.ts';
 
 let shop: Shop;
 
@@ -13,10 +20,12 @@ const stateOf = async () =>
   (await shop.sql<{ state: string }[]>`select state from acme.account_status`)[0]?.state;
 
 async function waitForPerson(code: string, rereadSince: Date | null): Promise<void> {
-  await shop.sql`
-    update acme_private.account_state
-       set next_attempt_at = 'infinity', reason_code = ${code}, reason = 'Import a newer export.',
-           reread_since = ${rereadSince}`;
+  await set(shop.sql, 'account', all, {
+    next_attempt_at: NEVER,
+    reason_code: code,
+    reason: 'Import a newer export.',
+    reread_since: rereadSince,
+  });
 }
 
 test('an account that a restored database does not order with waits for a person, and its csr says the same', async () => {
@@ -28,15 +37,19 @@ test('an account that a restored database does not order with waits for a person
     reason_code: 'account_not_ready',
     reason: 'The account main waits for a person: Import a newer export.',
   });
-  await shop.sql`update acme_private.account_state set state = 'rolling_over', reread_since = null`;
+  await set(shop.sql, 'account', all, { state: 'rolling_over', reread_since: null });
   expect(await stateOf()).toBe('needs_person');
   expect((await shop.status(id))['reason']).toBe(
     'The account main waits for a person: Import a newer export.',
   );
   // Until it is looked at it does not.
-  await shop.sql`
-    update acme_private.account_state
-       set state = 'valid', reread_since = now(), next_attempt_at = null, reason_code = 'database_restored', reason = 'It is asked.'`;
+  await set(shop.sql, 'account', all, {
+    state: 'valid',
+    reread_since: now(),
+    next_attempt_at: null,
+    reason_code: 'database_restored',
+    reason: 'It is asked.',
+  });
   expect(await stateOf()).toBe('valid');
   expect((await shop.status(id))['reason']).toBe(
     'The account main is looked at first: It is asked.',

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { all, NEVER, set } from '../helpers/state/index.ts';
 
 let shop: Shop;
 let admin: postgres.Sql;
@@ -150,7 +151,10 @@ describe('an account', () => {
   });
 
   test('wakes a worker again when a person agreed to the terms', async () => {
-    await shop.sql`update acme_private.account_state set next_attempt_at = 'infinity', reason_code = 'user_action_required'`;
+    await set(shop.sql, 'account', all, {
+      next_attempt_at: NEVER,
+      reason_code: 'user_action_required',
+    });
     await admin`update acme.account set terms_agreed = true`;
     expect((await shop.jobs()).map(({ task }) => task)).toContain('register');
     expect(await admin`select next_attempt_at from acme.account_status`).toEqual([

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { beforeAll, expect, test } from 'vitest';
 import { findings } from '../cli/doctor/findings.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { add, ago, set } from '../helpers/state/index.ts';
 
 let shop: Shop;
 beforeAll(async () => {
@@ -32,17 +33,15 @@ test('a transaction that is left open and freezes acme.changes is named by its p
     open.catch(reject);
   });
   const csr = await shop.insert();
-  await shop.sql`
-    insert into acme_private.event (event, tenant, csr_id)
-    select 'issued', c.tenant, c.id from acme.csr c where c.id = ${csr}`;
+  const { role: tenant } = await shop.database.login('acme_app');
+  await add(shop.sql, 'event', { event: 'issued', tenant, csr_id: csr });
   // An open transaction of a minute ago is nobody's business.
   expect(await rows()).toEqual([]);
   for (const [age, severity] of [
     ['10 minutes', 'warning'],
     ['2 hours', 'critical'],
   ] as const) {
-    await shop.sql`
-      update acme_private.event set at = now() - ${age}::interval where csr_id = ${csr}`;
+    await set(shop.sql, 'event', { csr_id: csr }, { at: ago(age) });
     const [row, ...others] = await rows();
     expect(others).toEqual([]);
     expect(row).toMatchObject({ severity, code: 'changes_frozen' });

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 
 /** A row of acme.attention. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { travel } from '../helpers/clock.ts';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop } from '../helpers/shop.ts';
+import { ahead, now, putInState, registerDefaultAccount, set } from '../helpers/state/index.ts';
 
 test('a certificate whose end has passed is expired for every reader, unless it was revoked', async () => {
   const shop = await openShop();
@@ -17,11 +17,12 @@ test('a certificate whose end has passed is expired for every reader, unless it 
   await shop.sql.begin(async (tx) => {
     await tx`set local session_replication_role = replica`;
     for (const [i, state] of ['current', 'superseded', 'revoked', 'revoking'].entries()) {
-      await tx`
-        update acme_private.certificate
-           set state = ${state}, revocation_reason = 'unspecified', not_after = now() + interval '30 days',
-               revoked_at = case when ${state} = 'revoked' then now() end
-         where id = ${ids[i] ?? ''}`;
+      await set(tx, 'certificate', ids[i] ?? '', {
+        state,
+        revocation_reason: 'unspecified',
+        not_after: ahead('30 days'),
+        revoked_at: state === 'revoked' ? now() : null,
+      });
     }
   });
   const readers = [

@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop } from '../helpers/shop.ts';
+import { all, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 let database: FreshDatabase;
@@ -215,7 +216,7 @@ test('what is no cursor is refused with a sentence', async () => {
  * events keep their numbers, which are yet to come here.
  */
 async function restoreFromCluster(ahead: number): Promise<void> {
-  await sql`update acme_private.event set xid = (xid::text::bigint + ${ahead})::text::xid8`;
+  await set(sql, 'event', all, { xid: sql`(xid::text::bigint + ${ahead})::text::xid8` });
 }
 
 test('after a restore and a raised epoch a consumer goes on with its cursor, and misses nothing', async () => {

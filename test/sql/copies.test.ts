@@ -1,9 +1,18 @@
 import type postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
-import { workerRow } from '../helpers/worker-row.ts';
+import {
+  ago,
+  frozenCopy,
+  noCopy,
+  now,
+  putInState,
+  registerDefaultAccount,
+  renewalDue,
+  set,
+  workerRow,
+} from '../helpers/state/index.ts';
 
 let database: FreshDatabase;
 let sql: postgres.Sql;
@@ -22,7 +31,7 @@ async function csrIn(state: string): Promise<string> {
 }
 
 async function makeCopy(): Promise<void> {
-  await sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(sql);
 }
 
 async function value(query: postgres.PendingQuery<postgres.Row[]>): Promise<unknown> {
@@ -94,18 +103,18 @@ test.for(gates)('%s: nothing comes of it on a copy', async ([, prepare, none]) =
   const ask = await prepare();
   await makeCopy();
   expect(await ask()).toEqual(none);
-  await sql`update acme_private.installation set database_name = current_database()`;
+  await noCopy(sql);
   expect(await ask()).not.toEqual(none);
 });
 
 test('reconcile leaves a copy as it was copied', async () => {
   const csr = await csrIn('issued');
-  await sql`update acme_private.csr_state set renew_at = now() - interval '1 day' where csr_id = ${csr}`;
+  await renewalDue(sql, csr, ago('1 day'));
   const state = () => value(sql`select state from acme_private.csr_state where csr_id = ${csr}`);
   await makeCopy();
   await sql`select acme_private.reconcile()`;
   expect(await state()).toBe('issued');
-  await sql`update acme_private.installation set database_name = current_database()`;
+  await noCopy(sql);
   await sql`select acme_private.reconcile()`;
   expect(await state()).toBe('renewing');
 });
@@ -127,7 +136,7 @@ test('a worker of another environment gets nothing; one that does not say which 
     true,
   ]);
   expect(await isHeld(null)).toBe(false);
-  await sql`update acme_private.installation set environment = 'staging'`;
+  await frozenCopy(sql, { environment: 'staging' });
   expect([await isHeld(silent), await isHeld(none), await isHeld(staging)]).toEqual([
     false,
     true,
@@ -147,7 +156,7 @@ test('to those who only look, a database is held by environment where no worker 
   expect(await seen()).toBe(true);
   const right = await start('');
   expect(await seen()).toBe(false);
-  await sql`update acme_private.worker set stopped_at = now() where id = ${right}`;
+  await set(sql, 'worker', right, { stopped_at: now() });
   expect(await seen()).toBe(true);
 });
 
@@ -155,7 +164,7 @@ test('adopting records what is, writes an event and wakes a worker; twice is as 
   const dispatches = async () =>
     (await sql`select from acme_worker.jobs where task_identifier = 'dispatch'`).length;
   await makeCopy();
-  await sql`update acme_private.installation set system_identifier = '1'`;
+  await frozenCopy(sql, { system_identifier: '1' });
   const before = await dispatches();
   await sql`select acme_private.adopt_database('staging')`;
   const rows = await sql`

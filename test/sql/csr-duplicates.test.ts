@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
+import { set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 let database: FreshDatabase;
@@ -144,8 +145,7 @@ describe('a ref belongs to one live csr of its tenant', () => {
   test('free again once its csr is rejected, which then cannot come back to life', async () => {
     const pem = pemShapedLikeCsr();
     const { id } = await insert(pem, 'rejected');
-    await database.sql`
-      update acme_private.csr_state set state = 'rejected', reason_code = 'bad_signature' where csr_id = ${id}`;
+    await set(database.sql, 'csr', id, { state: 'rejected', reason_code: 'bad_signature' });
     const again = await insert(pem, 'rejected');
     await app`select acme.retry(${id})`;
     await attend(id);

@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { scaled } from '../helpers/scale.ts';

@@ -1,7 +1,18 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ownName, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import {
+  accountId,
+  add,
+  ago,
+  all,
+  expireLease,
+  lease,
+  ownName,
+  putInState,
+  registerDefaultAccount,
+  set,
+} from '../helpers/state/index.ts';
 
 let shop: Shop;
 
@@ -14,11 +25,13 @@ beforeEach(async () => {
 /** An authorization of the shop's tenant, as orders left it. */
 async function authorization(state = 'valid', name = 'www.example.org'): Promise<string> {
   const { role } = await shop.database.login('acme_app');
-  const [row] = await shop.sql<[{ id: string }]>`
-    insert into acme_private.authorization (account_id, url, tenant, state, identifier)
-    select id, ${`https://ca.example.org/authz/${name}`}, ${role}, ${state}, ${name} from acme.account
-    returning id`;
-  return row.id;
+  return add(shop.sql, 'authorization', {
+    account_id: await accountId(shop.sql),
+    url: `https://ca.example.org/authz/${name}`,
+    tenant: role,
+    state,
+    identifier: name,
+  });
 }
 
 async function claim(id: string): Promise<{ step: string; lease: string } | null> {
@@ -93,13 +106,11 @@ describe('a request', () => {
 
   test('waits while somebody proves the authorization', async () => {
     const id = await authorization('pending');
-    await shop.sql`
-      update acme_private.authorization
-         set lease_token = gen_random_uuid(), lease_until = now() + interval '1 minute' where id = ${id}`;
+    await lease(shop.sql, 'authorization', id);
     await shop.app`select acme.deactivate_authorization(${id})`;
     expect(await claim(id)).toBeNull();
     expect(await shop.app`select from acme.deactivation_request`).toHaveLength(1);
-    await shop.sql`update acme_private.authorization set lease_until = now() - interval '1 second'`;
+    await expireLease(shop.sql, 'authorization', all);
     expect(await claim(id)).toMatchObject({ step: 'deactivate' });
   });
 
@@ -139,10 +150,15 @@ describe('what nobody works on', () => {
     expect(await stuck()).toEqual([]);
     await shop.clearJobs();
     await shop.sql`update acme.deactivation_request set created_at = now() - interval '5 minutes'`;
-    await shop.sql`
-      update acme_private.authorization
-         set lease_until = now() - interval '5 minutes', updated_at = now() - interval '6 minutes'
-       where state = 'deactivating'`;
+    await set(
+      shop.sql,
+      'authorization',
+      { state: 'deactivating' },
+      {
+        lease_until: ago('5 minutes'),
+        updated_at: ago('6 minutes'),
+      },
+    );
     expect(await stuck()).toEqual([
       { kind: 'authorization', id: seen, reason_code: 'lease_ran_out' },
       { kind: 'authorization', id: unseen, reason_code: 'request_not_seen' },
@@ -158,7 +174,7 @@ describe('what nobody works on', () => {
     await shop.app`select acme.deactivate_authorization(${id})`;
     const held = await claim(id);
     await shop.sql`select acme_private.release('authorization', ${id}, ${held?.lease ?? ''})`;
-    await shop.sql`update acme_private.authorization set expires_at = now() - interval '1 second'`;
+    await set(shop.sql, 'authorization', all, { expires_at: ago('1 second') });
     await shop.sql`select acme_private.reconcile()`;
     expect(await stateOf(id)).toBe('expired');
   });
@@ -182,11 +198,17 @@ test('a domain is released by whoever holds it, and an administrator', async () 
 test('a certificate that was adopted names the account that ordered it, for its DNS records', async () => {
   const csr = await shop.insert();
   await putInState(shop.sql, csr, 'issued');
-  await shop.sql`
-    update acme_private.certificate
-       set order_id = null, account_id = (select id from acme.account), identifiers = '{www.example.org}'
-     where csr_id = ${csr}`;
-  await shop.sql`update acme_private.csr_state set state = 'cancelled' where csr_id = ${csr}`;
+  await set(
+    shop.sql,
+    'certificate',
+    { csr_id: csr },
+    {
+      order_id: null,
+      account_id: await accountId(shop.sql),
+      identifiers: ['www.example.org'],
+    },
+  );
+  await set(shop.sql, 'csr', csr, { state: 'cancelled' });
   const rows = await shop.app<{ kind: string; done: string }[]>`
     select kind, done from acme.release_domain('example.org')`;
   expect(rows.find(({ kind }) => kind === 'dns')?.done).toContain('the account main');

@@ -10,6 +10,7 @@ import { dumpContract } from '../helpers/contract.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { psql } from '../helpers/psql.ts';
 import { pgacmeRefusal } from '../helpers/refusal.ts';
+import { set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 const KEY = Buffer.alloc(32, 7).toString('base64');
@@ -70,7 +71,7 @@ test('only what is pending is printed, and only to whom it may be shown', async 
   const url = await cluster.database();
   await migrate({ databaseUrl: url });
   const sql = cluster.connect(url);
-  await sql`update acme_private.migration set sha256 = 'of an earlier version' where name = 'api'`;
+  await set(sql, 'migration', { name: 'api' }, { sha256: 'of an earlier version' });
   const before = await everything(sql);
   const script = (await dryRun({ databaseUrl: url })) ?? '';
   expect(await everything(sql)).toEqual(before);

@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
+import { age, all, frozenCopy } from '../helpers/state/index.ts';
 
 interface Feature {
   support: string;
@@ -49,8 +50,8 @@ const fact = (support: string, source: string, value?: unknown) => ({
 });
 
 /** As if this much time had passed since what is known so far. */
-async function age(interval: string): Promise<void> {
-  await sql`update acme_private.server_fact set at = at - ${interval}::interval`;
+async function timePasses(interval: string): Promise<void> {
+  await age(sql, 'server_fact', all, interval, 'at');
 }
 
 test('of a server that nobody has looked at everything is unknown, each feature once', async () => {
@@ -72,21 +73,21 @@ test('what the server showed wins over what is documented, and of that the newes
     source: 'the directory has renewalInfo',
     contradicted_by: [{ support: 'no', how: 'documented' }],
   });
-  await age('2 days');
+  await timePasses('2 days');
   await store('tried', [fact('no', 'it answered 500')], 'zero');
   expect(await feature('renewal_info', 'zero')).toMatchObject({
     support: 'no',
     how: 'tried',
     contradicted_by: [{ support: 'yes', how: 'directory' }],
   });
-  await age('2 days');
+  await timePasses('2 days');
   await store('directory', [fact('yes', 'the directory has renewalInfo')], 'zero');
   expect(await feature('renewal_info', 'zero')).toMatchObject({ support: 'yes', how: 'directory' });
 });
 
 test('a value is that of the first who says more than yes, and agrees', async () => {
   await store('directory', [fact('yes', 'the directory', { where: 'there' })]);
-  await age('1 day');
+  await timePasses('1 day');
   await store('seen', [fact('yes', 'an answer')]);
   expect(await feature('renewal_info')).toMatchObject({ how: 'seen', value: { where: 'there' } });
   await store('seen', [{ ...fact('yes', 'an answer'), value: null }]);
@@ -118,7 +119,7 @@ test('a yes that was seen stands for a day against a no, what was read or tried 
     { how: 'directory', support: 'no' },
     { how: 'seen', support: 'yes' },
   ]);
-  await age('25 hours');
+  await timePasses('25 hours');
   await store('seen', [fact('no', 'seen')]);
   expect(await supports()).toContainEqual({ how: 'seen', support: 'no' });
 });
@@ -235,9 +236,9 @@ test('servers with an account are asked for their directory each 15 minutes, non
   const [ca] = await sql<[{ id: string }]>`select id from acme.server where name = 'ca'`;
   await worker`select acme_private.server_answered(${ca.id}, null)`;
   expect(await names()).toEqual([]);
-  await sql`update acme_private.server_contact set asked_at = asked_at - interval '15 minutes'`;
+  await age(sql, 'server_contact', all, '15 minutes', 'asked_at');
   expect(await names()).toEqual(['ca']);
-  await sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(sql);
   expect(await names()).toEqual([]);
 });
 

@@ -1,7 +1,14 @@
 import { beforeEach, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import {
+  authorizationOf,
+  fail,
+  held,
+  LEASE,
+  putInState,
+  registerDefaultAccount,
+  underWay,
+} from '../helpers/state/index.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { authorizationOf, fail, held, LEASE, underWay } from '../helpers/under-way.ts';
 
 let shop: Shop;
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { accepted } from '../helpers/csr-state.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { accepted, set, withoutTriggers } from '../helpers/state/index.ts';
 
 // Received csrs are judged in turns of their tenants: nobody waits for the end of another one's queue. Turns are counted.
 
@@ -49,9 +49,10 @@ test('with more tenants than a turn has csrs each has had one before any has its
   const { sql } = shop;
   // As 130 tenants of three csrs each.
   const ids = await insert(database, 'many', 390);
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`update acme_private.csr_state set tenant = 'tenant-' || lpad((csr_id % 130)::text, 3, '0') where csr_id = any (${ids})`;
+  await withoutTriggers(sql, async (tx) => {
+    await set(tx, 'csr', ids.map(String), {
+      tenant: tx`'tenant-' || lpad((csr_id % 130)::text, 3, '0')`,
+    });
     await tx`update acme.csr set tenant = 'tenant-' || lpad((id % 130)::text, 3, '0') where id = any (${ids})`;
   });
   const tenants: number[] = [];

@@ -1,7 +1,14 @@
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import {
+  ago,
+  ahead,
+  lease,
+  putInState,
+  registerDefaultAccount,
+  set,
+} from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 let shop: Shop;
@@ -51,8 +58,7 @@ async function signIn(replaces: number | null = null, pid = 1): Promise<SignedIn
 
 /** Makes the last sign of life an old one. */
 async function silence({ id }: SignedIn): Promise<void> {
-  await shop.sql`
-    update acme_private.worker set heartbeat_at = now() - interval '1 minute' where id = ${id}`;
+  await set(shop.sql, 'worker', id, { heartbeat_at: ago('1 minute') });
 }
 
 /** Each beat frees what one dead worker held; some of them are of tests before. */
@@ -64,12 +70,13 @@ async function orderHeldBy({ id }: SignedIn): Promise<string> {
   const csr = await shop.insert();
   await putInState(shop.sql, csr, 'ordering');
   await shop.clearJobs();
-  const [order] = await shop.sql<{ id: string }[]>`
-    update acme_private."order"
-       set lease_token = gen_random_uuid(), lease_until = now() + interval '1 hour', lease_worker = ${id}
-     where csr_id = ${csr}
-    returning id`;
-  return order?.id ?? '';
+  const [order = ''] = await lease(
+    shop.sql,
+    'order',
+    { csr_id: csr },
+    { worker: id, length: '1 hour' },
+  );
+  return order;
 }
 
 async function isHeld(order: string): Promise<boolean> {
@@ -125,7 +132,7 @@ test('a worker that gave a sign of life just now is not looked at', async () => 
   const quick = await signIn();
   const order = await orderHeldBy(quick);
   await quick.die();
-  await shop.sql`update acme_private.worker set heartbeat_at = now() + interval '1 minute' where id = ${quick.id}`;
+  await set(shop.sql, 'worker', quick.id, { heartbeat_at: ahead('1 minute') });
   const other = await signIn();
   await beatOften(other);
   expect(await isHeld(order)).toBe(true);
@@ -168,10 +175,7 @@ test('a claim counts against its row where the process is gone, not where it goe
   await claimsOf(order);
   const again = await signIn(first.id);
   expect(await claimsOf(order)).toBe(0);
-  await shop.sql`
-    update acme_private."order"
-       set lease_token = gen_random_uuid(), lease_until = now() + interval '1 hour', lease_worker = ${again.id}
-     where id = ${order}`;
+  await lease(shop.sql, 'order', order, { worker: again.id, length: '1 hour' });
   await again.die();
   await silence(again);
   const other = await signIn();

@@ -1,9 +1,22 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { accepted, ownName, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { authorizationOf, fail, held, orderMade, underWay } from '../helpers/under-way.ts';
+import {
+  accepted,
+  add,
+  ago,
+  authorizationOf,
+  challengeByHand,
+  fail,
+  held,
+  orderMade,
+  ownName,
+  putInState,
+  registerDefaultAccount,
+  set,
+  underWay,
+} from '../helpers/state/index.ts';
 
 // What the fuzz of the claim and commit functions found, each in the shortest form.
 
@@ -100,7 +113,7 @@ test('what belongs to a csr goes with it when it is deleted', async () => {
   const { sql } = shop;
   const { csr, order } = await underWay(shop, { state: 'creating' });
   await authorizationOf(sql, [order]);
-  await sql`insert into acme_private.request (csr_id) values (${csr})`;
+  await add(sql, 'request', { csr_id: csr });
   await sql`delete from acme.csr where id = ${csr}`;
   expect(await sql`select from acme_private.csr_state`).toHaveLength(0);
   expect(await sql`select from acme_private."order"`).toHaveLength(0);
@@ -117,12 +130,12 @@ test('a dispatcher that comes back to a full server keeps nobody from its lock',
   await underWay(shop, { state: 'creating' });
   const [full, free] = [await shop.insert(), await shop.insert()];
   for (const id of [full, free]) await putInState(sql, id, 'queued');
-  await sql`
-    update acme_private.csr_state s
-       set account_id = a.account_id, server_id = a.server_id
-      from acme_private.account_state a
-      join acme.account c on c.id = a.account_id and c.name = 'free'
-     where s.csr_id = ${free}`;
+  const [other] = await sql<[{ account_id: string; server_id: string }]>`
+    select a.id as account_id, s.id as server_id
+      from acme.account a
+      join acme.server s on s.name = a.server
+     where a.name = 'free'`;
+  await set(sql, 'csr', free, { ...other });
   await neverCross(
     (tx) => tx`select from acme_private.lock where name = 'dispatch' for update`,
     dispatch,
@@ -193,9 +206,13 @@ test('reconcile takes no key of a job before it has waited for the last row', as
   await underWay(shop, { state: 'authorizing', url: 'u', expires_at: '2000-01-01' });
   const [{ server, account }] = await sql<[{ server: string; account: string }]>`
     select server_id as server, account_id as account from acme_private.account_state`;
-  await sql`
-    insert into acme_private.closure (server_id, account_id, scope, until, reason)
-    values (${server}, ${account}, 'orders', now() - interval '1 second', 'It is over.')`;
+  await add(sql, 'cooldown', {
+    server_id: server,
+    account_id: account,
+    scope: 'orders',
+    until: ago('1 second'),
+    reason: 'It is over.',
+  });
   await neverCross(
     (tx) => tx`
       select acme_private.start_cooldown(null, ${server}, ${account}, 'orders', null, null, now() + interval '10 seconds', null, null)`,
@@ -217,10 +234,9 @@ test('reconcile locks orders in the order of their ids, whichever csrs they are 
       [two.order, one.csr],
       [one.order, two.csr],
     ]) {
-      await tx`update acme_private."order" set csr_id = ${csr ?? ''} where id = ${order ?? ''}`;
+      await set(tx, 'order', order ?? '', { csr_id: csr ?? '' });
+      await set(tx, 'csr', csr ?? '', { order_id: order ?? '' });
     }
-    await tx`
-      update acme_private.csr_state s set order_id = o.id from acme_private."order" o where o.csr_id = s.csr_id`;
   });
   await neverCross(
     (tx) => tx`select from acme_private."order" where id = ${one.order} for update`,
@@ -236,15 +252,7 @@ test('an order that shares what is to be published by hand is stored with the ot
   const urls = ['https://ca.example.org/authorization/1', 'https://ca.example.org/authorization/2'];
   const shared = await authorizationOf(sql, [other.order], { url: urls[0] ?? '' });
   await authorizationOf(sql, [other.order], { url: urls[1] ?? '', state: 'valid' });
-  await sql`
-    with made as (
-      insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
-      select id, tenant, 'https://ca.example.org/challenge/1', 'http-01', 't', 't.k'
-        from acme_private.authorization where id = ${shared}
-      returning id, tenant
-    )
-    insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value)
-    select id, tenant, 'by-hand', 'manual', 'http-01', 'a.example.org', 't', 't.k' from made`;
+  await challengeByHand(sql, shared);
   await neverCross(
     (tx) => tx`select acme_private.lock_orders(${shared})`,
     (second) => orderMade(second, order, urls),
@@ -278,9 +286,7 @@ test('a worker that comes too late with an authorization that was given up chang
   const [{ claim }] = await sql<[{ claim: { lease: string } }]>`
     select acme_private.claim(null, 'authorization', ${id}) as claim`;
   await sql`delete from acme.csr where id = ${csr}`;
-  await sql`
-    update acme_private.authorization
-       set expires_at = now() - interval '1 hour', lease_until = now() - interval '1 hour' where id = ${id}`;
+  await set(sql, 'authorization', id, { expires_at: ago('1 hour'), lease_until: ago('1 hour') });
   await sql`select acme_private.reconcile()`;
   const outcome = sql.json({
     class: 'validation',
@@ -295,7 +301,7 @@ test('a worker that comes too late with an authorization that was given up chang
 test('a reminder of a request that is seen already goes', async () => {
   const { sql } = shop;
   const id = await shop.insert();
-  await sql`insert into acme_private.request (csr_id) values (${id})`;
+  await add(sql, 'request', { csr_id: id });
   await shop.attend(id);
   expect(await sql`select from acme_private.request`).toHaveLength(0);
 });

@@ -8,6 +8,7 @@ import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { pgacmeRefusal } from '../helpers/refusal.ts';
 import { sqlFiles } from '../helpers/sql-files.ts';
+import { add, frozenCopy, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 /** A database of this run without pgacme. */
@@ -47,7 +48,7 @@ test('migrate twice is a no-op', async () => {
 test('functions, views and grants are made anew when their files have changed, and only they', async () => {
   const { sql, url } = await freshDatabase();
   const contract = await dumpContract(sql);
-  await sql`update acme_private.migration set sha256 = 'of an earlier version' where name = 'api'`;
+  await set(sql, 'migration', { name: 'api' }, { sha256: 'of an earlier version' });
   await sql`grant delete on acme.csr to acme_reader`;
   await sql`drop view acme.worker_status`;
   expect((await migrate({ databaseUrl: url })).applied).toEqual(['api']);
@@ -56,7 +57,7 @@ test('functions, views and grants are made anew when their files have changed, a
 
 test('a session that locks tables in another order is not in its way for long, and is never the one to give up', async () => {
   const { sql, url } = await freshDatabase();
-  await sql`update acme_private.migration set sha256 = 'of an earlier version' where name = 'api'`;
+  await set(sql, 'migration', { name: 'api' }, { sha256: 'of an earlier version' });
   const lines: string[] = [];
   let migrated: Promise<unknown> | undefined;
   await sql.begin(async (tx) => {
@@ -121,7 +122,7 @@ test('nobody keeps the privilege to create schemas', async () => {
 describe('refuses to touch a database', () => {
   test('where a migration that ran has changed since', async () => {
     const { sql, url } = await freshDatabase();
-    await sql`update acme_private.migration set sha256 = repeat('0', 64) where name <> 'api'`;
+    await set(sql, 'migration', { name: 'tables' }, { sha256: '0'.repeat(64) });
     expect(await pgacmeRefusal(migrate({ databaseUrl: url }))).toMatchObject({
       code: 'ERR_MIGRATE',
       message:
@@ -132,7 +133,7 @@ describe('refuses to touch a database', () => {
 
   test('that a newer version migrated', async () => {
     const { sql, url } = await freshDatabase();
-    await sql`insert into acme_private.migration (name, sha256) values ('999999_later.sql', 'x')`;
+    await add(sql, 'migration', { name: '999999_later.sql', sha256: 'x' });
     expect(await pgacmeRefusal(migrate({ databaseUrl: url }))).toMatchObject({
       code: 'ERR_MIGRATE',
       message:
@@ -183,8 +184,8 @@ test('the installation row says what this database was at the first migrate', as
 
 test('migrating a copy leaves it one, and says so', async () => {
   const { name, sql, url } = await freshDatabase();
-  await sql`update acme_private.installation set database_name = 'original', environment = 'staging'`;
-  await sql`update acme_private.migration set sha256 = 'of an earlier version' where name = 'api'`;
+  await frozenCopy(sql, { database_name: 'original', environment: 'staging' });
+  await set(sql, 'migration', { name: 'api' }, { sha256: 'of an earlier version' });
   const lines: string[] = [];
   await migrate({ databaseUrl: url, environment: 'production', log: (line) => lines.push(line) });
   expect(lines.slice(1)).toEqual([

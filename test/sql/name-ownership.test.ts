@@ -2,11 +2,21 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { Verdict } from '../../src/db/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { travel } from '../helpers/clock.ts';
-import { accepted, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { fail, LEASE } from '../helpers/under-way.ts';
-import { workerRow } from '../helpers/worker-row.ts';
+import {
+  accepted,
+  add,
+  all,
+  dueNow,
+  fail,
+  LEASE,
+  lease,
+  registerDefaultAccount,
+  releaseLease,
+  set,
+  workerRow,
+} from '../helpers/state/index.ts';
 
 let shop: Shop;
 let worker: string;
@@ -45,8 +55,7 @@ async function ask(login: string, ...names: string[]): Promise<string> {
     { ...accepted(id), identifiers: names, domains: names.map(domainOf) },
   ]);
   // Its order, if there is one, is whoever's takes the job.
-  await shop.sql`
-    update acme_private."order" set lease_token = null, lease_until = null where csr_id = ${id} and is_live`;
+  await releaseLease(shop.sql, 'order', { csr_id: id, is_live: true });
   return id;
 }
 
@@ -69,11 +78,9 @@ async function owners(): Promise<Record<string, string>> {
 /** The server makes the csr's order, and a worker has each of its authorizations. */
 async function begin(csr: string, status = 'pending'): Promise<{ order: string; ids: string[] }> {
   const { sql } = shop;
+  await lease(sql, 'order', { csr_id: csr, is_live: true });
   const [order] = await sql<[{ id: string; names: string[] }]>`
-    update acme_private."order"
-       set lease_token = ${LEASE}, lease_until = now() + interval '1 hour'
-     where csr_id = ${csr} and is_live
-    returning id, identifiers as names`;
+    select id, identifiers as names from acme_private."order" where csr_id = ${csr} and is_live`;
   const facts = {
     url: `https://ca.example.org/order/${order.id}`,
     status,
@@ -81,12 +88,13 @@ async function begin(csr: string, status = 'pending'): Promise<{ order: string; 
   };
   await sql`select acme_private.order_created(null, ${order.id}, ${LEASE}, ${sql.json(facts)}, 0)`;
   const rows = await sql<{ id: string }[]>`
-    update acme_private.authorization a
-       set lease_token = ${LEASE}, lease_until = now() + interval '1 hour'
+    select a.id
       from acme_private.order_authorization x
-     where x.order_id = ${order.id} and a.id = x.authorization_id and a.state = 'pending'
-    returning a.id`;
-  return { order: order.id, ids: rows.map(({ id }) => id) };
+      join acme_private.authorization a on a.id = x.authorization_id
+     where x.order_id = ${order.id} and a.state = 'pending'`;
+  const ids = rows.map(({ id }) => id);
+  await lease(sql, 'authorization', ids);
+  return { order: order.id, ids };
 }
 
 /** The server says that the tenant of the csr controls its name. */
@@ -107,15 +115,13 @@ async function disprove(csr: string): Promise<void> {
 
 /** Whoever waits is looked at again. */
 async function lookAgain(csr: string): Promise<string> {
-  await shop.sql`update acme_private.csr_state set next_attempt_at = now() where csr_id = ${csr} and state = 'retrying'`;
+  await dueNow(shop.sql, 'csr', { csr_id: csr, state: 'retrying' });
   await shop.attend(csr);
   return state(csr);
 }
 
 async function cancelOrder(csr: string): Promise<void> {
-  await shop.sql`
-    update acme_private."order" set lease_token = ${LEASE}, lease_until = now() + interval '1 hour'
-     where csr_id = ${csr} and is_live`;
+  await lease(shop.sql, 'order', { csr_id: csr, is_live: true });
   await shop.sql`
     select acme_private.order_cancelled(null, o.id, ${LEASE}, '{}', 0)
       from acme_private."order" o where o.csr_id = ${csr} and o.is_live`;
@@ -198,10 +204,12 @@ describe('a name that no tenant has proved', () => {
     for (const csr of [first, second]) await cancelOrder(csr);
     for (const csr of [first, second]) {
       const login = csr === first ? 'first' : 'second';
-      await shop.sql`
-        insert into acme_private.tenant_name (tenant, name, registered_domain)
-        values (${await tenant(login)}, 'c.example.org', 'example.org')`;
-      await shop.sql`update acme_private.csr_state set identifiers = '{c.example.org}' where csr_id = ${csr}`;
+      await add(shop.sql, 'name', {
+        tenant: await tenant(login),
+        name: 'c.example.org',
+        registered_domain: 'example.org',
+      });
+      await set(shop.sql, 'csr', csr, { identifiers: ['c.example.org'] });
     }
     await shop.sql.begin(async (open) => {
       await open`select acme_private.make_order(null, ${first})`;
@@ -359,8 +367,7 @@ describe('a name that changes hands', () => {
       'authorization',
     ]);
     // The server cannot be reached.
-    await shop.sql`
-      update acme_private.authorization set lease_token = ${LEASE}, lease_until = now() + interval '1 hour'`;
+    await lease(shop.sql, 'authorization', all);
     const [{ id }] = await shop.sql<[{ id: string }]>`select id from acme_private.authorization`;
     await fail(shop.sql, 'authorization', id, { class: 'trouble', code: 'remote_trouble' });
     expect(await lookAgain(second)).toBe('retrying name_handed_on');
@@ -369,8 +376,7 @@ describe('a name that changes hands', () => {
     expect(waits?.['reason']).toContain('has not done so yet');
     expect(waits?.['next_attempt_at']).toBeInstanceOf(Date);
 
-    await shop.sql`
-      update acme_private.authorization set lease_token = ${LEASE}, lease_until = now() + interval '1 hour'`;
+    await lease(shop.sql, 'authorization', all);
     await shop.sql`select acme_private.authorization_deactivated(null, ${id}, ${LEASE}, 'deactivated', 0)`;
     await dispatch();
     expect(await state(second)).toBe('ordering');

@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import type { FreshDatabase } from '../helpers/postgres.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 

@@ -3,7 +3,7 @@ import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { ownCluster } from '../helpers/cluster.ts';
-import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { databaseOn, type ServerAddress } from '../helpers/own-database.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type Plan, plansOf } from '../helpers/plans.ts';

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { putInState } from '../helpers/csr-state.ts';
+import { putInState } from '../helpers/state/index.ts';
 import { foreignCertificates } from '../helpers/foreign-certificates.ts';
 import { pemShapedLikeCsr, privateKeys } from '../helpers/pem.ts';
 import { refusal } from '../helpers/refusal.ts';

@@ -1,8 +1,8 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { add, putInState, registerDefaultAccount, set } from '../helpers/state/index.ts';
 
 let shop: Shop;
 let admin: postgres.Sql;
@@ -197,7 +197,7 @@ describe('acme.explain tells in words', () => {
 
   test('why it was rejected', async () => {
     const id = await csrIn('rejected');
-    await shop.sql`update acme_private.csr_state set reason_code = 'no_solver', reason = 'No solver serves it.' where csr_id = ${id}`;
+    await set(shop.sql, 'csr', id, { reason_code: 'no_solver', reason: 'No solver serves it.' });
     expect(await explain(id)).toBe(
       `csr ${id} (csr-${id}.example.org) is rejected.\nNo solver serves it. [no_solver]`,
     );
@@ -215,11 +215,9 @@ describe('acme.explain tells in words', () => {
   test('which csr it waits for, where that has the same names', async () => {
     await registerDefaultAccount(shop.sql);
     const [first, second] = [await csrIn('ordering'), await csrIn('queued')];
-    await shop.sql`
-      update acme_private.csr_state s
-         set identifiers = f.identifiers, identifiers_key = f.identifiers_key
-        from acme_private.csr_state f
-       where f.csr_id = ${first} and s.csr_id = ${second}`;
+    const [names] = await shop.sql<[{ identifiers: string[]; identifiers_key: Buffer }]>`
+      select identifiers, identifiers_key from acme_private.csr_state where csr_id = ${first}`;
+    await set(shop.sql, 'csr', second, names);
     expect(await explain(second)).toContain(
       `It waits for csr ${first}, which has the same names and is being ordered by the same account. [waiting_for_room]`,
     );
@@ -227,13 +225,18 @@ describe('acme.explain tells in words', () => {
 
   test('when it is tried next, and what happened', async () => {
     const id = await csrIn('retrying');
-    await shop.sql`
-      update acme_private.csr_state
-         set reason_code = 'validation_failed', reason = 'It was not reached.', next_attempt_at = '2100-01-02 03:04:05+00'
-       where csr_id = ${id}`;
-    await shop.sql`
-      insert into acme_private.event (event, tenant, csr_id, detail)
-      select 'order_failed', tenant, id, '{"reason": "connection refused"}' from acme.csr where id = ${id}`;
+    await set(shop.sql, 'csr', id, {
+      reason_code: 'validation_failed',
+      reason: 'It was not reached.',
+      next_attempt_at: new Date('2100-01-02T03:04:05Z'),
+    });
+    const { role } = await shop.database.login('acme_app');
+    await add(shop.sql, 'event', {
+      event: 'order_failed',
+      tenant: role,
+      csr_id: id,
+      detail: shop.sql`'{"reason": "connection refused"}'`,
+    });
     const text = await explain(id);
     expect(text).toContain('is retrying.\nIt was not reached. [validation_failed]\nNext try: 21');
     expect(text).toMatch(/Last events:\n {2}[-\d]+ [:\d]+ order_failed: connection refused$/);
@@ -244,7 +247,7 @@ describe('acme.explain tells in words', () => {
     expect(await explain(id)).toMatch(
       /is issued\.\nIts certificate \d+ is good until .*; renewal is due .*\d/,
     );
-    await shop.sql`update acme_private.csr_state set renew_at = null where csr_id = ${id}`;
+    await set(shop.sql, 'csr', id, { renew_at: null });
     expect(await explain(id)).toContain('; it is not renewed');
   });
 
@@ -275,7 +278,7 @@ test('acme.http01_response answers only for what is published', async () => {
     },
     ...row,
   }));
-  await shop.sql`insert into acme_private.record ${shop.sql(records)}`;
+  for (const record of records) await add(shop.sql, 'record', record);
   const responder = await shop.database.as('acme_responder');
   const answers = async (token: string | null) => {
     const [row] = await responder<
@@ -284,9 +287,16 @@ test('acme.http01_response answers only for what is published', async () => {
     return row.value;
   };
   expect(await answers('published')).toBe('published.key');
-  await shop.sql`
-    insert into acme_private.record (tenant, solver, method, type, identifier, token, value, state)
-    values ('t', 's', 'manual', 'http-01', 'b.example.org', 'published', 'of another CA', 'published')`;
+  await add(shop.sql, 'record', {
+    tenant: 't',
+    solver: 's',
+    method: 'manual',
+    type: 'http-01',
+    identifier: 'b.example.org',
+    token: 'published',
+    value: 'of another CA',
+    state: 'published',
+  });
   const byHost = await responder`
     select acme.http01_response('published', 'a.example.org') as a, acme.http01_response('published', 'B.example.org.') as b`;
   expect(byHost).toEqual([{ a: 'published.key', b: 'of another CA' }]);

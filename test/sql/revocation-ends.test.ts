@@ -1,6 +1,17 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import {
+  ago,
+  ahead,
+  all,
+  type Columns,
+  type Kind,
+  now,
+  putInState,
+  registerDefaultAccount,
+  set,
+  withoutTriggers,
+} from '../helpers/state/index.ts';
 
 // acme.revoke() ends the csr with its certificate: when that is revoked, not before.
 
@@ -17,21 +28,21 @@ async function issued(state = 'issued'): Promise<{ csr: string; certificate: str
   const [row] = await shop.sql<[{ id: string }]>`
     select id from acme.certificate where csr_id = ${csr}`;
   if (state !== 'issued') {
-    await by(
-      `csr_state set state = '${state}', renewal_reason = 'its lifetime is nearly over', reason = 'So.', reason_code = 'so',
-         queued_at = case '${state}' when 'renewing' then now() end,
-         next_attempt_at = case '${state}' when 'retrying' then now() + interval '1 hour' end`,
-    );
+    await by('csr', {
+      state,
+      renewal_reason: 'its lifetime is nearly over',
+      reason: 'So.',
+      reason_code: 'so',
+      queued_at: state === 'renewing' ? now() : null,
+      next_attempt_at: state === 'retrying' ? ahead('1 hour') : null,
+    });
   }
   await shop.clearJobs();
   return { csr, certificate: row.id };
 }
 
-const by = (change: string) =>
-  shop.sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx.unsafe(`update acme_private.${change}`);
-  });
+const by = <K extends Kind>(kind: K, columns: Columns<K>) =>
+  withoutTriggers(shop.sql, (tx) => set(tx, kind, all, columns));
 
 async function claim(kind: string, id: string): Promise<{ step: string; lease: string }> {
   const [row] = await shop.sql<[{ claim: { step: string; lease: string } | null }]>`
@@ -67,7 +78,7 @@ async function stateOf(csr: string): Promise<unknown> {
 
 /** Due for renewal, as time makes it. */
 async function becomesDue(): Promise<void> {
-  await by(`csr_state set renew_at = now() - interval '10 minutes'`);
+  await by('csr', { renew_at: ago('10 minutes') });
   await shop.sql`select acme_private.reconcile()`;
 }
 
@@ -93,7 +104,7 @@ describe('a server that refuses the reason leaves the csr as it was', () => {
     const { csr, certificate: id } = await issued();
     await shop.app`select acme.revoke(${csr}, 'privilegeWithdrawn')`;
     const dead = await claim('certificate', id);
-    await by(`certificate set lease_until = now() - interval '1 minute'`);
+    await by('certificate', { lease_until: ago('1 minute') });
     await shop.app`select acme.revoke(${csr}, 'affiliationChanged')`;
     const next = await claim('certificate', id);
     await failed(id, dead);
@@ -151,7 +162,7 @@ describe('a server that refuses the reason leaves the csr as it was', () => {
     expect(await dispatched()).toEqual([csr]);
     const [{ order }] = await shop.sql<[{ order: string }]>`
       select order_id as order from acme_private.csr_state where csr_id = ${csr}`;
-    await by(`"order" set lease_token = null, lease_until = null`);
+    await by('order', { lease_token: null, lease_until: null });
     await shop.app`select acme.revoke(${csr}, 'privilegeWithdrawn')`;
     await shop.clearJobs();
     const held = await claim('certificate', id);
@@ -175,7 +186,7 @@ describe('a server that refuses the reason leaves the csr as it was', () => {
     await dispatched();
     const [{ order }] = await shop.sql<[{ order: string }]>`
       select order_id as order from acme_private.csr_state where csr_id = ${csr}`;
-    await by(`"order" set lease_token = null, lease_until = null`);
+    await by('order', { lease_token: null, lease_until: null });
     await shop.app`select acme.revoke(${csr}, 'privilegeWithdrawn')`;
     await failed(id, await claim('certificate', id));
     const cancelling = await claim('order', order);
@@ -195,7 +206,7 @@ describe('while its certificate is being revoked', () => {
     await shop.sql`select acme_private.reconcile()`;
     expect(await stateOf(csr)).toBe('issued');
     expect(await dispatched()).toEqual([]);
-    await by(`certificate set next_attempt_at = now() + interval '1 hour'`);
+    await by('certificate', { next_attempt_at: ahead('1 hour') });
     expect(await shop.app`select kind, reason_code from acme.stuck`).toEqual([]);
     await shop.app`select acme.cancel(${csr})`;
     await shop.attend(csr);
@@ -262,7 +273,7 @@ describe('it ends', () => {
     await shop.attend(csr);
     await shop.app`select acme.revoke(${csr}, 'superseded')`;
     await failed(id, await claim('certificate', id), 'refused');
-    await by(`certificate set not_after = now() - interval '1 minute'`);
+    await by('certificate', { not_after: ago('1 minute') });
     await shop.sql`select acme_private.reconcile()`;
     await shop.clearJobs();
     await shop.sql`select acme_private.reconcile()`;

@@ -1,8 +1,20 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { accepted, putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { LEASE } from '../helpers/under-way.ts';
+import {
+  accepted,
+  ago,
+  all,
+  type Columns,
+  held,
+  type Kind,
+  LEASE,
+  putInState,
+  registerDefaultAccount,
+  set,
+  type Which,
+  withoutTriggers,
+} from '../helpers/state/index.ts';
 
 let shop: Shop;
 
@@ -43,11 +55,8 @@ async function certificate(id: string): Promise<Record<string, unknown>> {
   return row;
 }
 
-const by = (table: string, change: string) =>
-  shop.sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx.unsafe(`update acme_private.${table} set ${change}`);
-  });
+const by = <K extends Kind>(kind: K, columns: Columns<K>, which: Which<K> = all) =>
+  withoutTriggers(shop.sql, (tx) => set(tx, kind, which, columns));
 
 describe('a request', () => {
   test('that is made many times over is one', async () => {
@@ -152,7 +161,7 @@ describe('a request', () => {
     expect((await refusal(shop.app`select acme.revoke(${csr}, '0', true)`)).message).toBe(
       `csr ${csr} is cancelled and is not renewed: nothing will replace its certificate.`,
     );
-    await by('certificate', `not_after = now() - interval '1 hour'`);
+    await by('certificate', { not_after: ago('1 hour') });
     expect((await refusal(shop.app`select acme.revoke(${csr}, '0')`)).message).toContain(
       `Certificate ${id} ended at `,
     );
@@ -180,7 +189,7 @@ describe('a request', () => {
     const { certificate: id } = await issued();
     await shop.app`select acme.revoke_certificate(${id}, 'superseded')`;
     await claim(id);
-    await by('certificate', `lease_until = now() - interval '1 second'`);
+    await by('certificate', { lease_until: ago('1 second') });
     await shop.app`select acme.revoke_certificate(${id}, 'cessationOfOperation')`;
     expect(await claim(id)).toMatchObject({ reason: 'cessationOfOperation' });
   });
@@ -190,10 +199,7 @@ describe('a request', () => {
     const worker = await shop.database.as('acme_worker', { max: 1 });
     const [other] = await shop.sql<[{ id: string }]>`
       insert into acme.account (name, server) values ('other', 'ca') returning id`;
-    await by(
-      'account_state',
-      `state = 'registering', lease_token = '${LEASE}', lease_until = now() + interval '1 minute' where account_id = ${other.id}`,
-    );
+    await by('account', { state: 'registering', ...held() }, other.id);
     await worker`set statement_timeout = '5s'`;
     const admin = await shop.database.as('acme_admin');
     await admin.begin(async (tx) => {
@@ -273,7 +279,7 @@ describe('after it', () => {
     const { certificate: id } = await issued();
     await shop.app`select acme.revoke_certificate(${id}, '0')`;
     const held = await claim(id);
-    await by('certificate', `lease_until = now() - interval '1 minute'`);
+    await by('certificate', { lease_until: ago('1 minute') });
     const next = await claim(id);
     await revoked(id, held?.lease ?? '');
     expect((await certificate(id))['state']).toBe('revoking');
@@ -364,7 +370,9 @@ describe('a blocked key', () => {
     const { certificate: id } = await issued();
     await shop.app`select acme.revoke_certificate(${id}, 'keyCompromise')`;
     await claim(id);
-    await shop.sql`update acme_private.blocked_key set spki_sha256 = decode(${accepted('1').spki}, 'hex')`;
+    await set(shop.sql, 'blocked_key', all, {
+      spki_sha256: Buffer.from(accepted('1').spki, 'hex'),
+    });
     const late = await shop.insert();
     const [{ turn }] = await shop.sql<[{ turn: { received: { lease: string } } }]>`
       select acme_private.dispatch(null, null, '[]', 1) as turn`;
@@ -391,8 +399,8 @@ describe('what nobody works on', () => {
     await shop.sql`update acme.revocation_request set created_at = now() - interval '5 minutes'`;
     await by(
       'certificate',
-      `lease_until = now() - interval '5 minutes', revoking_since = now() - interval '6 minutes'
-        where state = 'revoking'`,
+      { lease_until: ago('5 minutes'), revoking_since: ago('6 minutes') },
+      { state: 'revoking' },
     );
     expect(await stuck()).toEqual([
       { kind: 'certificate', id: seen.certificate, reason_code: 'lease_ran_out' },
@@ -412,7 +420,7 @@ describe('what nobody works on', () => {
     await shop.app`select acme.revoke_certificate(${id}, '0')`;
     const held = await claim(id);
     await shop.sql`select acme_private.release('certificate', ${id}, ${held?.lease ?? ''})`;
-    await by('certificate', `not_after = now() - interval '1 second'`);
+    await by('certificate', { not_after: ago('1 second') });
     await shop.sql`select acme_private.reconcile()`;
     expect((await certificate(id))['state']).toBe('expired');
     expect(await claim(id)).toBeNull();
@@ -423,7 +431,7 @@ describe('what nobody works on', () => {
     await shop.app`select acme.revoke_certificate(${id}, '0')`;
     for (let n = 0; n < 5; n++) {
       expect(await claim(id)).not.toBeNull();
-      await by('certificate', `lease_until = now() - interval '1 second'`);
+      await by('certificate', { lease_until: ago('1 second') });
     }
     expect(await claim(id)).toBeNull();
     expect(await certificate(id)).toMatchObject({ state: 'revoking', reason_code: 'set_aside' });

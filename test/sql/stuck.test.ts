@@ -1,8 +1,27 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { plansOf } from '../helpers/plans.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import {
+  add,
+  ago,
+  ahead,
+  authorizationOf,
+  challengeByHand,
+  type Columns,
+  frozenCopy,
+  type Kind,
+  LEASE,
+  noCopy,
+  now,
+  putInState,
+  registerDefaultAccount,
+  remove,
+  set,
+  type Value,
+  type Which,
+  withoutTriggers,
+} from '../helpers/state/index.ts';
 
 /** A row of acme.stuck. */
 interface Stuck {
@@ -31,23 +50,16 @@ const look = (on: postgres.Sql = shop.sql) => on<Stuck[]>`
    order by kind, id`;
 
 /** Changes a row as if workers had done it, some time ago, and nobody had been woken. */
-async function set(table: string, where: string, columns: Record<string, string>): Promise<void> {
-  const list = Object.entries(columns).map(([name, value]) => `${name} = ${value}`);
-  await shop.sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    const rows = await tx.unsafe(
-      `update acme_private."${table}" set ${list.join(', ')} where ${where} returning 1`,
-    );
-    expect(rows.length, `rows of ${table} where ${where}`).toBeGreaterThan(0);
-  });
+async function change<K extends Kind>(
+  kind: K,
+  which: Which<K>,
+  columns: Columns<K>,
+): Promise<void> {
+  const ids = await withoutTriggers(shop.sql, (tx) => set(tx, kind, which, columns));
+  expect(ids.length, `rows of ${kind}`).toBeGreaterThan(0);
 }
 
-const ago = (minutes: number) => `now() - interval '${minutes} minutes'`;
-const held = (until: string) => ({
-  lease_token: 'gen_random_uuid()',
-  lease_until: until,
-  claims: '1',
-});
+const leased = (until: Value) => ({ lease_token: LEASE, lease_until: until, claims: 1 });
 
 async function inState(state: string): Promise<string> {
   const id = await shop.insert();
@@ -56,51 +68,37 @@ async function inState(state: string): Promise<string> {
 }
 
 /** A csr whose order is in this state since a while; its id is the order's, and both are returned. */
-async function ordering(state: string, columns: Record<string, string> = {}) {
+async function ordering(state: string, columns: Columns<'order'> = {}) {
   const csr = await inState('ordering');
-  const url = `'https://ca.example.org/order/${csr}'`;
-  await set('order', `csr_id = ${csr}`, {
-    state: `'${state}'`,
-    url,
-    created_at: ago(5),
-    ...columns,
-  });
+  const url = `https://ca.example.org/order/${csr}`;
+  await change(
+    'order',
+    { csr_id: csr },
+    {
+      state,
+      url,
+      created_at: ago('5 minutes'),
+      ...columns,
+    },
+  );
   const [row] = await shop.sql<[{ id: string }]>`
     select id from acme_private."order" where csr_id = ${csr}`;
   return { csr, order: row.id };
 }
 
 /** A pending authorization of an order in `authorizing`. */
-async function authorizing(columns: Record<string, string> = {}) {
+async function authorizing(columns: Columns<'authorization'> = {}) {
   const { csr, order } = await ordering('authorizing');
-  const [row] = await shop.sql<[{ id: string }]>`
-    with made as (
-      insert into acme_private.authorization (account_id, url, tenant)
-      select account_id, 'https://ca.example.org/authorization/' || id, tenant
-        from acme_private."order"
-       where id = ${order}
-      returning id
-    )
-    insert into acme_private.order_authorization (order_id, authorization_id)
-    select ${order}, id from made
-    returning authorization_id as id`;
-  await set('authorization', `id = ${row.id}`, { updated_at: ago(5), ...columns });
-  return { csr, order, authorization: row.id };
+  const authorization = await authorizationOf(shop.sql, [order]);
+  await change('authorization', authorization, { updated_at: ago('5 minutes'), ...columns });
+  return { csr, order, authorization };
 }
 
 /** Its challenge is to be published by hand. */
-async function byHand(authorization: string, columns: Record<string, string>): Promise<string> {
-  const [row] = await shop.sql<[{ id: string }]>`
-    with challenge as (
-      insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
-      values (${authorization}, ${tenant}, 'https://ca.example.org/challenge/1', 'http-01', 't', 't.k')
-      returning id
-    )
-    insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value)
-    select id, ${tenant}, 'by-hand', 'manual', 'http-01', 'a.example.org', 't', 't.k' from challenge
-    returning id`;
-  await set('record', `id = ${row.id}`, columns);
-  return row.id;
+async function byHand(authorization: string, columns: Columns<'record'>): Promise<string> {
+  const { record } = await challengeByHand(shop.sql, authorization);
+  await change('record', record, columns);
+  return record;
 }
 
 const NOT_TAKEN = expect.stringMatching(/no worker has .*acme\.worker_status.*start one/) as string;
@@ -111,25 +109,25 @@ test('nothing is stuck where all waits for a reason, is held, or is not late yet
     await inState(state);
   }
   const retrying = await inState('retrying');
-  await set('csr_state', `csr_id = ${retrying}`, { next_attempt_at: `now() + interval '1 day'` });
+  await change('csr', retrying, { next_attempt_at: ahead('1 day') });
   const due = await inState('issued');
-  await set('csr_state', `csr_id = ${due}`, { renew_at: ago(1) });
+  await change('csr', due, { renew_at: ago('1 minutes') });
   // Late, but held.
-  await ordering('ready', held(`now() + interval '30 seconds'`));
-  await authorizing(held(`now() + interval '30 seconds'`));
+  await ordering('ready', leased(ahead('30 seconds')));
+  await authorizing(leased(ahead('30 seconds')));
   // A lease that has just run out: reconcile comes within the minute.
-  await ordering('finalizing', held(ago(1)));
+  await ordering('finalizing', leased(ago('1 minutes')));
   // Made long ago, but moved just now.
   const { csr, order } = await ordering('ready');
   await sql`select acme_private.note('authorization_valid', ${tenant}, ${csr}, ${order})`;
   // In trouble, and tried again soon.
   await ordering('ready', {
-    next_attempt_at: `now() + interval '4 minutes'`,
-    reason_code: `'remote_trouble'`,
+    next_attempt_at: ahead('4 minutes'),
+    reason_code: 'remote_trouble',
   });
   // Waits for a person since this morning.
   const { authorization } = await authorizing();
-  await byHand(authorization, { updated_at: ago(600) });
+  await byHand(authorization, { updated_at: ago('600 minutes') });
   await sql`select acme.renew(${due})`;
   expect(await look()).toEqual([]);
 });
@@ -144,14 +142,14 @@ describe('set aside after too many claims', () => {
   };
   /** As acme_private.set_aside leaves a row, 20 minutes ago. */
   const aside = {
-    reason_code: `'set_aside'`,
-    next_attempt_at: `now() + interval '40 minutes'`,
-    lease_token: 'null',
+    reason_code: 'set_aside',
+    next_attempt_at: ahead('40 minutes'),
+    lease_token: null,
   };
 
   test('an order, an authorization and a received csr', async () => {
     const received = await shop.insert();
-    await set('csr_state', `csr_id = ${received}`, aside);
+    await change('csr', received, aside);
     const made = await ordering('ready', aside);
     const proving = await authorizing(aside);
     expect(await look()).toEqual([
@@ -172,18 +170,18 @@ describe('set aside after too many claims', () => {
     const { csr, order } = await ordering('ready');
     for (let i = 0; i < 6; i++) {
       await sql`select acme_private.claim(1, 'order', ${order})`;
-      await set('order', `id = ${order}`, { lease_until: ago(1) }).catch(() => undefined);
+      await change('order', order, { lease_until: ago('1 minutes') }).catch(() => undefined);
     }
     expect(await look()).toMatchObject([
       { kind: 'csr', id: csr, csr_id: csr, reason_code: 'set_aside', minutes: 0 },
     ]);
-    await set('csr_state', `csr_id = ${csr}`, { next_attempt_at: ago(1) });
+    await change('csr', csr, { next_attempt_at: ago('1 minutes') });
     await sql`select acme_private.reconcile()`;
     expect(await look()).toEqual([]);
   });
 
   test('an account, for watchers', async () => {
-    await set('account_state', 'account_id = 1', { state: `'registering'`, ...aside });
+    await change('account', '1', { state: 'registering', ...aside });
     expect(await look()).toEqual([
       { kind: 'account', id: '1', csr_id: null, tenant: null, ...SET_ASIDE },
     ]);
@@ -198,14 +196,14 @@ describe('a lease that ran out, and nobody took the row', () => {
   };
 
   test('of an order, an authorization, a received csr and an account', async () => {
-    const made = await ordering('finalizing', held(ago(4)));
-    const proving = await authorizing(held(ago(4)));
+    const made = await ordering('finalizing', leased(ago('4 minutes')));
+    const proving = await authorizing(leased(ago('4 minutes')));
     const received = await shop.insert();
-    await set('csr_state', `csr_id = ${received}`, { updated_at: ago(5), ...held(ago(4)) });
-    await set('account_state', 'account_id = 1', {
-      state: `'registering'`,
-      updated_at: ago(5),
-      ...held(ago(4)),
+    await change('csr', received, { updated_at: ago('5 minutes'), ...leased(ago('4 minutes')) });
+    await change('account', '1', {
+      state: 'registering',
+      updated_at: ago('5 minutes'),
+      ...leased(ago('4 minutes')),
     });
     expect(await look()).toEqual([
       { kind: 'account', id: '1', csr_id: null, tenant: null, ...RAN_OUT },
@@ -236,15 +234,15 @@ describe('due for over two minutes, and nobody took it', () => {
   test.each(['creating', 'ready', 'finalizing', 'downloading'])(
     'an order that is %s',
     async (state) => {
-      const { csr, order } = await ordering(state, { next_attempt_at: ago(3) });
+      const { csr, order } = await ordering(state, { next_attempt_at: ago('3 minutes') });
       expect(await look()).toEqual([row('order', order, csr, 3)]);
     },
   );
 
   test('an order whose authorizations are all decided, or that has expired', async () => {
-    const decided = await authorizing({ state: `'valid'` });
-    const expired = await authorizing({ next_attempt_at: `now() + interval '1 day'` });
-    await set('order', `id = ${expired.order}`, { expires_at: ago(3) });
+    const decided = await authorizing({ state: 'valid' });
+    const expired = await authorizing({ next_attempt_at: ahead('1 day') });
+    await change('order', expired.order, { expires_at: ago('3 minutes') });
     expect(await look()).toEqual([
       row('order', decided.order, decided.csr, 5),
       row('order', expired.order, expired.csr, 5),
@@ -257,18 +255,18 @@ describe('due for over two minutes, and nobody took it', () => {
   });
 
   test('a registration', async () => {
-    await set('account_state', 'account_id = 1', { state: `'new'`, updated_at: ago(6) });
+    await change('account', '1', { state: 'new', updated_at: ago('6 minutes') });
     expect(await look()).toEqual([row('account', '1', null, 6)]);
   });
 
   test('a received csr, unless it has no account or a worker is judging others', async () => {
     const id = await shop.insert();
-    await set('csr_state', `csr_id = ${id}`, { updated_at: ago(7) });
+    await change('csr', id, { updated_at: ago('7 minutes') });
     expect(await look()).toEqual([row('csr', id, id, 7)]);
     const other = await shop.insert();
-    await set('csr_state', `csr_id = ${other}`, held(`now() + interval '30 seconds'`));
+    await change('csr', other, leased(ahead('30 seconds')));
     expect(await look()).toEqual([]);
-    await set('csr_state', `csr_id = ${other}`, held(ago(1)));
+    await change('csr', other, leased(ago('1 minutes')));
     await shop.sql`update acme.account set is_default = false`;
     expect(await look()).toEqual([]);
   });
@@ -276,53 +274,69 @@ describe('due for over two minutes, and nobody took it', () => {
   test.each(['queued', 'renewing'])('a csr that is %s, unless it has to wait', async (state) => {
     const { sql } = shop;
     const id = await inState(state);
-    await set('csr_state', `csr_id = ${id}`, { queued_at: ago(8) });
+    await change('csr', id, { queued_at: ago('8 minutes') });
     const here = [row('csr', id, id, 8)];
     expect(await look()).toEqual(here);
-    const reasons: [string, string][] = [
-      [`update acme.server set paused_at = now()`, `update acme.server set paused_at = null`],
-      [`update acme.account set paused_at = now()`, `update acme.account set paused_at = null`],
+    const reasons: [string, () => PromiseLike<unknown>, () => PromiseLike<unknown>][] = [
       [
-        `insert into acme_private.closure (server_id, scope, until, reason) select server_id, 'server', now() + interval '1 hour', 'busy' from acme_private.account_state`,
-        `delete from acme_private.closure`,
+        'the server is paused',
+        () => sql`update acme.server set paused_at = now()`,
+        () => sql`update acme.server set paused_at = null`,
       ],
       [
-        `update acme.server set max_orders_in_flight = 1`,
-        `update acme.server set max_orders_in_flight = 50`,
+        'the account is paused',
+        () => sql`update acme.account set paused_at = now()`,
+        () => sql`update acme.account set paused_at = null`,
+      ],
+      [
+        'the server cools down',
+        () =>
+          add(sql, 'cooldown', {
+            server_id: sql`(select id from acme.server where name = 'ca')`,
+            scope: 'server',
+            until: ahead('1 hour'),
+            reason: 'busy',
+          }),
+        () => remove(sql, 'cooldown', {}),
+      ],
+      [
+        'the server is full',
+        () => sql`update acme.server set max_orders_in_flight = 1`,
+        () => sql`update acme.server set max_orders_in_flight = 50`,
       ],
     ];
-    const { order } = await ordering('finalizing', held(`now() + interval '1 minute'`));
+    const { order } = await ordering('finalizing', leased(ahead('1 minute')));
     // Places are shared by all tenants, whatever this one sees of the others' orders.
-    await set('order', `id = ${order}`, { tenant: `'other'` });
+    await change('order', order, { tenant: 'other' });
     for (const on of [sql, shop.app]) {
       expect(await look(on)).toEqual(here);
-      for (const [begin, end] of reasons) {
-        await sql.unsafe(begin);
-        expect(await look(on), begin).toEqual([]);
-        await sql.unsafe(end);
-        expect(await look(on), end).toEqual(here);
+      for (const [why, begin, end] of reasons) {
+        await begin();
+        expect(await look(on), why).toEqual([]);
+        await end();
+        expect(await look(on), `no longer: ${why}`).toEqual(here);
       }
     }
     // Its turn comes: the server has taken an order within the last minutes.
-    await set('order', `id = ${order}`, { created_at: ago(1) });
+    await change('order', order, { created_at: ago('1 minutes') });
     expect(await look()).toEqual([]);
     // Orders for the same names go one after the other.
-    await set('order', `id = ${order}`, {
-      created_at: ago(5),
-      identifiers: `(select identifiers from acme_private.csr_state where csr_id = ${id})`,
+    await change('order', order, {
+      created_at: ago('5 minutes'),
+      identifiers: sql`(select identifiers from acme_private.csr_state where csr_id = ${id})`,
     });
     expect(await look()).toEqual([]);
   });
 
   test('a new try', async () => {
     const id = await inState('retrying');
-    await set('csr_state', `csr_id = ${id}`, { next_attempt_at: ago(9) });
+    await change('csr', id, { next_attempt_at: ago('9 minutes') });
     expect(await look()).toEqual([row('csr', id, id, 9)]);
   });
 
   test('a renewal', async () => {
     const id = await inState('issued');
-    await set('csr_state', `csr_id = ${id}`, { renew_at: ago(10) });
+    await change('csr', id, { renew_at: ago('10 minutes') });
     expect(await look()).toEqual([row('csr', id, id, 10, 'renewal_not_begun')]);
   });
 });
@@ -330,7 +344,7 @@ describe('due for over two minutes, and nobody took it', () => {
 describe('a request that nobody has seen for over two minutes', () => {
   const request = async (call: 'retry' | 'renew' | 'cancel', id: string) => {
     await shop.app.unsafe(`select acme.${call}($1)`, [id]);
-    await set('request', `csr_id = ${id}`, { created_at: ago(3) });
+    await change('request', { csr_id: id }, { created_at: ago('3 minutes') });
   };
   const row = (csr: string) => ({
     kind: 'request',
@@ -350,10 +364,10 @@ describe('a request that nobody has seen for over two minutes', () => {
   });
 
   test('while an order is under way only a cancellation is', async () => {
-    const renewed = await ordering('ready', held(`now() + interval '1 minute'`));
+    const renewed = await ordering('ready', leased(ahead('1 minute')));
     await request('renew', renewed.csr);
     expect(await look()).toEqual([]);
-    const cancelled = await ordering('ready', { next_attempt_at: `now() + interval '1 hour'` });
+    const cancelled = await ordering('ready', { next_attempt_at: ahead('1 hour') });
     await request('cancel', cancelled.csr);
     expect(await look()).toMatchObject([row(cancelled.csr)]);
   });
@@ -361,11 +375,11 @@ describe('a request that nobody has seen for over two minutes', () => {
 
 test('what is to be published or removed by hand for over a day', async () => {
   const publish = await authorizing();
-  const remove = await authorizing({ state: `'valid'` });
-  await set('order', `id = ${remove.order}`, { state: `'issued'`, finished_at: 'now()' });
+  const removal = await authorizing({ state: 'valid' });
+  await change('order', removal.order, { state: 'issued', finished_at: now() });
   const ids = [
-    await byHand(publish.authorization, { updated_at: ago(1500) }),
-    await byHand(remove.authorization, { updated_at: ago(1600), state: `'removing'` }),
+    await byHand(publish.authorization, { updated_at: ago('1500 minutes') }),
+    await byHand(removal.authorization, { updated_at: ago('1600 minutes'), state: 'removing' }),
   ];
   expect(await look()).toEqual([
     {
@@ -380,7 +394,7 @@ test('what is to be published or removed by hand for over a day', async () => {
     {
       kind: 'record',
       id: ids[1],
-      csr_id: remove.csr,
+      csr_id: removal.csr,
       tenant,
       reason_code: 'not_published',
       minutes: 1600,
@@ -390,21 +404,21 @@ test('what is to be published or removed by hand for over a day', async () => {
 });
 
 test('an account that was closed before the restored database had looked at it is not', async () => {
-  const late = { updated_at: ago(5), reread_since: ago(9) };
-  await set('account_state', 'account_id = 1', late);
+  const late = { updated_at: ago('5 minutes'), reread_since: ago('9 minutes') };
+  await change('account', '1', late);
   expect(await look()).toMatchObject([{ kind: 'account', reason_code: 'not_taken', minutes: 5 }]);
   for (const state of ['deactivated', 'revoked']) {
-    await set('account_state', 'account_id = 1', { ...late, state: `'${state}'` });
+    await change('account', '1', { ...late, state });
     expect(await look(), state).toEqual([]);
   }
 });
 
 test('nothing is stuck in a database that is held as a copy', async () => {
   const id = await inState('issued');
-  await set('csr_state', `csr_id = ${id}`, { renew_at: ago(10) });
-  await shop.sql`update acme_private.installation set database_name = 'original'`;
+  await change('csr', id, { renew_at: ago('10 minutes') });
+  await frozenCopy(shop.sql);
   expect(await look()).toEqual([]);
-  await shop.sql`update acme_private.installation set database_name = current_database()`;
+  await noCopy(shop.sql);
   expect(await look()).toMatchObject([{ id, reason_code: 'renewal_not_begun' }]);
 });
 
@@ -434,12 +448,12 @@ test('an application sees its own; watchers and administrators all, also what be
   const { sql, app, database } = shop;
   const mine = await authorizing();
   await ordering('ready');
-  await inState('issued').then((id) => set('csr_state', `csr_id = ${id}`, { renew_at: ago(5) }));
+  await inState('issued').then((id) => change('csr', id, { renew_at: ago('5 minutes') }));
   const failed = await inState('failed');
   await app`select acme.retry(${failed})`;
-  await set('request', `csr_id = ${failed}`, { created_at: ago(3) });
-  await byHand(mine.authorization, { updated_at: ago(1500) });
-  await set('account_state', 'account_id = 1', { state: `'registering'`, updated_at: ago(5) });
+  await change('request', { csr_id: failed }, { created_at: ago('3 minutes') });
+  await byHand(mine.authorization, { updated_at: ago('1500 minutes') });
+  await change('account', '1', { state: 'registering', updated_at: ago('5 minutes') });
   await sql`select acme_worker.add_job('prove', max_attempts := 1)`;
   await sql`
     update acme_worker._private_jobs set attempts = max_attempts

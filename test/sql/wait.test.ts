@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 let shop: Shop;
@@ -10,8 +11,12 @@ beforeAll(async () => {
   shop = await openShop();
 });
 
-const reject = (id: string) => shop.sql`
-  update acme_private.csr_state set state = 'rejected', reason_code = 'no_names', reason = 'It has no names.' where csr_id = ${id}`;
+const reject = (id: string) =>
+  set(shop.sql, 'csr', id, {
+    state: 'rejected',
+    reason_code: 'no_names',
+    reason: 'It has no names.',
+  });
 
 const sleeping = () =>
   until(

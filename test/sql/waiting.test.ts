@@ -1,6 +1,18 @@
+import { randomUUID } from 'node:crypto';
 import { beforeAll, expect, test } from 'vitest';
-import { putInState } from '../helpers/csr-state.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import {
+  accountId,
+  add,
+  ago,
+  held,
+  LEASE,
+  lease,
+  now,
+  putInState,
+  set,
+  withoutTriggers,
+} from '../helpers/state/index.ts';
 
 // How long a row waits for a server that is still at work. One transaction has one time, so that what was
 // reckoned from it can be compared to the microsecond.
@@ -11,17 +23,16 @@ beforeAll(async () => {
   shop = await openShop();
 });
 
-const lease = '00000000-0000-4000-8000-000000000001';
-
 const kinds = {
   authorization: {
     text: 'The server is validating a.example.org.',
     make: async () => {
-      const [row] = await shop.sql<[{ id: string }]>`
-        insert into acme_private.authorization (account_id, url, tenant, identifier)
-        select id, 'https://ca.example.org/authorization/' || gen_random_uuid(), 'postgres', 'a.example.org' from acme.account
-        returning id`;
-      return row.id;
+      return add(shop.sql, 'authorization', {
+        account_id: await accountId(shop.sql),
+        url: `https://ca.example.org/authorization/${randomUUID()}`,
+        tenant: 'postgres',
+        identifier: 'a.example.org',
+      });
     },
   },
   order: {
@@ -29,14 +40,11 @@ const kinds = {
     make: async () => {
       const csr = await shop.insert();
       await putInState(shop.sql, csr, 'ordering');
-      return shop.sql.begin(async (tx) => {
-        await tx`set local session_replication_role = replica`;
-        const [row] = await tx<[{ id: string }]>`
-          update acme_private."order" set state = 'finalizing', url = 'https://ca.example.org/order/' || id
-           where csr_id = ${csr}
-          returning id`;
-        return row.id;
-      });
+      const url = `https://ca.example.org/order/of-${csr}`;
+      const [order = ''] = await withoutTriggers(shop.sql, (tx) =>
+        set(tx, 'order', { csr_id: csr }, { state: 'finalizing', url }),
+      );
+      return order;
     },
   },
 };
@@ -49,13 +57,10 @@ async function waited(kind: keyof typeof kinds, age: string | null, retryAfterMs
   const { sql } = shop;
   return sql.begin(async (tx) => {
     const table = tx`acme_private.${tx(kind)}`;
-    await tx`
-      update ${table}
-         set lease_token = ${lease}, lease_until = now() + interval '1 minute',
-             waiting_since = now() - ${age}::interval
-       where id = ${id}`;
+    const waiting_since = age === null ? null : ago(age);
+    await set(tx, kind, id, { ...held(), waiting_since });
     if (kind === 'order') {
-      await tx`select acme_private.order_finalized(null, ${id}, ${lease}, null, false, ${retryAfterMs}, 8)`;
+      await tx`select acme_private.order_finalized(null, ${id}, ${LEASE}, null, false, ${retryAfterMs}, 8)`;
     } else {
       const outcome = {
         class: 'waiting',
@@ -63,7 +68,7 @@ async function waited(kind: keyof typeof kinds, age: string | null, retryAfterMs
         text,
         retry_after_ms: retryAfterMs,
       };
-      await tx`select acme_private.step_failed(null, ${kind}, ${id}, ${lease}, ${tx.json(outcome)}, 8)`;
+      await tx`select acme_private.step_failed(null, ${kind}, ${id}, ${LEASE}, ${tx.json(outcome)}, 8)`;
     }
     const [row] = await tx<
       [{ pause: string; since: string; reason: string; reason_code: string; job: string }]
@@ -133,10 +138,12 @@ test.each(each)(
 test('an authorization that a new order names is looked at as one that has not waited', async () => {
   const { sql } = shop;
   const authorization = await kinds.authorization.make();
+  await set(sql, 'authorization', authorization, {
+    waiting_since: ago('1 day'),
+    next_attempt_at: now(),
+  });
   const [row] = await sql<[{ url: string }]>`
-    update acme_private.authorization set waiting_since = now() - interval '1 day', next_attempt_at = now()
-     where id = ${authorization}
-    returning url`;
+    select url from acme_private.authorization where id = ${authorization}`;
   const claimed = async () => {
     const [{ claim }] = await sql<[{ claim: { has_waited: boolean } }]>`
       select acme_private.authorization_claim(${authorization}) as claim`;
@@ -145,15 +152,12 @@ test('an authorization that a new order names is looked at as one that has not w
   expect(await claimed()).toBe(true);
   const csr = await shop.insert();
   await putInState(sql, csr, 'ordering');
-  const [order] = await sql<[{ id: string }]>`
-    update acme_private."order" set lease_token = ${lease}, lease_until = now() + interval '1 minute'
-     where csr_id = ${csr}
-    returning id`;
+  const [order = ''] = await lease(sql, 'order', { csr_id: csr });
   const facts = {
     url: 'https://ca.example.org/order/again',
     status: 'pending',
     authorizations: [row.url],
   };
-  await sql`select acme_private.order_created(null, ${order.id}, ${lease}, ${sql.json(facts)}, 8)`;
+  await sql`select acme_private.order_created(null, ${order}, ${LEASE}, ${sql.json(facts)}, 8)`;
   expect(await claimed()).toBe(false);
 });

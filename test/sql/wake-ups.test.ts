@@ -1,9 +1,23 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/csr-state.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { authorizationOf, fail, held, LEASE, orderMade, underWay } from '../helpers/under-way.ts';
+import {
+  accountId,
+  addAccountKey,
+  age,
+  all,
+  authorizationOf,
+  fail,
+  held,
+  LEASE,
+  now,
+  orderMade,
+  putInState,
+  registerDefaultAccount,
+  set,
+  underWay,
+} from '../helpers/state/index.ts';
 
 // A wake-up that meets a lease is spent, and reconcile comes by once a minute: whoever gives the lease back sees to what
 // was asked for meanwhile.
@@ -14,9 +28,8 @@ let account: string;
 beforeEach(async () => {
   shop = await openShop();
   await registerDefaultAccount(shop.sql);
-  const [row] = await shop.sql<[{ id: string }]>`
-    update acme_private.account_state set thumbprint = 'of its key' returning account_id as id`;
-  account = row.id;
+  account = await accountId(shop.sql);
+  await set(shop.sql, 'account', account, { thumbprint: 'of its key' });
   await shop.clearJobs();
 });
 
@@ -75,10 +88,12 @@ describe('what is asked for while somebody holds the row is looked at when it is
   test('that a certificate is revoked, asked for once more while a worker takes it', async () => {
     const csr = await shop.insert();
     await putInState(shop.sql, csr, 'issued');
-    const [{ id }] = await shop.sql<[{ id: string }]>`
-      update acme_private.certificate
-         set state = 'revoking', revocation_reason = 'superseded', revoking_since = now(), attempts = 3
-      returning id`;
+    const [id = ''] = await set(shop.sql, 'certificate', all, {
+      state: 'revoking',
+      revocation_reason: 'superseded',
+      revoking_since: now(),
+      attempts: 3,
+    });
     const take = (on: postgres.ISql) => on<[{ claim: { lease: string } | null }]>`
       select acme_private.claim(null, 'certificate', ${id}) as claim`;
     let lease = '';
@@ -220,8 +235,7 @@ test('the new try of a csr is due when it was to be, also if an application chan
 
 test('an order that met an account which was not ready goes on when it is', async () => {
   const { order } = await underWay(shop, { state: 'finalizing', url: 'u', attempts: 7, ...held() });
-  await shop.sql`
-    update acme_private.account_state set ${shop.sql({ state: 'registering', ...held() })}, url = null`;
+  await set(shop.sql, 'account', all, { state: 'registering', url: null, ...held() });
   await fail(shop.sql, 'order', order, { class: 'trouble', code: 'account_not_ready' });
   expect(await claim('order', order), 'it waits').toBeNull();
   await shop.clearJobs();
@@ -241,14 +255,12 @@ test.each([
 ])('an account that is lost during a roll-over, %s, is registered next', async (when, commit) => {
   await shop.sql`select acme.roll_over_key('main')`;
   await claim('account', account);
-  await shop.sql`
-    update acme_private.account_state set since = since - interval '3 seconds', next_attempt_at = null`;
+  await age(shop.sql, 'account', all, '3 seconds', 'since');
+  await set(shop.sql, 'account', all, { next_attempt_at: null });
   const rolling = await claim('account', account);
   expect(rolling).toMatchObject({ step: 'roll_over' });
   if (when !== 'before its new key is stored') {
-    await shop.sql`
-      insert into acme_private.account_key (account_id, state, jwe, thumbprint, spki_sha256)
-      values (${account}, 'pending', 'jwe', 'new', sha256('new'))`;
+    await addAccountKey(shop.sql, account, 'new', { state: 'pending', jwe: 'jwe' });
   }
   // An order found it out.
   await shop.sql`select acme_private.lose_account(null, ${account}, acme_private.account_version(${account}), null)`;

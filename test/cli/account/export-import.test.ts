@@ -5,6 +5,7 @@ import { openAccountFile } from '../../../src/account-file/index.ts';
 import { makeLogger } from '../../../src/log.ts';
 import { startWorker } from '../../../src/worker.ts';
 import { makeCsr } from '../../../src/x509/index.ts';
+import { accountId, addAccountKey, all, set, withoutTriggers } from '../../helpers/state/index.ts';
 import { until } from '../../helpers/until.ts';
 import { freshName, pebbleWorld } from '../../helpers/world.ts';
 import { cli, linesOf } from '../cli.ts';
@@ -153,18 +154,14 @@ test('an account that is not registered, unknown, rolling over or held elsewhere
     await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' });
   }
   // As a key that a KMS holds is stored, and as a roll-over under way looks.
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`update acme_private.account_state set state = 'valid', url = 'https://ca.example.org/acct/1'`;
-    await tx`
-      insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256)
-      select id, 'kms:1', 'a', 'a' from acme.account`;
+  const id = await accountId(sql);
+  await withoutTriggers(sql, async (tx) => {
+    await set(tx, 'account', all, { state: 'valid', url: 'https://ca.example.org/acct/1' });
+    await addAccountKey(tx, id, 'a', { jwe: 'kms:1' });
   });
   const elsewhere = await to.run('account', 'export', 'main', ...options);
   expect(elsewhere.stderr).toContain('is not in the database (a KMS or HSM holds it)');
-  await sql`
-    insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256, state)
-    select id, 'kms:2', 'b', 'b', 'pending' from acme.account`;
+  await addAccountKey(sql, id, 'b', { jwe: 'kms:2', state: 'pending' });
   const rolling = await to.run('account', 'export', 'main', ...options);
   expect(await sql`select event from acme.event where event = 'account_exported'`).toEqual([]);
   expect(rolling.stderr).toContain(
@@ -195,9 +192,8 @@ test('a key that is dead is written as an archive, and said to be dead', async (
       'The server has no account for the key of main (account_key_unknown): it was replaced elsewhere, or the server has lost it.',
     ],
   ] as const) {
-    await to.database.sql.begin(async (tx) => {
-      await tx`set local session_replication_role = replica`;
-      await tx`update acme_private.account_state set state = ${state}, reason_code = ${reason}`;
+    await withoutTriggers(to.database.sql, async (tx) => {
+      await set(tx, 'account', all, { state, reason_code: reason });
     });
     const out = join(to.folder, `${state}.json`);
     const { code, stdout, stderr } = await to.run(

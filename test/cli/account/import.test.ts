@@ -13,6 +13,7 @@ import { open, sealingKeys } from '../../../src/seal.ts';
 import { client, type ClientName } from '../../account-file/helpers/clients.ts';
 import { ecKey, folderOf } from '../../account-file/helpers/files.ts';
 import { sealedAnew } from '../../account-file/helpers/sealed-anew.ts';
+import { all, now, set } from '../../helpers/state/index.ts';
 import { freshName } from '../../helpers/world.ts';
 import { CLI, cliEnv, linesOf } from '../cli.ts';
 import { exportOf, passphrase, registered, type Target, target } from './transfer.ts';
@@ -102,8 +103,11 @@ test('what is there already is not imported again: the name, the key, a key that
   );
   await refused(to, [other, ...pass, '--name', 'No Name'], /cannot be the name of an account/);
   // As a roll-over leaves it.
-  await to.database.sql`
-    update acme_private.account_key set state = 'retired', jwe = null, retired_at = now()`;
+  await set(to.database.sql, 'account_key', all, {
+    state: 'retired',
+    jwe: null,
+    retired_at: now(),
+  });
   await refused(
     to,
     [file, ...pass, '--name', 'again'],

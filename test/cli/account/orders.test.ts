@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { valid } from '../../helpers/account.ts';
+import { frozenCopy } from '../../helpers/state/index.ts';
 import { faultyWorld, freshName } from '../../helpers/world.ts';
 import { cli, linesOf } from '../cli.ts';
 
@@ -69,7 +70,7 @@ test('account orders says why there is nothing to list', async () => {
   });
   expect(other).toMatchObject({ code: 1, stdout: '' });
   const before = ca.seen.length;
-  await world.sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(world.sql);
   const held = await run('main');
   expect(held).toMatchObject({ code: 1, stdout: '' });
   expect(held.stderr).toContain('pgacme adopt-database');

@@ -7,6 +7,7 @@ import { makeTlsCertificate } from '../../../src/x509/index.ts';
 import { type RawCa, rawCa } from '../../acme/helpers/raw-ca.ts';
 import { pemShapedLikeCsr } from '../../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../../helpers/postgres.ts';
+import { add, ago, frozenCopy, set, workerRow } from '../../helpers/state/index.ts';
 import { until } from '../../helpers/until.ts';
 import { faultyWorld } from '../../helpers/world.ts';
 import { findings, of, problems } from './findings.ts';
@@ -75,7 +76,7 @@ test('a copy of the database, and a worker of another environment', async () => 
   expect(staging.join()).toContain(
     'PostgreSQL: problem: PGACME_ENVIRONMENT is staging here, and the database was set up without one: a worker from here gets no work.',
   );
-  await database.sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(database.sql);
   expect(problems(await findings(env)).join()).toMatch(
     /PostgreSQL: problem: The database is held as a copy: it was set up under the name original .*adopt-database/,
   );
@@ -84,8 +85,8 @@ test('a copy of the database, and a worker of another environment', async () => 
 test('migrations, functions and the queue are held against the files of this version', async () => {
   const database = await freshDatabase();
   const { sql } = database;
-  await sql`update acme_private.migration set sha256 = 'other' where name in ('tables', 'api')`;
-  await sql`insert into acme_private.migration (name, sha256) values ('999999_later.sql', 'x')`;
+  for (const name of ['tables', 'api']) await set(sql, 'migration', { name }, { sha256: 'other' });
+  await add(sql, 'migration', { name: '999999_later.sql', sha256: 'x' });
   await sql`delete from acme_worker._private_tasks where identifier = 'tidy'`;
   await sql`delete from acme_worker.migrations where id = (select max(id) from acme_worker.migrations)`;
   await sql`select setval(pg_get_serial_sequence('acme_worker._private_tasks', 'id'), 2100000000)`;
@@ -189,9 +190,12 @@ test('workers: one that was killed is named, and csrs that nobody works on are a
   const { sql } = database;
   const ca = await rawCa();
   await accountAt(database, ca, ca.pem);
-  await sql`
-    insert into acme_private.worker (host, pid, version, concurrency, heartbeat_at)
-    values ('alpha', 4711, '0.1.0', 10, now() - interval '5 minutes')`;
+  await workerRow(sql, 'alpha', {
+    pid: 4711,
+    version: '0.1.0',
+    concurrency: 10,
+    heartbeat_at: ago('5 minutes'),
+  });
   await sql`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
   const lines = await findings(await envOf(database));
   expect(problems(lines)).toEqual([

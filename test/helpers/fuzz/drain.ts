@@ -1,3 +1,4 @@
+import { set } from '../state/index.ts';
 import { completeJob, takeJob } from './jobs.ts';
 import { commit, dispatch, type FuzzWorker, hold, SUCCESS } from './worker.ts';
 import type { World } from './world.ts';
@@ -20,8 +21,12 @@ export async function drain(world: World, worker: FuzzWorker): Promise<void> {
     await world.jump(round < 6 ? 61 : round < 12 ? 3700 : 90_000);
     await worker.steps.reconcile();
     await work(world, worker);
-    const published = await sql`
-      update acme_private.record set state = 'published' where method = 'manual' and state = 'intended'`;
+    const published = await set(
+      sql,
+      'record',
+      { method: 'manual', state: 'intended' },
+      { state: 'published' },
+    );
     const [rest] = await sql<[{ count: number }]>`
       select count(*)::int as count
         from acme.csr c
@@ -30,7 +35,7 @@ export async function drain(world: World, worker: FuzzWorker): Promise<void> {
           or s.order_id is not null
           or c.version <> s.seen_version
           or exists (select from acme_private.certificate k where k.csr_id = s.csr_id and k.state = 'revoking')`;
-    if (published.count === 0 && rest.count === 0 && round > 1) return;
+    if (published.length === 0 && rest.count === 0 && round > 1) return;
   }
   const stuck = await sql<{ text: string }[]>`
     select acme.explain(s.csr_id) || E'\n' || to_jsonb(s)::text as text

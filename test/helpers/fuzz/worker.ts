@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { type Claim, type ReceivedCsr, Steps, type Verdict } from '../../../src/db/steps.ts';
-import { workerRow } from '../worker-row.ts';
+import { workerRow } from '../state/index.ts';
 import {
   authorizationFacts,
   certificateFacts,

@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import { pemShapedLikeCsr } from '../pem.ts';
 import { type FreshDatabase, freshDatabase } from '../postgres.ts';
+import { addAccountKey, registerAccounts, withoutTriggers } from '../state/index.ts';
 
 /** How a world is set up. */
 export interface WorldOptions {
@@ -51,7 +52,7 @@ export async function makeWorld(options: WorldOptions): Promise<World> {
   for (const [name, server] of Object.entries(ACCOUNTS)) {
     await sql`insert into acme.account (name, server) values (${name}, ${server})`;
   }
-  await registerAccounts(sql);
+  await registerAll(sql);
   if (options.byHand) {
     await sql`
       insert into acme.solver (name, method, names)
@@ -90,15 +91,14 @@ export function csrFor(world: World, names: string[]): string {
   return pem;
 }
 
-async function registerAccounts(sql: postgres.Sql): Promise<void> {
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`
-      update acme_private.account_state
-         set state = 'valid', url = 'https://ca.example.org/account/' || account_id`;
-    await tx`
-      insert into acme_private.account_key (account_id, jwe, thumbprint, spki_sha256)
-      select id, 'sealed', name, sha256(convert_to(name, 'UTF8')) from acme.account`;
+async function registerAll(sql: postgres.Sql): Promise<void> {
+  const accounts = await sql<{ id: string; name: string }[]>`select id, name from acme.account`;
+  await registerAccounts(
+    sql,
+    accounts.map(({ id }) => id),
+  );
+  await withoutTriggers(sql, async (tx) => {
+    for (const { id, name } of accounts) await addAccountKey(tx, id, name);
   });
   await sql`select acme_worker.complete_jobs(array(select id from acme_worker.jobs))`;
 }

@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
-import type { Verdict } from '../../src/db/step-types.ts';
+import type { Verdict } from '../../../src/db/step-types.ts';
+import { now, set, withoutTriggers } from './rows.ts';
 
 /**
  * Puts csrs into a state with what belongs to each (names, order, certificate), without a worker and
@@ -11,8 +12,7 @@ export async function putInState(
   state: string,
 ): Promise<void> {
   const csrs = typeof csr === 'string' ? [csr] : [...csr];
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
+  await withoutTriggers(sql, async (tx) => {
     const name = tx`'csr-' || csr_id || '.example.org'`;
     await tx`
       update acme_private.csr_state s
@@ -28,7 +28,7 @@ export async function putInState(
       on conflict do nothing`;
     if (state === 'ordering') await makeOrder(tx, csrs);
     if (state === 'issued' || state === 'renewing') await makeCertificate(tx, csrs);
-    await tx`update acme_private.csr_state set state = ${state} where csr_id = any (${csrs}::bigint[])`;
+    await set(tx, 'csr', csrs, { state });
   });
 }
 
@@ -65,18 +65,6 @@ async function makeCertificate(tx: postgres.TransactionSql, csrs: string[]): Pro
      where s.csr_id = made.csr_id`;
 }
 
-/** Makes a tenant the owner of a name, as if it had proved control of it. */
-export async function ownName(
-  sql: postgres.Sql,
-  tenant: string,
-  name: string,
-  domain = 'example.org',
-): Promise<void> {
-  await sql`
-    insert into acme_private.tenant_name (tenant, name, registered_domain, owner_since, proved_at)
-    values (${tenant}, ${name}, ${domain}, now(), now())`;
-}
-
 /** What a worker found that accepts a csr, for this one name below example.org. */
 export function accepted(csr: string | number, name = `csr-${csr}.example.org`): Verdict {
   return {
@@ -88,14 +76,11 @@ export function accepted(csr: string | number, name = `csr-${csr}.example.org`):
   };
 }
 
-/** Makes the default account registered, as if a worker had done it. */
-export async function registerDefaultAccount(sql: postgres.Sql): Promise<void> {
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`
-      update acme_private.account_state s
-         set state = 'valid', url = 'https://ca.example.org/account/1'
-        from acme.account a
-       where a.id = s.account_id and a.is_default`;
-  });
+/** The renewals of these csrs are due. */
+export async function renewalDue(
+  sql: postgres.ISql,
+  csr: string | readonly string[],
+  since = now(),
+): Promise<void> {
+  await set(sql, 'csr', csr, { renew_at: since });
 }
