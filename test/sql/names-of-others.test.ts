@@ -1,8 +1,8 @@
 import postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import type { FreshDatabase } from '../helpers/postgres.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 
 // What a tenant's login can learn of the names of others, beside rows that row-level security shows.
 
