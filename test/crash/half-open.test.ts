@@ -3,7 +3,6 @@ import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { endClient } from '../../src/db/limited-client.ts';
 import { Steps } from '../../src/db/steps.ts';
-import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import {
   addressOf,
   type Chunk,
@@ -12,6 +11,7 @@ import {
   through,
 } from '../helpers/rough-proxy.ts';
 import { openShop } from '../helpers/shop.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 

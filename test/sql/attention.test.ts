@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 
 /** A row of acme.attention. */
 interface Row {

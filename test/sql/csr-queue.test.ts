@@ -1,10 +1,10 @@
 import postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { accepted, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';
 import { scaled } from '../helpers/scale.ts';
 import { openShop } from '../helpers/shop.ts';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 
 let database: FreshDatabase;
 let app: postgres.Sql;

@@ -1,4 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
+import { openShop, type Shop } from '../helpers/shop.ts';
 import {
   authorizationOf,
   fail,
@@ -8,7 +9,6 @@ import {
   registerDefaultAccount,
   underWay,
 } from '../helpers/state/index.ts';
-import { openShop, type Shop } from '../helpers/shop.ts';
 
 let shop: Shop;
 

@@ -3,12 +3,12 @@ import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { ownCluster } from '../helpers/cluster.ts';
-import { accepted, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { databaseOn, type ServerAddress } from '../helpers/own-database.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type Plan, plansOf } from '../helpers/plans.ts';
 import type { FreshDatabase } from '../helpers/postgres.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { accepted, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 
 // With tens of thousands of csrs nothing that runs for one of them reads a table from end to end. The

@@ -1,10 +1,10 @@
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { putInState } from '../helpers/state/index.ts';
 import { foreignCertificates } from '../helpers/foreign-certificates.ts';
 import { pemShapedLikeCsr, privateKeys } from '../helpers/pem.ts';
 import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { putInState } from '../helpers/state/index.ts';
 
 let shop: Shop;
 /** No row-level security holds for it: PostgreSQL shows it the row that a constraint refuses. */

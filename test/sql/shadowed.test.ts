@@ -1,9 +1,9 @@
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { CALLED, makeShadows } from '../helpers/shadows.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
+import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 
 /** What a tenant has, by id or name. */
 interface Things {
