@@ -3,6 +3,7 @@ import { Extension } from '../../src/x509/crypto.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { readPem, writePem } from '../../src/x509/pem.ts';
 import type { AcmeServer, Fault } from '../helpers/acme-server/index.ts';
+import { dueNow } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 
@@ -77,7 +78,7 @@ test('a certificate that came out wrong twice in the same way is not ordered a t
 
 /** Its next try comes now. */
 async function again({ sql }: World, csr: string): Promise<void> {
-  await sql`update acme_private.csr_state set next_attempt_at = now() where csr_id = ${csr}`;
+  await dueNow(sql, 'csr', csr);
   await sql`select acme_private.reconcile()`;
   await until(
     async () => {

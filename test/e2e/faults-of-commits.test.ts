@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { makeCsr } from '../../src/x509/index.ts';
+import { accountId, now, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';
 
@@ -127,9 +128,9 @@ test('an error in each commit of accounts, for an account of its own, stops no o
     select acme.roll_over_key(name) from acme.account
      where name in ('account-pending-key', 'account-key-ready', 'account-rolled-over')`;
   await sql`select acme.deactivate_account('account-deactivated')`;
-  await sql`
-    update acme_private.account_state s set reread_since = now()
-      from acme.account a where a.id = s.account_id and a.name in ('orders-listed', 'orders-read')`;
+  for (const name of ['orders-listed', 'orders-read']) {
+    await set(sql, 'account', await accountId(sql, name), { reread_since: now() });
+  }
   await sql`select acme_private.reconcile()`;
   await until(
     async () => {
@@ -223,8 +224,14 @@ test('an error in each commit of csrs, for one of its own, stops no other', asyn
   await sql`select acme.renew(id) from acme.csr where ref in ('attend', 'good-21')`;
   const soon = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString();
   ca.options.renewalWindow = { start: soon(10), end: soon(12) };
-  await sql`
-    update acme_private.csr_state set renew_at = now() where ref in ('renewal-window', 'good-22')`;
+  const renewed = await sql<{ id: string }[]>`
+    select id from acme.csr where ref in ('renewal-window', 'good-22')`;
+  await set(
+    sql,
+    'csr',
+    renewed.map(({ id }) => id),
+    { renew_at: now() },
+  );
   const names = ['authorization-named', 'authorization-created', 'authorization-deactivated'];
   const preauthorized = ['a-good-one', ...names].map((label) => `${label}.${freshName()}`);
   for (const name of preauthorized) await sql`select acme.preauthorize(${name})`;

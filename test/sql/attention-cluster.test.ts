@@ -4,6 +4,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import { type Cluster, ownCluster } from '../helpers/cluster.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
+import { add, ago } from '../helpers/state/index.ts';
 
 // What belongs to a whole cluster: its prepared transactions, and its queue of notifications, which is a small one here.
 
@@ -56,7 +57,7 @@ test('a prepared transaction that freezes acme.changes is named, with the statem
   await session`select pg_current_xact_id()`;
   await session`prepare transaction 'left over'`;
   await sql`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
-  await sql`insert into acme_private.event (event, at) values ('issued', now() - interval '10 minutes')`;
+  await add(sql, 'event', { event: 'issued', at: ago('10 minutes') });
   const [row, ...others] = await rows();
   expect(others).toEqual([]);
   expect(row).toMatchObject({

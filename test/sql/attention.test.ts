@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
+import { frozenCopy, noCopy, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
 
 /** A row of acme.attention. */
 interface Row {
@@ -40,7 +40,7 @@ beforeEach(async () => {
   await sql`delete from acme_private.server_contact`;
   await sql`delete from acme.attention_settings`;
   await sql`insert into acme.attention_settings default values`;
-  await sql`update acme_private.installation set database_name = current_database()`;
+  await noCopy(sql);
   await sql`insert into acme.account (name, server) values ('main', 'ca')`;
   await registerDefaultAccount(sql);
   // Else a worker is missed.
@@ -495,7 +495,7 @@ test('all that is stuck is in it', async () => {
 
 test('a copy of the database says only that', async () => {
   await inState('needs_person');
-  await shop.sql`update acme_private.installation set database_name = 'original'`;
+  await frozenCopy(shop.sql);
   expect(await codes()).toEqual(['critical database_copied']);
   expect(await codes(shop.app)).toEqual([]);
 });

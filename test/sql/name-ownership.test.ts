@@ -333,9 +333,11 @@ describe('a name that a tenant owns', () => {
   );
 
   test('is not moved together with all others below a suffix', async () => {
-    await shop.sql`
-      insert into acme_private.tenant_name (tenant, name, registered_domain)
-      values ('x', 'shop.co.uk', 'shop.co.uk')`;
+    await add(shop.sql, 'name', {
+      tenant: 'x',
+      name: 'shop.co.uk',
+      registered_domain: 'shop.co.uk',
+    });
     const error = await refusal(shop.sql`select acme.move_name('co.uk', 'y')`);
     expect(error.message).toMatch(/^co\.uk is a suffix/);
   });

@@ -45,7 +45,9 @@ test('a tenant has at most 100 pre-authorizations under way', async () => {
   // Another tenant's are counted by themselves, and what is over makes way.
   const other = await database.as('acme_app', { login: 'other' });
   await other`select acme.preauthorize('one-more.example.org')`;
-  await sql`
-    update acme_private.authorization set state = 'invalid', url = 'https://ca.example.org/authz/1' where id = ${id}`;
+  await set(sql, 'authorization', id, {
+    state: 'invalid',
+    url: 'https://ca.example.org/authz/1',
+  });
   await app`select acme.preauthorize('another.example.org')`;
 });

@@ -17,15 +17,10 @@ const exceptions: Record<string, number> = {
   'sql/plans.test.ts': 5,
   'sql/stuck.test.ts': 1,
   // Not converted yet.
-  'e2e/certificates.test.ts': 1,
-  'e2e/faults-of-commits.test.ts': 2,
   'e2e/features.test.ts': 1,
-  'sql/attention-cluster.test.ts': 1,
-  'sql/attention.test.ts': 7,
+  'sql/attention.test.ts': 5,
   'sql/liveness.test.ts': 1,
-  'sql/name-ownership.test.ts': 1,
   'sql/names-of-others.test.ts': 9,
-  'sql/preauthorization.test.ts': 1,
   'sql/shadowed.test.ts': 6,
 };
 
