@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import { beforeAll, expect, test } from 'vitest';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
+import { scale } from '../helpers/scale.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 import { authorizationOf, challengeByHand, putInState, underWay } from '../helpers/state/index.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
@@ -221,7 +222,8 @@ test("another tenant's certificate is issued meanwhile", async () => {
   const columns = (await writable(sql)).filter(({ table }) => table === 'acme.csr');
   const good: string[] = [];
   for (const { name, type } of columns) {
-    for (const value of extremes(type, name === 'ref' ? 300 * MB : 2 * MB)) {
+    // (Of the smaller counts of CI one column is as large.)
+    for (const value of extremes(type, scale >= 1 || name === 'ref' ? 300 * MB : 2 * MB)) {
       const pem = name === 'pem' ? '' : `'${pemShapedLikeCsr()}', `;
       await evil
         .unsafe(`insert into acme.csr (${pem && 'pem, '}${name}) values (${pem}${value})`)

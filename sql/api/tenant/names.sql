@@ -255,13 +255,18 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- (A parameter of type name makes "C" the collation of variables, for which the index of tenants is of no use.)
-  v_tenant text collate "default" := acme_private.tenant_of(p_role);
-  v_sees_all boolean := pg_has_role(p_role, 'acme_reader', 'usage') or pg_has_role(p_role, 'acme_admin', 'usage');
+  v_tenant text collate "default" := acme_private.tenant_seen(p_role);
 begin
+  if v_tenant is null then
+    return query
+      select t.name, t.registered_domain, t.tenant, t.owner_since, t.proved_at, t.unused_since + acme_private.name_keep_time()
+        from acme_private.tenant_name t
+       where t.owner_since is not null;
+  end if;
   return query
     select t.name, t.registered_domain, t.tenant, t.owner_since, t.proved_at, t.unused_since + acme_private.name_keep_time()
       from acme_private.tenant_name t
-     where t.owner_since is not null and (v_sees_all or t.tenant = v_tenant);
+     where t.owner_since is not null and t.tenant = v_tenant;
 end
 $$;
 comment on function acme_private.name_owners(name) is 'The names and owners that a role may see.';
