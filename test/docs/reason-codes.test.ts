@@ -61,7 +61,7 @@ function reasonCodes(): string[] {
     ...words(sql, /reason_code = case when [^,]*? then '(\w+)'/g),
     ...words(sql, /'(\w+)' as reason_code/g),
     ...words(sql, /'code', '(\w+)'/g),
-    ...words(sql, /v_code := '(\w+)'/g),
+    ...words(sql, /\b(?:v_)?code := '(\w+)'/g),
     ...words(sql, /then '(account_paused)' else s\.reason_code end/g),
     ...ofCalls,
     ...ofView,
