@@ -1,7 +1,13 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { frozenCopy, noCopy, putInState, registerDefaultAccount } from '../helpers/state/index.ts';
+import {
+  add,
+  frozenCopy,
+  noCopy,
+  putInState,
+  registerDefaultAccount,
+} from '../helpers/state/index.ts';
 
 /** A row of acme.attention. */
 interface Row {
@@ -227,9 +233,10 @@ describe('a certificate', () => {
     expect([...(await shop.app`select is_expired from acme.current_certificate`)]).toEqual([
       { is_expired: true },
     ]);
-    await shop.sql`
-      insert into acme_private.certificate_name (name, certificate_id, tenant)
-      select identifiers[1], id, tenant from acme_private.certificate`;
+    for (const k of await shop.sql<{ name: string; certificate_id: string; tenant: string }[]>`
+      select identifiers[1] as name, id as certificate_id, tenant from acme.certificate`) {
+      await add(shop.sql, 'certificate_name', k);
+    }
     expect([
       ...(await shop.app`select is_expired from acme.certificate_for(${`csr-${id}.example.org`})`),
     ]).toEqual([{ is_expired: true }]);

@@ -2,7 +2,18 @@ import postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { FreshDatabase } from '../helpers/postgres.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
+import {
+  add,
+  ago,
+  ahead,
+  all,
+  authorizationOf,
+  putInState,
+  registerDefaultAccount,
+  set,
+  sha256,
+  withoutTriggers,
+} from '../helpers/state/index.ts';
 
 // What a tenant's login can learn of the names of others, beside rows that row-level security shows.
 
@@ -36,46 +47,76 @@ async function makeRows(shop: Shop): Promise<void> {
   await putInState(sql, [asked], 'retrying');
   const [{ id: authorization }] = await app<[{ id: string }]>`
     select acme.preauthorize('victim-proved.example.org') as id`;
-  const certificates = await sql<{ id: string }[]>`
-    update acme_private.certificate k
-       set serial = 'victim-serial-' || id, fingerprint_sha256 = sha256(('victim' || id)::bytea), subject = 'CN=victim',
-           planned_renewal_at = now() - interval '1 month', issuer = 'CN=victim-ca-' || id, not_after = now() + interval '1 minute' * id
-    returning id`;
-  await sql`
-    insert into acme_private.certificate_name (name, certificate_id, tenant)
-    select 'victim-' || id || '.example.org', id, tenant from acme_private.certificate`;
+  const certificates = await sql<{ id: string; tenant: string }[]>`
+    select id, tenant from acme.certificate order by id`;
+  for (const { id, tenant } of certificates) {
+    await set(sql, 'certificate', id, {
+      serial: `victim-serial-${id}`,
+      fingerprint_sha256: sha256(`victim${id}`),
+      subject: 'CN=victim',
+      planned_renewal_at: ago('1 month'),
+      issuer: `CN=victim-ca-${id}`,
+      not_after: ahead(`${id} minutes`),
+    });
+    await add(sql, 'certificate_name', {
+      name: `victim-${id}.example.org`,
+      certificate_id: id,
+      tenant,
+    });
+  }
   await app`select acme.revoke_certificate(${certificates[1]?.id ?? ''}, 'superseded')`;
   await app`select acme.deactivate_authorization(${authorization})`;
   await app`select acme.retry(${asked})`;
-  await sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`
-      with o as (
-        update acme_private."order"
-           set state = 'authorizing', url = 'https://ca.example.org/order/victim', created_at = now() - interval '1 hour',
-               finalize_url = 'https://ca.example.org/finalize/victim', reason = 'victim.example.org waits'
-        returning id, tenant, account_id
-      ), a as (
-        insert into acme_private.authorization (account_id, url, tenant, identifier, updated_at)
-        select account_id, 'https://ca.example.org/authz/victim', tenant, 'victim.example.org', now() - interval '1 hour' from o
-        returning id, tenant
-      ), oa as (
-        insert into acme_private.order_authorization (order_id, authorization_id) select o.id, a.id from o, a
-      ), c as (
-        insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
-        select id, tenant, 'https://ca.example.org/chall/victim', 'http-01', 'victim-token', 'victim-token.key' from a
-        returning id, tenant
-      )
-      insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value, state, updated_at)
-      select c.id, c.tenant, 'by-hand', 'manual', 'http-01', 'victim.example.org', 'victim-token' || s, 'victim-token.key', s, now() - interval '2 days'
-        from c, unnest(array['intended', 'published', 'removing']) s`;
-    await tx`update acme_private.request set created_at = now() - interval '1 hour'`;
+  await withoutTriggers(sql, async (tx) => {
+    const [order = ''] = await set(tx, 'order', all, {
+      state: 'authorizing',
+      url: 'https://ca.example.org/order/victim',
+      created_at: ago('1 hour'),
+      finalize_url: 'https://ca.example.org/finalize/victim',
+      reason: 'victim.example.org waits',
+    });
+    const waiting = await authorizationOf(tx, [order], {
+      url: 'https://ca.example.org/authz/victim',
+      identifier: 'victim.example.org',
+      updated_at: ago('1 hour'),
+    });
+    const [{ tenant }] = await tx<[{ tenant: string }]>`
+      select tenant from acme."order" where id = ${order}`;
+    const challenge = await add(tx, 'challenge', {
+      authorization_id: waiting,
+      tenant,
+      url: 'https://ca.example.org/chall/victim',
+      type: 'http-01',
+      token: 'victim-token',
+      key_authorization: 'victim-token.key',
+    });
+    for (const state of ['intended', 'published', 'removing']) {
+      await add(tx, 'record', {
+        challenge_id: challenge,
+        tenant,
+        solver: 'by-hand',
+        method: 'manual',
+        type: 'http-01',
+        identifier: 'victim.example.org',
+        token: `victim-token${state}`,
+        value: 'victim-token.key',
+        state,
+        updated_at: ago('2 days'),
+      });
+    }
+    await set(tx, 'request', all, { created_at: ago('1 hour') });
     await tx`update acme.revocation_request set created_at = now() - interval '1 hour'`;
     await tx`update acme.deactivation_request set created_at = now() - interval '1 hour'`;
-    await tx`
-      update acme_private.csr_state
-         set next_attempt_at = now() - interval '1 hour', reason_code = 'validation_failed', reason = 'victim.example.org failed'
-       where state = 'retrying'`;
+    await set(
+      tx,
+      'csr',
+      { state: 'retrying' },
+      {
+        next_attempt_at: ago('1 hour'),
+        reason_code: 'validation_failed',
+        reason: 'victim.example.org failed',
+      },
+    );
   });
   await sql`select acme_private.note('victim-event', tenant, csr_id) from acme_private.csr_state`;
   // An account of the tenant's domain.

@@ -3,7 +3,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { CALLED, makeShadows } from '../helpers/shadows.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
-import { putInState, registerDefaultAccount } from '../helpers/state/index.ts';
+import {
+  accountId,
+  add,
+  putInState,
+  registerDefaultAccount,
+  set,
+  sha256,
+  withoutTriggers,
+} from '../helpers/state/index.ts';
 
 /** What a tenant has, by id or name. */
 interface Things {
@@ -53,35 +61,50 @@ async function makeThings(login: string): Promise<Things> {
   const [csr] = await app<[{ id: string }]>`
     insert into acme.csr (pem, ref) values (${pem}, 'shop') returning id`;
   await putInState(shop.sql, csr.id, 'issued');
-  return shop.sql.begin(async (tx) => {
-    await tx`set local session_replication_role = replica`;
-    await tx`update acme_private.csr_state set spki_sha256 = sha256(${login}) where csr_id = ${csr.id}`;
-    const [certificate] = await tx<[{ id: string }]>`
-      update acme_private.certificate set spki_sha256 = sha256(${login}) where csr_id = ${csr.id} returning id`;
+  return withoutTriggers(shop.sql, async (tx) => {
+    await set(tx, 'csr', csr.id, { spki_sha256: sha256(login) });
+    const [certificate = ''] = await set(
+      tx,
+      'certificate',
+      { csr_id: csr.id },
+      { spki_sha256: sha256(login) },
+    );
     const name = `csr-${csr.id}.example.org`;
-    await tx`insert into acme_private.certificate_name (name, certificate_id, tenant) values (${name}, ${certificate.id}, ${tenant})`;
-    const [authorization] = await tx<[{ id: string }]>`
-      insert into acme_private.authorization (account_id, url, tenant, state, identifier)
-      select id, ${`https://ca.example.org/authz/${login}`}, ${tenant}, 'valid', ${name} from acme.account
-      returning id`;
-    const [challenge] = await tx<[{ id: string }]>`
-      insert into acme_private.challenge (authorization_id, tenant, url, type, token, key_authorization)
-      values (${authorization.id}, ${tenant}, ${`https://ca.example.org/chall/${login}`}, 'http-01', 'token', 'token.key')
-      returning id`;
-    const record = async (state: string) => {
-      const [made] = await tx<[{ id: string }]>`
-        insert into acme_private.record (challenge_id, tenant, solver, method, type, identifier, token, value, state)
-        values (${challenge.id}, ${tenant}, 'by-hand', 'manual', 'http-01', ${name}, 'token', 'token.key', ${state})
-        returning id`;
-      return made.id;
-    };
+    await add(tx, 'certificate_name', { name, certificate_id: certificate, tenant });
+    const authorization = await add(tx, 'authorization', {
+      account_id: await accountId(tx),
+      url: `https://ca.example.org/authz/${login}`,
+      tenant,
+      state: 'valid',
+      identifier: name,
+    });
+    const challenge = await add(tx, 'challenge', {
+      authorization_id: authorization,
+      tenant,
+      url: `https://ca.example.org/chall/${login}`,
+      type: 'http-01',
+      token: 'token',
+      key_authorization: 'token.key',
+    });
+    const record = (state: string) =>
+      add(tx, 'record', {
+        challenge_id: challenge,
+        tenant,
+        solver: 'by-hand',
+        method: 'manual',
+        type: 'http-01',
+        identifier: name,
+        token: 'token',
+        value: 'token.key',
+        state,
+      });
     return {
       tenant,
       csr: csr.id,
       pem,
       name,
-      certificate: certificate.id,
-      authorization: authorization.id,
+      certificate,
+      authorization,
       toPublish: await record('intended'),
       toRemove: await record('removing'),
     };

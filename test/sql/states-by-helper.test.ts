@@ -18,10 +18,8 @@ const exceptions: Record<string, number> = {
   'sql/stuck.test.ts': 1,
   // Not converted yet.
   'e2e/features.test.ts': 1,
-  'sql/attention.test.ts': 5,
+  'sql/attention.test.ts': 4,
   'sql/liveness.test.ts': 1,
-  'sql/names-of-others.test.ts': 9,
-  'sql/shadowed.test.ts': 6,
 };
 
 const WRITES =
