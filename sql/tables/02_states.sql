@@ -97,6 +97,7 @@ insert into acme_private.transition (kind, from_state, to_state) values
   ('authorization', 'deactivating', 'revoked'),
   ('authorization', 'invalid', 'pending'),
   ('authorization', 'deactivated', 'pending'),
+  ('authorization', 'expired', 'deactivating'), -- ended here alone, and its name changes hands
   ('authorization', 'expired', 'pending'),
   ('authorization', 'revoked', 'pending'),
 

@@ -45,7 +45,7 @@ create unique index authorization_url_key on acme_private.authorization (account
 create index authorization_open_idx on acme_private.authorization (id, tenant) where state in ('new', 'pending', 'deactivating');
 -- those that a name takes along when it changes hands
 create index authorization_identifier_idx on acme_private.authorization (account_id, reverse(identifier), tenant)
-  where state in ('pending', 'valid', 'deactivating');
+  where state in ('pending', 'valid', 'deactivating', 'expired');
 create index authorization_preauthorization_idx on acme_private.authorization (account_id, tenant) where is_preauthorization;
 -- how many a tenant has under way
 create index authorization_preauthorization_open_idx on acme_private.authorization (tenant)

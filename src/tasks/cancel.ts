@@ -1,5 +1,6 @@
-import { AcmeProblem, deactivateAuthorization, getOrder } from '../acme/index.ts';
+import { AcmeProblem, deactivateAuthorization, getAuthorization, getOrder } from '../acme/index.ts';
 import type { Claim, OrderClaim } from '../db/steps.ts';
+import type { Signer } from './accounts.ts';
 import type { Hold } from './context.ts';
 import { finalize } from './finalize.ts';
 import { tellDeactivated } from './give-up.ts';
@@ -22,19 +23,37 @@ export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   const abandoned = await steps.abandonedAuthorizations(claim.id);
   const account = abandoned.length === 0 ? undefined : await accounts.signerIfAny(claim);
   if (account === undefined) return steps.orderCancelled(claim, [], takeOther);
-  for (const { url } of abandoned) {
-    try {
-      await remote('authorization.deactivate', () => deactivateAuthorization(account, url, call));
-      await tellDeactivated(account, hold);
-    } catch (error) {
-      if (!(error instanceof AcmeProblem) || error.status === 429 || (error.status ?? 0) >= 500) {
-        throw error;
-      }
-    }
+  const ended: number[] = [];
+  for (const { id, url } of abandoned) {
+    if (await isEnded(account, url, hold)) ended.push(id);
   }
-  return steps.orderCancelled(
-    claim,
-    abandoned.map(({ id }) => id),
-    takeOther,
-  );
+  return steps.orderCancelled(claim, ended, takeOther);
+}
+
+/** Whether the server has ended it. One that it does not want to end, or does not show, stays as it is. */
+async function isEnded(account: Signer, url: string, hold: Hold): Promise<boolean> {
+  try {
+    await remote('authorization.deactivate', () =>
+      deactivateAuthorization(account, url, hold.call),
+    );
+    await tellDeactivated(account, hold);
+    return true;
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    if (error.status === 404) return true;
+  }
+  // Sent again after a crash it is refused by some servers.
+  try {
+    const { value } = await remote('authorization.look', () =>
+      getAuthorization(account, url, hold.call),
+    );
+    return value.status !== 'pending' && value.status !== 'valid';
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return error.status === 404;
+  }
+}
+
+function isRefusal(error: unknown): error is AcmeProblem {
+  return error instanceof AcmeProblem && error.status !== 429 && (error.status ?? 0) < 500;
 }

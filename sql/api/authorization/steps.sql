@@ -123,10 +123,14 @@ begin
     -- An administrator gave the name to another tenant meanwhile.
     perform acme_private.give_up_orders(acme_private.orders_of(p_authorization));
   end if;
+  -- What one tenant proved is no proof of another's.
+  perform acme_private.give_up_orders(array(
+    select x.id from acme_private."order" x
+     where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null and x.tenant <> a.tenant));
   for o in
     select x.id, count(*) over () > 1 as is_shared
       from acme_private."order" x
-     where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null
+     where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null and x.tenant = a.tenant
      order by x.id
   loop
     if o.is_shared then

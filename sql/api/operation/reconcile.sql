@@ -81,10 +81,11 @@ begin
   with ended as (
     update acme_private.authorization a
        set state = 'expired', lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = null, updated_at = v_now,
+           expires_at = case when a.state = 'deactivating' then coalesce(a.expires_at, v_now) else a.expires_at end,
            reason_code = case when a.is_preauthorization then 'authorization_expired' end,
            reason = case when a.is_preauthorization then 'It expired at the server before it was proved.' end
      where a.state in ('pending', 'deactivating') and (a.lease_token is null or a.lease_until < v_now)
-       and coalesce(a.expires_at, a.created_at + interval '30 days') < v_now
+       and coalesce(a.expires_at, a.created_at + case a.state when 'deactivating' then interval '400 days' else interval '30 days' end) < v_now
        and (a.state = 'deactivating' or not acme_private.is_ordered(a.id))
     returning a.*
   )

@@ -22,7 +22,7 @@ begin
   with picked as (
     select x.id
       from acme_private.authorization x
-     where x.id = any (p_ids) and x.state in ('new', 'pending', 'valid')
+     where x.id = any (p_ids) and x.state in ('new', 'pending', 'valid', 'expired')
        and (x.lease_token is null or x.lease_until < acme_private.clock())
      order by x.id
        for no key update skip locked
@@ -81,7 +81,10 @@ begin
     select a.id
       from acme_private.authorization a
      where a.account_id = p_account and reverse(a.identifier) = any (array(select reverse(n) from unnest(v_names) n)) and a.tenant <> p_tenant
-       and a.state in ('pending', 'valid', 'deactivating') and (a.expires_at is null or a.expires_at > acme_private.clock())
+       and a.url is not null and a.state in ('pending', 'valid', 'deactivating', 'expired')
+       and (a.expires_at is null or a.expires_at > acme_private.clock()
+            -- answered, and the server was not seen to end it: it may have become valid for longer
+            or exists (select from acme_private.challenge c where c.authorization_id = a.id and c.state in ('pending', 'processing')))
        and not exists (select from acme_private.tenant_name t
                         where t.tenant = a.tenant and t.name = a.identifier and t.owner_since is not null)
     union all
@@ -96,20 +99,29 @@ $$;
 comment on function acme_private.authorizations_left_behind(bigint, text, text[], text[]) is
   'The authorizations of an account that earlier owners of these names left behind.';
 
--- Is another tenant at work on one of these names of others, or has it waited longer? An order of theirs that has had its time
--- gives way.
-create or replace function acme_private.is_name_in_use(p_tenants text[], p_names text[], p_since timestamptz) returns boolean
+-- Do identifiers overlap with these names (base names)?
+create or replace function acme_private.is_overlapping(p_identifiers text[], p_names text[]) returns boolean
+language sql immutable parallel safe
+return exists (
+  select from unnest(p_identifiers) i cross join unnest(p_names) n
+   where acme_private.is_within(i, n) or acme_private.is_within(n, acme_private.base_name(i)));
+comment on function acme_private.is_overlapping(text[], text[]) is
+  'Whether one of these identifiers is one of these names, or above or below it.';
+
+-- Is one of these tenants at work on a name that overlaps with these, or has it waited longer? An order that has had its time gives
+-- way. One that is given up already at another account shares no authorization, and its server may be down for long.
+create or replace function acme_private.is_name_in_use(p_tenants text[], p_account bigint, p_names text[], p_since timestamptz) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
-  v_identifiers text[] := acme_private.with_wildcards(p_names);
   v_orders bigint[] := array(
     select o.id from acme_private."order" o
-     where o.is_live and o.tenant = any (p_tenants) and o.identifiers && v_identifiers);
+     where o.is_live and o.tenant = any (p_tenants) and not (o.is_unwanted and o.account_id <> p_account)
+       and acme_private.is_overlapping(o.identifiers, p_names));
   v_authorizations bigint[] := array(
     select a.id from acme_private.authorization a
-     where a.is_preauthorization and a.tenant = any (p_tenants) and a.identifier = any (p_names)
+     where a.is_preauthorization and a.tenant = any (p_tenants) and acme_private.is_overlapping(array[a.identifier], p_names)
        -- new: the server is being asked for it
        and (a.state = 'pending' or a.state = 'new' and a.lease_until > v_now));
 begin
@@ -124,18 +136,19 @@ begin
      where a.id = any (v_authorizations) and a.created_at < v_now - acme_private.name_turn_time(0)));
   return v_orders <> '{}' or v_authorizations <> '{}' or exists (
     select from acme_private.csr_state s
-     where s.state = 'retrying' and s.reason_code = 'name_in_use' and s.contested_since < p_since
-       and s.tenant = any (p_tenants) and s.identifiers && v_identifiers);
+     where s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on') and s.contested_since < p_since
+       and s.tenant = any (p_tenants) and acme_private.is_overlapping(s.identifiers, p_names));
 end
 $$;
-comment on function acme_private.is_name_in_use(text[], text[], timestamptz) is
-  'Whether another tenant has an order under way for one of these names, or has waited for it since before a time.';
+comment on function acme_private.is_name_in_use(text[], bigint, text[], timestamptz) is
+  'Whether one of these tenants has an order under way that overlaps with these names, or has waited since before a time.';
 
 -- Why a tenant may not begin an order (or a pre-authorization) for these names with this account now; code null: it may. Its own
 -- rows of tenant_name stay locked until the commit, so that nobody else begins one for overlapping names. p_since: since when it
 -- waits; null: it does not yet.
 --   name_held        one belongs to another tenant
 --   name_in_use      another tenant asks for one, and has its turn
+--   name_locked      somebody has a row of its own locked: no turn is waited for
 --   name_handed_on   what an earlier owner proved is still valid at the server
 create or replace function acme_private.name_obstacle(
   p_tenant text, p_account bigint, p_identifiers text[], p_domains text[], p_since timestamptz,
@@ -148,7 +161,6 @@ declare
   v_names text[] := acme_private.base_names(p_identifiers);
   v_domains text[];
   v_tenants text[];
-  v_others text[];
   v_ids bigint[];
 begin
   -- Nearly always it owns them all, and has proved each itself.
@@ -161,8 +173,8 @@ begin
   if v_domains is null then
     -- Or a row was forgotten (lapse_names): it is there again with the commit.
     perform acme_private.ask_for_names(p_tenant, p_identifiers, p_domains);
-    code := 'name_in_use';
-    reason := 'An order for one of its names is being made at this moment.';
+    code := 'name_locked';
+    reason := 'An order for one of its names is being made at this moment, or the name is being released.';
     until := v_now + interval '2 seconds';
     return;
   end if;
@@ -173,12 +185,12 @@ begin
       return;
     end if;
   end loop;
-  select array_agg(distinct o.tenant), array_agg(distinct o.name) into v_tenants, v_others
+  select array_agg(distinct o.tenant) into v_tenants
     from acme_private.names_asked_by_others(p_tenant, v_names, v_domains) o;
   if v_tenants is not null then
     if not acme_private.lock_names_asked_by_others(p_tenant, v_names, v_domains) then
       until := v_now + interval '2 seconds';
-    elsif acme_private.is_name_in_use(v_tenants, v_others, coalesce(p_since, v_now)) then
+    elsif acme_private.is_name_in_use(v_tenants, p_account, v_names, coalesce(p_since, v_now)) then
       until := v_now + interval '1 minute';
     end if;
     if until is not null then
@@ -217,14 +229,15 @@ declare
 begin
   update acme_private.csr_state
      set state = v_state, queued_at = null, next_attempt_at = p_until, updated_at = v_now,
-         reason_code = p_code, reason = p_reason,
-         contested_since = case when v_state = 'retrying' then coalesce(s.contested_since, v_now) end
+         reason_code = case p_code when 'name_locked' then 'name_in_use' else p_code end, reason = p_reason,
+         -- (Who has its own row locked keeps nobody else waiting.)
+         contested_since = case when v_state = 'retrying' and p_code <> 'name_locked' then coalesce(s.contested_since, v_now) end
    where csr_id = s.csr_id;
   if v_state = 'retrying' then
     perform acme_private.enqueue('csr', s.csr_id, p_until);
   end if;
   -- (Once, and not each time that it is looked at.)
-  if v_state <> 'retrying' or s.contested_since is null then
+  if v_state <> 'retrying' or p_code <> 'name_locked' and s.contested_since is null then
     perform acme_private.note(v_state, s.tenant, s.csr_id, null, s.account_id, s.certificate_id, p_worker,
                               jsonb_build_object('reason', p_reason, 'next_attempt_at', p_until));
   end if;
@@ -249,9 +262,7 @@ begin
     select s.csr_id
       from acme_private.csr_state s
      where s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on')
-       and exists (
-         select from unnest(s.identifiers) i cross join unnest(v_names) n
-          where acme_private.is_within(i, n) or acme_private.is_within(n, acme_private.base_name(i)))
+       and acme_private.is_overlapping(s.identifiers, v_names)
      order by s.contested_since
      limit 20
        for no key update skip locked

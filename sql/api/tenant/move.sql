@@ -33,7 +33,8 @@ begin
   return query
     update acme_private.tenant_name t
        set owner_since = null, proved_at = null, unused_since = null, checked_at = acme_private.clock()
-     where t.owner_since is not null and t.tenant is distinct from p_tenant and t.registered_domain = p_domain
+     where t.owner_since is not null and t.tenant is distinct from p_tenant
+       and coalesce(t.registered_domain, p_domain) is not distinct from p_domain
        and (reverse(t.name) collate "C" = reverse(p_name)
             or reverse(t.name) collate "C" >= reverse(p_name) || '.' and reverse(t.name) collate "C" < reverse(p_name) || '/')
     returning t.tenant;
@@ -44,7 +45,7 @@ begin
        and exists (
          select from unnest(acme_private.base_names(o.identifiers)) n
            join acme_private.tenant_name t on t.tenant = o.tenant and t.name = n
-          where t.registered_domain = p_domain and acme_private.is_within(n, p_name))));
+          where coalesce(t.registered_domain, p_domain) is not distinct from p_domain and acme_private.is_within(n, p_name))));
 end
 $$;
 comment on function acme_private.take_name_away(text, text, text) is
@@ -63,7 +64,8 @@ begin
       using errcode = 'invalid_parameter_value', hint = 'Give a name such as www.example.org, in ASCII (xn--…).';
   elsif v_domain is null and exists (
     select from acme_private.tenant_name t
-     where reverse(t.name) collate "C" >= reverse(v_name) || '.' and reverse(t.name) collate "C" < reverse(v_name) || '/')
+     where reverse(t.name) collate "C" >= reverse(v_name) || '.' and reverse(t.name) collate "C" < reverse(v_name) || '/'
+       and t.registered_domain is not null)
   then
     raise exception '% is a suffix under which domains are registered; it is not moved as a whole.', v_name
       using errcode = 'invalid_parameter_value', hint = 'Move each domain by itself; see acme.name_owner.';

@@ -35,7 +35,9 @@ begin
   select t.tenant, t.name into v_owner
     from acme_private.tenant_name t
    where reverse(t.name) collate "C" = any (acme_private.reversed(acme_private.name_and_above(p_name, p_domain)))
-     and t.owner_since is not null and coalesce(t.registered_domain, p_domain) = p_domain
+     and t.owner_since is not null
+     -- (the same name overlaps whatever the public suffix list said of it then)
+     and (t.name = p_name or coalesce(t.registered_domain, p_domain) = p_domain)
    order by length(t.name) desc
    limit 1;
   if found and (v_owner.tenant <> p_tenant or v_owner.name = p_name) then
@@ -61,10 +63,18 @@ create or replace function acme_private.ask_for_names(p_tenant text, p_identifie
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- (A row that an application has locked, by acme.release_domain, is left as it is.)
+  with picked as (
+    select t.name
+      from acme_private.tenant_name t
+     where t.tenant = p_tenant and t.name = any (acme_private.base_names(p_identifiers)) and t.registered_domain is null
+       for no key update skip locked
+  )
   update acme_private.tenant_name t
      set registered_domain = n.domain
-    from unnest(p_identifiers, p_domains) n (name, domain)
-   where t.tenant = p_tenant and t.name = acme_private.base_name(n.name) and t.registered_domain is null;
+    from picked p
+    join unnest(p_identifiers, p_domains) n (name, domain) on acme_private.base_name(n.name) = p.name
+   where t.tenant = p_tenant and t.name = p.name;
   insert into acme_private.tenant_name (tenant, name, registered_domain, checked_at)
   select distinct p_tenant, acme_private.base_name(n.name), n.domain, acme_private.clock()
     from unnest(p_identifiers, p_domains) n (name, domain)
@@ -97,7 +107,8 @@ begin
      order by x.name
        for no key update
   loop
-    if acme_private.is_owned_by_another(t.name, t.registered_domain, p_tenant) then
+    if acme_private.is_owned_by_another(t.name, coalesce(t.registered_domain, t.name), p_tenant) then
+      perform set_config('lock_timeout', v_lock_timeout, true);
       return false;
     end if;
     update acme_private.tenant_name x
@@ -107,6 +118,14 @@ begin
     v_is_new := true;
   end loop;
   perform set_config('lock_timeout', v_lock_timeout, true);
+  -- One whose row is gone by now may have become another's.
+  if exists (
+    select from unnest(v_names) n
+     where not exists (select from acme_private.tenant_name x where x.tenant = p_tenant and x.name = n)
+       and acme_private.is_owned_by_another(n, coalesce(acme_private.domain_of_name(n), n), p_tenant))
+  then
+    return false;
+  end if;
   if v_is_new then
     -- Others who wait for it are told that it is taken.
     perform acme_private.wake_waiters_for_names(v_names);
@@ -239,6 +258,7 @@ begin
      select x.tenant, x.name
        from acme_private.tenant_name x
       where x.owner_since is null and x.checked_at < v_now - acme_private.name_keep_time()
+        and not acme_private.is_name_used(x.tenant, x.name)
       order by x.checked_at
       limit 500
         for update skip locked);

@@ -417,6 +417,9 @@ begin
     update acme_private.authorization
        set state = coalesce(p_outcome ->> 'authorization_state', case state when 'new' then 'invalid' else 'expired' end),
            identifier = coalesce(p_outcome ->> 'identifier', identifier),
+           -- Ended by the server, or only here: then it may be valid there still, for who knows how long
+           -- (acme_private.authorizations_left_behind).
+           expires_at = case when p_outcome ? 'authorization_state' then least(coalesce(expires_at, v_now), v_now) end,
            lease_token = null, lease_until = null, lease_worker = null, claims = 0, next_attempt_at = null,
            reason_code = v_code, reason = v_text, last_problem = v_problem, updated_at = v_now
      where id = p_id
