@@ -104,6 +104,11 @@ export async function commit(
     return `certificate_revoked ${row}`;
   }
   if (claim.kind === 'authorization') {
+    if (claim.step === 'deactivate') {
+      world.valid.delete(claim.url);
+      const ended = steps.authorizationDeactivated(claim, 'deactivated', take);
+      return next('authorization_deactivated', ended);
+    }
     const isValid = world.valid.has(claim.url);
     if (claim.challenge === null && draw.b < 50 && !isValid) return choose(world, worker, claim);
     world.valid.add(claim.url);
