@@ -150,6 +150,7 @@ begin
        where mine.authorization_id = p_authorization
        group by mine.order_id
     ) p
-   where o.id = p.order_id and o.is_live and o.is_parked <> p.is_parked;
+   -- (One that became ready meanwhile waits for nobody.)
+   where o.id = p.order_id and o.state = 'authorizing' and o.is_parked <> p.is_parked;
 end
 $$;

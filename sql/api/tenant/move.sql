@@ -73,6 +73,8 @@ begin
     raise exception 'Give a tenant of 1 to 200 characters, none of them a control character or one that is not seen; or null, and nobody owns the name.'
       using errcode = 'invalid_parameter_value';
   end if;
+  -- Who proves it at this moment has its row locked.
+  perform from acme_private.tenant_name t where reverse(t.name) collate "C" = reverse(v_name) order by t.tenant for no key update;
   for v_former in select distinct t from acme_private.take_name_away(v_name, v_domain, p_tenant) t loop
     perform acme_private.note('name_moved', v_former, p_detail => jsonb_build_object('name', v_name, 'is_owner', false));
   end loop;

@@ -111,10 +111,16 @@ begin
       perform set_config('lock_timeout', v_lock_timeout, true);
       return false;
     end if;
-    update acme_private.tenant_name x
-       set owner_since = coalesce(x.owner_since, acme_private.clock()), unused_since = null,
-           proved_at = case when p_is_proved then acme_private.clock() end
-     where x.tenant = p_tenant and x.name = t.name;
+    begin
+      update acme_private.tenant_name x
+         set owner_since = coalesce(x.owner_since, acme_private.clock()), unused_since = null,
+             proved_at = case when p_is_proved then acme_private.clock() end
+       where x.tenant = p_tenant and x.name = t.name;
+    exception when unique_violation then
+      -- An administrator gave it to another tenant at this moment.
+      perform set_config('lock_timeout', v_lock_timeout, true);
+      return false;
+    end;
     v_is_new := true;
   end loop;
   perform set_config('lock_timeout', v_lock_timeout, true);

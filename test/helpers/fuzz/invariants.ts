@@ -60,7 +60,7 @@ export async function violations(sql: postgres.Sql): Promise<string[]> {
     union all
     select format('authorization %s is %s and leased', a.id, a.state)
       from acme_private.authorization a
-     where a.state <> 'pending' and a.lease_token is not null
+     where a.state not in ('pending', 'deactivating') and a.lease_token is not null
     union all
     select format('csr %s is %s and leased', s.csr_id, s.state)
       from acme_private.csr_state s
