@@ -274,8 +274,7 @@ begin
   if v_obstacle.code = 'name_held' then
     return jsonb_build_object('refused', jsonb_build_object('code', 'name_held', 'text', v_obstacle.reason));
   elsif v_obstacle.code is not null then
-    perform acme_private.put_off('authorization', p_authorization, v_obstacle.until, 0,
-                                 case v_obstacle.code when 'name_locked' then 'name_in_use' else v_obstacle.code end, v_obstacle.reason, null);
+    perform acme_private.put_off('authorization', p_authorization, v_obstacle.until, 0, v_obstacle.code, v_obstacle.reason, null);
     return null;
   end if;
   return '{}';

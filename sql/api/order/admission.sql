@@ -35,7 +35,7 @@ begin
   end if;
   v_obstacle := acme_private.name_obstacle(s.tenant, s.account_id, s.identifiers, s.domains, s.contested_since);
   if v_obstacle.code is not null then
-    perform acme_private.wait_for_names(p_worker, s, v_obstacle.code, v_obstacle.reason, v_obstacle.until);
+    perform acme_private.wait_for_names(p_worker, s, v_obstacle.code, v_obstacle.reason, v_obstacle.until, v_obstacle.is_locked);
     return null;
   end if;
   insert into acme_private."order" (csr_id, tenant, server_id, account_id, identifiers, identifiers_key, profile,

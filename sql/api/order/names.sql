@@ -148,11 +148,11 @@ comment on function acme_private.is_name_in_use(text[], bigint, text[], timestam
 -- waits; null: it does not yet.
 --   name_held        one belongs to another tenant
 --   name_in_use      another tenant asks for one, and has its turn
---   name_locked      somebody has a row of its own locked: no turn is waited for
+--                    (is_locked: somebody has a row of its own locked, and no turn is waited for)
 --   name_handed_on   what an earlier owner proved is still valid at the server
 create or replace function acme_private.name_obstacle(
   p_tenant text, p_account bigint, p_identifiers text[], p_domains text[], p_since timestamptz,
-  out code text, out reason text, out until timestamptz
+  out code text, out reason text, out until timestamptz, out is_locked boolean
 )
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -173,7 +173,8 @@ begin
   if v_domains is null then
     -- Or a row was forgotten (lapse_names): it is there again with the commit.
     perform acme_private.ask_for_names(p_tenant, p_identifiers, p_domains);
-    code := 'name_locked';
+    code := 'name_in_use';
+    is_locked := true;
     reason := 'An order for one of its names is being made at this moment, or the name is being released.';
     until := v_now + interval '2 seconds';
     return;
@@ -216,7 +217,7 @@ comment on function acme_private.name_obstacle(text, bigint, text[], text[], tim
 
 -- A csr that is locked may not be ordered now (name_obstacle).
 create or replace function acme_private.wait_for_names(
-  p_worker bigint, s acme_private.csr_state, p_code text, p_reason text, p_until timestamptz
+  p_worker bigint, s acme_private.csr_state, p_code text, p_reason text, p_until timestamptz, p_is_locked boolean
 ) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
@@ -229,21 +230,21 @@ declare
 begin
   update acme_private.csr_state
      set state = v_state, queued_at = null, next_attempt_at = p_until, updated_at = v_now,
-         reason_code = case p_code when 'name_locked' then 'name_in_use' else p_code end, reason = p_reason,
+         reason_code = p_code, reason = p_reason,
          -- (Who has its own row locked keeps nobody else waiting.)
-         contested_since = case when v_state = 'retrying' and p_code <> 'name_locked' then coalesce(s.contested_since, v_now) end
+         contested_since = case when v_state = 'retrying' and p_is_locked is not true then coalesce(s.contested_since, v_now) end
    where csr_id = s.csr_id;
   if v_state = 'retrying' then
     perform acme_private.enqueue('csr', s.csr_id, p_until);
   end if;
   -- (Once, and not each time that it is looked at.)
-  if v_state <> 'retrying' or p_code <> 'name_locked' and s.contested_since is null then
+  if v_state <> 'retrying' or p_is_locked is not true and s.contested_since is null then
     perform acme_private.note(v_state, s.tenant, s.csr_id, null, s.account_id, s.certificate_id, p_worker,
                               jsonb_build_object('reason', p_reason, 'next_attempt_at', p_until));
   end if;
 end
 $$;
-comment on function acme_private.wait_for_names(bigint, acme_private.csr_state, text, text, timestamptz) is
+comment on function acme_private.wait_for_names(bigint, acme_private.csr_state, text, text, timestamptz, boolean) is
   'Stores why a csr is not ordered now, because of its names.';
 
 -- An order ended, or an authorization was deactivated: those that waited for these names are tried again, the longest first.
