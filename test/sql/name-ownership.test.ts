@@ -219,6 +219,13 @@ describe('a name that no tenant has proved', () => {
     expect(await state(first)).toBe('ordering');
   });
 
+  test('is not forgotten while an order for it is under way', async () => {
+    await begin(await ask('first', 'example.org'));
+    await travel(shop.sql, 40);
+    await shop.sql`select acme_private.reconcile()`;
+    expect(await shop.sql`select from acme_private.tenant_name`).toHaveLength(1);
+  });
+
   test('is asked for again where its csr slept until it was forgotten', async () => {
     const csr = await ask('first', 'example.org');
     await disprove(csr);
@@ -331,6 +338,28 @@ describe('a name that a tenant owns', () => {
       expect(error.code).toBe('22023');
     },
   );
+
+  test('is moved again, and freed, before anybody asks for it', async () => {
+    for (const to of ['first', 'second', 'third']) {
+      await shop.sql`select acme.move_name('shop.example.org', ${to})`;
+      expect(await owners()).toEqual({ 'shop.example.org': to });
+    }
+    await shop.sql`select acme.move_name('example.org', 'fourth')`;
+    expect(await owners()).toEqual({ 'example.org': 'fourth' });
+    await shop.sql`select acme.move_name('example.org', null)`;
+    expect(await owners()).toEqual({});
+  });
+
+  test('keeps no other tenant waiting while its own releases it in an open transaction', async () => {
+    await shop.sql`select acme.move_name('given.example.org', ${await tenant('first')})`;
+    const app = await shop.database.as('acme_app', { login: 'first' });
+    await app.begin(async (open) => {
+      await open`select * from acme.release_domain('given.example.org')`;
+      const locked = await ask('first', 'given.example.org', 'shop.example.net');
+      expect(await state(locked)).toBe('retrying name_in_use');
+      expect(await ask('second', 'shop.example.net').then(state)).toBe('ordering');
+    });
+  });
 
   test('is not moved together with all others below a suffix', async () => {
     await add(shop.sql, 'name', {
