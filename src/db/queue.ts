@@ -2,7 +2,7 @@ import { runMigrations } from 'graphile-worker';
 import pg from 'pg';
 import type postgres from 'postgres';
 import { type QueueMigration, readQueueMigrations } from './migration-files.ts';
-import { SEARCH_PATH, SESSION, settingsSql } from './settings.ts';
+import { type AwaitedPoolConfig, SEARCH_PATH, SESSION, settingsSql } from './settings.ts';
 import type { Standing } from './standing.ts';
 import { taskIdentifiers } from './task-identifiers.ts';
 
@@ -111,17 +111,16 @@ $pgacme$;`;
 
 /** Installs graphile-worker's schema, which belongs to acme_owner, and as whom its migrations run. */
 export async function installQueue(databaseUrl: string | undefined, schema: string): Promise<void> {
-  const pool = new pg.Pool({
+  const config: AwaitedPoolConfig = {
     ...(databaseUrl === undefined ? {} : { connectionString: databaseUrl }),
     max: 2,
     options: `-c role=acme_owner -c search_path=${SEARCH_PATH.replace(' ', '')}`,
     application_name: 'pgacme migrate',
-    // (Waited for, whatever its type says.)
-    // eslint-disable-next-line @typescript-eslint/no-misused-promises
     onConnect: async (client) => {
       await client.query(settingsSql(SESSION));
     },
-  });
+  };
+  const pool = new pg.Pool(config);
   pool.on('error', () => undefined);
   pool.on('connect', (client) => client.on('error', () => undefined));
   try {

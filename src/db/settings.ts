@@ -45,6 +45,14 @@ export const GONE: Settings = {
   tcp_keepalives_count: '3',
 };
 
+/**
+ * What a pool is made with. pg-pool waits for the promise of `onConnect` before it gives a new connection to
+ * anybody, so that the settings come before the first query; its own type has no promise.
+ */
+export interface AwaitedPoolConfig extends Omit<pg.PoolConfig, 'onConnect'> {
+  onConnect: (client: pg.ClientBase) => Promise<void>;
+}
+
 /** Settings that are lists: quoted, they would have one member. */
 const LISTS: ReadonlySet<string> = new Set(['DateStyle', 'search_path']);
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Notification } from 'pg';
 import pg from 'pg';
 import { destroy, limitQueries } from '../db/limited-client.ts';
-import { GONE, SESSION, settingsSql } from '../db/settings.ts';
+import { type AwaitedPoolConfig, GONE, SESSION, settingsSql } from '../db/settings.ts';
 import { GatedProof } from './gated-proof.ts';
 
 type Connected = Parameters<pg.Pool['connect']>[0];
@@ -33,15 +33,16 @@ export class QueuePool extends pg.Pool {
   readonly #migrated: GatedProof;
 
   constructor({ isQueueNewer, ...config }: QueuePoolOptions) {
-    // (Waited for, whatever its type says.)
-    const onConnect = async (client: pg.ClientBase) => {
-      this.#open.add(client);
-      client.once('end', () => this.#open.delete(client));
-      limitQueries(client, ANSWER_MS);
-      await client.query(SETTINGS);
+    const settled: AwaitedPoolConfig = {
+      ...config,
+      onConnect: async (client) => {
+        this.#open.add(client);
+        client.once('end', () => this.#open.delete(client));
+        limitQueries(client, ANSWER_MS);
+        await client.query(SETTINGS);
+      },
     };
-    // eslint-disable-next-line @typescript-eslint/no-misused-promises
-    super({ ...config, onConnect });
+    super(settled);
     this.#migrated = new GatedProof(() => isQueueNewer(this));
   }
 

@@ -25,7 +25,7 @@ async function move(world: World, name: string, login: string, csr: string): Pro
   await world.sql`select acme.retry(${csr})`;
 }
 
-test('a name that was moved is proved anew by its new owner, also where the server would reuse the proof', async () => {
+test('a name that was moved is proved again by its new owner, also where the server would reuse the proof', async () => {
   const world = await pebbleWorld({ authzReuse: 100 });
   await world.worker();
   const name = freshName();

@@ -54,7 +54,7 @@ async function ask(login: string, ...names: string[]): Promise<string> {
   await dispatch(shop.sql, received.lease, [
     { ...accepted(id), identifiers: names, domains: names.map(domainOf) },
   ]);
-  // Its order, if there is one, is whoever's takes the job.
+  // Its order, if there is one, is held by no worker.
   await releaseLease(shop.sql, 'order', { csr_id: id, is_live: true });
   return id;
 }
@@ -113,7 +113,7 @@ async function disprove(csr: string): Promise<void> {
   await fail(shop.sql, 'authorization', ids[0] ?? '', { class: 'validation', identifier: 'x' });
 }
 
-/** Whoever waits is looked at again. */
+/** A csr that waits is tried again. */
 async function lookAgain(csr: string): Promise<string> {
   await dueNow(shop.sql, 'csr', { csr_id: csr, state: 'retrying' });
   await shop.attend(csr);
@@ -384,7 +384,7 @@ describe('a name that changes hands', () => {
     return ask('second', 'example.org');
   }
 
-  test('waits until its authorization is deactivated at the server, and is proved anew', async () => {
+  test('waits until its authorization is deactivated at the server, and is proved again', async () => {
     const first = await ask('first', 'example.org');
     await prove(first);
     await shop.sql`select acme.cancel(${first})`;

@@ -310,7 +310,7 @@ describe('EXPLAIN (ANALYZE)', () => {
     const columns = (await readable()).filter(
       ({ column, type }) =>
         type in changed &&
-        // Of a state that it knows the planner takes another index, whoever has rows.
+        // For a state with statistics the planner takes another index, independent of the tenant.
         !['state', 'action'].includes(column),
     );
     await asOther(async (on) => {

@@ -192,7 +192,7 @@ $$;
 comment on function acme_private.names_asked_by_others(text, text[], text[]) is
   'What other tenants ask for, and do not own, that overlaps with these names.';
 
--- Locks those rows. Each is locked until their commit by whoever begins an order for it. False: one of them is locked now.
+-- Locks those rows. A transaction that begins an order for one of them has it locked until it commits. False: one is locked now.
 create or replace function acme_private.lock_names_asked_by_others(p_tenant text, p_names text[], p_domains text[]) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
