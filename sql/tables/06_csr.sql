@@ -177,7 +177,7 @@ create index csr_state_cooldown_idx on acme_private.csr_state (cooldown_id)
   where cooldown_id is not null and state = 'retrying' and reason_code = 'limited';
 -- those that wait for a name: the longest first
 create index csr_state_contested_idx on acme_private.csr_state (contested_since, tenant)
-  where state = 'retrying' and reason_code in ('name_in_use', 'name_handed_on');
+  where contested_since is not null and state in ('queued', 'renewing', 'retrying');
 -- those that a person has to act on
 create index csr_state_attention_idx on acme_private.csr_state (csr_id, tenant)
   where state in ('rejected', 'needs_person', 'needs_new_csr', 'failed');

@@ -7,7 +7,9 @@ import { openShop, type Shop } from '../helpers/shop.ts';
 import {
   accepted,
   add,
+  ahead,
   all,
+  challengeByHand,
   dueNow,
   fail,
   LEASE,
@@ -15,6 +17,7 @@ import {
   registerDefaultAccount,
   releaseLease,
   set,
+  withoutTriggers,
   workerRow,
 } from '../helpers/state/index.ts';
 
@@ -193,6 +196,41 @@ describe('a name that no tenant has proved', () => {
     const [goesOn] = await shop.sql`
       select is_unwanted from acme_private."order" where csr_id = ${slow} and is_live`;
     expect(goesOn).toEqual({ is_unwanted: false });
+  });
+
+  test('goes to the tenant that waited longest, also from the queue', async () => {
+    const first = await ask('first', 'example.org');
+    const second = await ask('second', 'www.example.org');
+    const third = await ask('third', 'example.org');
+    for (const csr of [second, third]) expect(await state(csr)).toBe('retrying name_in_use');
+    await disprove(first);
+    // Both are in the queue now; the third is looked at before the second.
+    await shop.sql`select acme_private.make_order(null, ${third})`;
+    expect(await state(third)).toBe('retrying name_in_use');
+    await dispatch();
+    expect(await state(second)).toBe('ordering');
+  });
+
+  test('is not kept by a pre-authorization that follows one which was given up', async () => {
+    const first = await shop.database.as('acme_app', { login: 'first' });
+    const [{ id }] = await first<[{ id: string }]>`select acme.preauthorize('example.org') as id`;
+    const named = async (authorization: string) => {
+      await lease(shop.sql, 'authorization', authorization);
+      const [row] = await shop.sql<[{ answer: unknown }]>`
+        select acme_private.authorization_named(null, ${authorization}, ${LEASE}, 'example.org') as answer`;
+      return row.answer;
+    };
+    expect(await named(id)).toEqual({});
+    await shop.sql`
+      select acme_private.authorization_created(null, ${id}, ${LEASE}, 'https://ca.example.org/authz/1', 0)`;
+    const second = await ask('second', 'example.org');
+    expect(await state(second)).toBe('retrying name_in_use');
+    await travel(shop.sql, 0.01);
+    expect(await lookAgain(second)).toBe('retrying name_in_use');
+    expect(await lookAgain(second), 'it is deactivated first').toBe('retrying name_handed_on');
+    const [{ id: next }] = await first<[{ id: string }]>`
+      select acme.preauthorize('example.org') as id`;
+    expect(await named(next), 'behind the csr that waits').toBeNull();
   });
 
   test('is not ordered twice where two workers look at the same moment', async () => {
@@ -429,6 +467,58 @@ describe('a name that changes hands', () => {
     const second = await handOn();
     expect(await state(second)).toBe('retrying name_handed_on');
     expect(await authorizations()).toEqual(['deactivating', 'deactivating']);
+  });
+
+  test.each([
+    ['that the server refused to go on with', { class: 'refused' }],
+    ['that the server said has ended', { class: 'refused', authorization_state: 'expired' }],
+  ])('takes no authorization along %s', async (_, outcome) => {
+    const first = await ask('first', 'example.org');
+    const { ids } = await begin(first);
+    await set(shop.sql, 'authorization', ids, { identifier: 'example.org' });
+    await fail(shop.sql, 'authorization', ids[0] ?? '', outcome);
+    await shop.sql`select acme.cancel(${first})`;
+    await shop.attend(first);
+    const second = await ask('second', 'example.org');
+    const isKnownToHaveEnded = 'authorization_state' in outcome;
+    expect(await state(second)).toBe(isKnownToHaveEnded ? 'ordering' : 'retrying name_handed_on');
+    expect(await authorizations()).toEqual([isKnownToHaveEnded ? 'expired' : 'deactivating']);
+  });
+
+  test('takes no authorization along that was answered and expired here while it was pending', async () => {
+    const first = await ask('first', 'example.org');
+    const { ids } = await begin(first);
+    const [id = ''] = ids;
+    await set(shop.sql, 'authorization', id, {
+      identifier: 'example.org',
+      expires_at: ahead('1 day'),
+    });
+    await challengeByHand(shop.sql, id);
+    await shop.sql`select acme.cancel(${first})`;
+    await cancelOrder(first);
+    await releaseLease(shop.sql, 'authorization', id);
+    await travel(shop.sql, 2);
+    await shop.sql`select acme_private.reconcile()`;
+    expect(await authorizations()).toEqual(['expired']);
+    const second = await ask('second', 'example.org');
+    expect(await state(second)).toBe('retrying name_handed_on');
+  });
+
+  test('is not proved for one tenant by the authorization of another', async () => {
+    const first = await ask('first', 'example.org');
+    const { order, ids } = await begin(first);
+    await withoutTriggers(shop.sql, (tx) =>
+      set(tx, 'authorization', ids, { tenant: 'somebody else' }),
+    );
+    const facts = {
+      identifier: 'example.org',
+      is_wildcard: false,
+      expires_at: '2099-01-01T00:00:00Z',
+    };
+    await shop.sql`select acme_private.authorization_proved(null, ${ids[0] ?? null}, ${LEASE}, ${shop.sql.json(facts)}, 0)`;
+    const [row] = await shop.sql`
+      select state, is_unwanted from acme_private."order" where id = ${order}`;
+    expect(row).toEqual({ state: 'authorizing', is_unwanted: true });
   });
 
   test('is lost by an order that proves it after it was moved', async () => {

@@ -136,8 +136,12 @@ begin
      where a.id = any (v_authorizations) and a.created_at < v_now - acme_private.name_turn_time(0)));
   return v_orders <> '{}' or v_authorizations <> '{}' or exists (
     select from acme_private.csr_state s
-     where s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on') and s.contested_since < p_since
-       and s.tenant = any (p_tenants) and acme_private.is_overlapping(s.identifiers, p_names));
+     where s.contested_since < p_since and s.tenant = any (p_tenants)
+       -- One that cannot be ordered now for another reason keeps nobody waiting.
+       and (s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on')
+            or s.state in ('queued', 'renewing') and s.order_id is null and acme_private.is_open(s.account_id)
+               and (select v.paused_at is null from acme.server v where v.id = s.server_id))
+       and acme_private.is_overlapping(s.identifiers, p_names));
 end
 $$;
 comment on function acme_private.is_name_in_use(text[], bigint, text[], timestamptz) is
@@ -255,14 +259,15 @@ declare
   v_names text[] := acme_private.base_names(p_identifiers);
 begin
   if not exists (
-    select from acme_private.csr_state s where s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on'))
+    select from acme_private.csr_state s
+     where s.contested_since is not null and s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on'))
   then
     return;
   end if;
   with picked as (
     select s.csr_id
       from acme_private.csr_state s
-     where s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on')
+     where s.contested_since is not null and s.state = 'retrying' and s.reason_code in ('name_in_use', 'name_handed_on')
        and acme_private.is_overlapping(s.identifiers, v_names)
      order by s.contested_since
      limit 20

@@ -14,7 +14,7 @@ begin
         union all
         (select x.registered_domain
            from acme_private.tenant_name x
-          where reverse(x.name) collate "C" >= reverse(p_name) || '.' and reverse(x.name) collate "C" < reverse(p_name) || '/'
+          where acme_private.is_below(x.name, p_name)
           limit 1)
       ) t
      where acme_private.is_within(p_name, t.registered_domain)
@@ -23,6 +23,27 @@ end
 $$;
 comment on function acme_private.domain_of_name(text) is
   'The registered domain of a name, where a tenant has asked for a name that overlaps with it.';
+
+-- Locks what tenants own and ask for of a name and of what is below it. Who proves it at this moment, or releases it, has a row
+-- locked: that is waited for, but not for as long as an application leaves its transaction open.
+create or replace function acme_private.lock_name(p_name text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_lock_timeout text := current_setting('lock_timeout');
+begin
+  perform set_config('lock_timeout', '5s', true);
+  perform from acme_private.tenant_name t
+   where reverse(t.name) collate "C" = reverse(p_name) or acme_private.is_below(t.name, p_name) and t.owner_since is not null
+   order by t.tenant, t.name
+     for no key update;
+  perform set_config('lock_timeout', v_lock_timeout, true);
+exception when lock_not_available then
+  raise exception 'A transaction that releases or proves % is still open.', p_name
+    using errcode = 'lock_not_available', hint = 'Call acme.move_name again when it has ended; pg_stat_activity shows who has a transaction open.';
+end
+$$;
+comment on function acme_private.lock_name(text) is 'Locks the rows of a name and of those that are owned below it.';
 
 -- What others own or are ordering of a name, and of what is below it within its registered domain, ends: their orders are
 -- cancelled before they are finalized.
@@ -35,8 +56,7 @@ begin
        set owner_since = null, proved_at = null, unused_since = null, checked_at = acme_private.clock()
      where t.owner_since is not null and t.tenant is distinct from p_tenant
        and coalesce(t.registered_domain, p_domain) is not distinct from p_domain
-       and (reverse(t.name) collate "C" = reverse(p_name)
-            or reverse(t.name) collate "C" >= reverse(p_name) || '.' and reverse(t.name) collate "C" < reverse(p_name) || '/')
+       and (reverse(t.name) collate "C" = reverse(p_name) or acme_private.is_below(t.name, p_name))
     returning t.tenant;
   perform acme_private.give_up_orders(array(
     select o.id
@@ -64,8 +84,7 @@ begin
       using errcode = 'invalid_parameter_value', hint = 'Give a name such as www.example.org, in ASCII (xn--…).';
   elsif v_domain is null and exists (
     select from acme_private.tenant_name t
-     where reverse(t.name) collate "C" >= reverse(v_name) || '.' and reverse(t.name) collate "C" < reverse(v_name) || '/'
-       and t.registered_domain is not null)
+     where acme_private.is_below(t.name, v_name) and t.registered_domain is not null)
   then
     raise exception '% is a suffix under which domains are registered; it is not moved as a whole.', v_name
       using errcode = 'invalid_parameter_value', hint = 'Move each domain by itself; see acme.name_owner.';
@@ -73,8 +92,7 @@ begin
     raise exception 'Give a tenant of 1 to 200 characters, none of them a control character or one that is not seen; or null, and nobody owns the name.'
       using errcode = 'invalid_parameter_value';
   end if;
-  -- Who proves it at this moment has its row locked.
-  perform from acme_private.tenant_name t where reverse(t.name) collate "C" = reverse(v_name) order by t.tenant for no key update;
+  perform acme_private.lock_name(v_name);
   for v_former in select distinct t from acme_private.take_name_away(v_name, v_domain, p_tenant) t loop
     perform acme_private.note('name_moved', v_former, p_detail => jsonb_build_object('name', v_name, 'is_owner', false));
   end loop;

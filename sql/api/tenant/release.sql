@@ -38,8 +38,7 @@ as $$
   update acme_private.tenant_name t
      set owner_since = null, proved_at = null, unused_since = null, checked_at = acme_private.clock()
    where t.owner_since is not null
-     and (reverse(t.name) collate "C" = reverse(p_domain)
-          or reverse(t.name) collate "C" >= reverse(p_domain) || '.' and reverse(t.name) collate "C" < reverse(p_domain) || '/')
+     and (reverse(t.name) collate "C" = reverse(p_domain) or acme_private.is_below(t.name, p_domain))
      and (t.tenant = (select acme_private.tenant_of(p_role)) or pg_has_role(p_role, 'acme_admin', 'usage'))
   returning t.name, t.tenant
 $$;
