@@ -474,7 +474,7 @@ comment on column acme."authorization".url is 'Its URL at the server; null: not 
 comment on column acme."authorization".state is 'new, pending, valid, deactivating, invalid, deactivated, expired, revoked (RFC 8555 §7.1.6).';
 comment on column acme."authorization".identifier is 'The name or address that it authorizes, without *.';
 comment on column acme."authorization".is_wildcard is 'True: for the wildcard of identifier.';
-comment on column acme."authorization".expires_at is 'When it expires at the server.';
+comment on column acme."authorization".expires_at is 'When it expires at the server; null: that is not known.';
 comment on column acme."authorization".next_attempt_at is 'Nothing is done before this time; null: no time is set.';
 comment on column acme."authorization".attempts is 'How many attempts in a row met a transient error.';
 comment on column acme."authorization".reason_code is 'Why it waits or ended, machine-readable and stable; docs/sql.md lists the codes. null: nothing to say.';

@@ -101,7 +101,6 @@ async function choose(
     class: 'person',
     code: 'no_solver',
     text: intended.refused,
-    authorization_state: 'expired',
   };
 }
 

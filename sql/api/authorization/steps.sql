@@ -123,17 +123,16 @@ begin
     -- An administrator gave the name to another tenant meanwhile.
     perform acme_private.give_up_orders(acme_private.orders_of(p_authorization));
   end if;
-  -- What one tenant proved is no proof of another's.
-  perform acme_private.give_up_orders(array(
-    select x.id from acme_private."order" x
-     where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null and x.tenant <> a.tenant));
   for o in
-    select x.id, count(*) over () > 1 as is_shared
+    select x.id, x.tenant, count(*) over () > 1 as is_shared
       from acme_private."order" x
-     where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null and x.tenant = a.tenant
+     where x.id = any (acme_private.orders_of(p_authorization)) and x.finished_at is null
      order by x.id
   loop
-    if o.is_shared then
+    if o.tenant <> a.tenant then
+      -- What one tenant proved is no proof of another's.
+      perform acme_private.give_up_orders(array[o.id]);
+    elsif o.is_shared then
       v_claims := v_claims || acme_private.advance_or_leave(p_worker, o.id, a, p_take - jsonb_array_length(v_claims));
     else
       v_claims := v_claims || acme_private.advance(p_worker, o.id, a, p_take - jsonb_array_length(v_claims));

@@ -251,7 +251,6 @@ begin
       end if;
     else
       perform acme_private.ask_for_names(s.tenant, v_names, v_domains);
-      update acme_private.csr_state set domains = v_domains where csr_id = s.csr_id;
       if v_is_of_domain then
         select * into v_account from acme_private.account_of_domain(p_worker, s.csr_id, s.account_id, v_domains[1]);
         if v_account.is_made then
@@ -262,12 +261,13 @@ begin
       end if;
       if v ? 'certificate' then
         perform acme_private.own_adopted_names(s.tenant, v_names, v_domains);
+        update acme_private.csr_state set domains = v_domains where csr_id = s.csr_id;
         perform acme_private.store_adopted(p_worker, s.csr_id, v -> 'certificate');
         perform acme_private.heed(s.csr_id);
         continue;
       end if;
       update acme_private.csr_state
-         set state = 'queued', queued_at = v_now, identifiers = v_names,
+         set state = 'queued', queued_at = v_now, identifiers = v_names, domains = v_domains,
              identifiers_key = acme_private.identifiers_key(v_names),
              is_renewal = acme_private.has_had_certificate(s.server_id, s.tenant, v_names), spki_sha256 = v_spki, profile = c.profile,
              lease_token = null, lease_until = null, lease_worker = null, claims = 0,

@@ -162,19 +162,21 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := acme_private.clock();
-  v_names text[] := acme_private.base_names(p_identifiers);
+  v_names text[];
   v_domains text[];
   v_tenants text[];
   v_ids bigint[];
 begin
+  select array_agg(n.name order by n.name), array_agg(n.domain order by n.name) into v_names, v_domains
+    from (select distinct acme_private.base_name(u.identifier) as name, u.domain
+            from unnest(p_identifiers, p_domains) u (identifier, domain)) n;
   -- Nearly always it owns them all, and has proved each itself.
   if cardinality(v_names) = (
     select count(t.proved_at) from acme_private.tenant_name t where t.tenant = p_tenant and t.name = any (v_names))
   then
     return;
   end if;
-  v_domains := acme_private.lock_names(p_tenant, v_names);
-  if v_domains is null then
+  if not acme_private.lock_names(p_tenant, v_names) then
     -- Or a row was forgotten (lapse_names): it is there again with the commit.
     perform acme_private.ask_for_names(p_tenant, p_identifiers, p_domains);
     code := 'name_in_use';

@@ -102,10 +102,16 @@ declare
   v_names text[] := acme_private.base_names(p_identifiers);
   v_lock_timeout text := current_setting('lock_timeout');
   v_is_new boolean := false;
-  t record;
+  r record;
 begin
+  -- Nearly always it has proved them before.
+  if cardinality(v_names) = (
+    select count(t.proved_at) from acme_private.tenant_name t where t.tenant = p_tenant and t.name = any (v_names))
+  then
+    return true;
+  end if;
   perform set_config('lock_timeout', '2s', true);
-  for t in
+  for r in
     select x.name, x.registered_domain
       from acme_private.tenant_name x
      where x.tenant = p_tenant and x.name = any (v_names)
@@ -113,7 +119,7 @@ begin
      order by x.name
        for no key update
   loop
-    if acme_private.is_owned_by_another(t.name, coalesce(t.registered_domain, t.name), p_tenant) then
+    if acme_private.is_owned_by_another(r.name, coalesce(r.registered_domain, r.name), p_tenant) then
       perform set_config('lock_timeout', v_lock_timeout, true);
       return false;
     end if;
@@ -121,7 +127,7 @@ begin
       update acme_private.tenant_name x
          set owner_since = coalesce(x.owner_since, acme_private.clock()), unused_since = null,
              proved_at = case when p_is_proved then acme_private.clock() end
-       where x.tenant = p_tenant and x.name = t.name;
+       where x.tenant = p_tenant and x.name = r.name;
     exception when unique_violation then
       -- An administrator gave it to another tenant at this moment.
       perform set_config('lock_timeout', v_lock_timeout, true);
@@ -147,13 +153,12 @@ end
 $$;
 comment on function acme_private.own_names(text, text[], boolean) is 'Makes a tenant the owner of names; false: one is another tenant''s.';
 
--- Locks the tenant's own rows for these names (base names, sorted) until the commit, and tells their registered domains. null:
--- somebody has one of them locked, or there is none.
-create or replace function acme_private.lock_names(p_tenant text, p_names text[]) returns text[]
+-- Locks the tenant's own rows for these names (base names) until the commit. False: somebody has one locked, or there is none.
+create or replace function acme_private.lock_names(p_tenant text, p_names text[]) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_domains text[];
+  v_touched int;
 begin
   with mine as (
     select t.name
@@ -161,19 +166,17 @@ begin
      where t.tenant = p_tenant and t.name = any (p_names)
      order by t.name
        for no key update skip locked
-  ), touched as (
-    update acme_private.tenant_name t
-       set checked_at = acme_private.clock()
-      from mine m
-     where t.tenant = p_tenant and t.name = m.name
-    returning t.name, t.registered_domain
   )
-  select array_agg(t.registered_domain order by t.name) into v_domains from touched t;
-  return case when cardinality(v_domains) = cardinality(p_names) then v_domains end;
+  update acme_private.tenant_name t
+     set checked_at = acme_private.clock()
+    from mine m
+   where t.tenant = p_tenant and t.name = m.name;
+  get diagnostics v_touched = row_count;
+  return v_touched = cardinality(p_names);
 end
 $$;
 comment on function acme_private.lock_names(text, text[]) is
-  'Locks the rows of a tenant for names, and returns their registered domains; null: not all can be locked now.';
+  'Locks the rows of a tenant for names; false: not all of them can be locked now.';
 
 -- The rows of other tenants that ask for these names (base names), for a name above one of them, or for one below.
 create or replace function acme_private.names_asked_by_others(p_tenant text, p_names text[], p_domains text[])
@@ -289,16 +292,10 @@ declare
   -- (A parameter of type name makes "C" the collation of variables, for which the index of tenants is of no use.)
   v_tenant text collate "default" := acme_private.tenant_seen(p_role);
 begin
-  if v_tenant is null then
-    return query
-      select t.name, t.registered_domain, t.tenant, t.owner_since, t.proved_at, t.unused_since + acme_private.name_keep_time()
-        from acme_private.tenant_name t
-       where t.owner_since is not null;
-  end if;
   return query
     select t.name, t.registered_domain, t.tenant, t.owner_since, t.proved_at, t.unused_since + acme_private.name_keep_time()
       from acme_private.tenant_name t
-     where t.owner_since is not null and t.tenant = v_tenant;
+     where t.owner_since is not null and (v_tenant is null or t.tenant = v_tenant);
 end
 $$;
 comment on function acme_private.name_owners(name) is 'The names and owners that a role may see.';
