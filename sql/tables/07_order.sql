@@ -16,8 +16,11 @@ create table acme_private."order" (
   is_live boolean not null generated always as (state not in ('issued', 'failed', 'cancelled')) stored,
   -- it waits for a person to publish something, and takes no slot of its server
   is_parked boolean not null default false,
-  -- nobody wants it any more, for another reason than acme.cancel(): it is ended before it is finalized
-  is_unwanted boolean not null default false,
+  -- Why nobody wants it any more, besides acme.cancel(): it is ended before it is finalized. name_in_use: another tenant waits for
+  -- one of its names, or was given it.
+  unwanted_for text
+    constraint order_unwanted_for_is_known check (unwanted_for in ('key_blocked', 'account_replaced', 'revoking', 'name_in_use')),
+  is_unwanted boolean not null generated always as (unwanted_for is not null) stored,
   identifiers text[] not null,
   identifiers_key bytea not null,
   profile text,

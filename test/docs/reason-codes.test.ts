@@ -62,6 +62,7 @@ function reasonCodes(): string[] {
     ...words(sql, /'(\w+)' as reason_code/g),
     ...words(sql, /'code', '(\w+)'/g),
     ...words(sql, /\b(?:v_)?code := '(\w+)'/g),
+    ...words(sql, /unwanted_for = '(\w+)'/g),
     ...words(sql, /then '(account_paused)' else s\.reason_code end/g),
     ...ofCalls,
     ...ofView,

@@ -100,7 +100,8 @@ begin
   end if;
   update acme_private.authorization x
      set state = p_state, expires_at = least(coalesce(x.expires_at, acme_private.clock()), acme_private.clock()),
-         lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0, next_attempt_at = null, reason_code = null, reason = null, last_problem = null, updated_at = acme_private.clock()
+         lease_token = null, lease_until = null, lease_worker = null, claims = 0, attempts = 0, next_attempt_at = null,
+         reason_code = null, reason = null, last_problem = null, updated_at = acme_private.clock()
    where x.id = p_authorization and x.lease_token = p_lease
   returning x.tenant, x.account_id, x.identifier into a;
   if not found then

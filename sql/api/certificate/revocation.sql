@@ -105,7 +105,7 @@ begin
     else
       -- Its steps look at it when they are due (order_claim); reconcile wakes what waits for a person.
       update acme_private."order" o
-         set is_unwanted = true
+         set unwanted_for = 'key_blocked'
        where o.id = s.order_id and o.state in ('creating', 'authorizing', 'ready');
     end if;
   end loop;
@@ -162,7 +162,7 @@ declare
 begin
   with unwanted as (
     update acme_private."order" o
-       set is_unwanted = true
+       set unwanted_for = 'revoking'
       from acme_private.csr_state s
      where s.certificate_id = p_certificate and o.id = s.order_id
        and s.csr_id = (select c.csr_id from acme_private.certificate c where c.id = p_certificate)

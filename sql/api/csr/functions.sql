@@ -76,7 +76,7 @@ begin
   if s.order_id is not null then
     -- (Given to another account, its names are proved anew anyway; what is ready or further may bring its certificate.)
     update acme_private."order" o
-       set is_unwanted = true
+       set unwanted_for = 'account_replaced'
      where o.id = s.order_id and c.cancel_request is null and o.state in ('creating', 'authorizing')
        and not o.is_unwanted and acme_private.is_moved(o.id);
     if found or c.cancel_request is not null then

@@ -57,28 +57,17 @@ $$;
 comment on function acme_private.abandoned_authorizations(bigint) is
   'The pending authorizations of an order that no other order under way refers to.';
 
--- Ends an order that is not wanted any more: its csr was cancelled, its key blocked, or another account takes the
--- place of its own. Then the csr keeps its turn. Their rows are locked.
+-- Ends an order that is not wanted any more: its csr was cancelled, or what unwanted_for says. Then the csr keeps its turn. Their
+-- rows are locked.
 create or replace function acme_private.end_cancelled(o acme_private."order") returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
   c record;
-  v_code text := 'cancelled';
+  v_code text;
 begin
-  select r.cancel_request, r.cancel_reason, s.certificate_id, acme_private.is_blocked(s.spki_sha256) as is_blocked into c
-    from acme.csr r
-    join acme_private.csr_state s on s.csr_id = r.id
-   where r.id = o.csr_id;
-  if o.is_unwanted and c.is_blocked then
-    v_code := 'key_blocked';
-  elsif o.is_unwanted and c.cancel_request is null and acme_private.is_moved(o.id) then
-    v_code := 'account_replaced';
-  elsif o.is_unwanted and c.cancel_request is null and acme_private.ending_reason(c.certificate_id) is null then
-    v_code := 'name_in_use';
-  elsif o.is_unwanted and c.cancel_request is null then
-    v_code := 'revoking';
-  end if;
+  select r.cancel_request, r.cancel_reason into c from acme.csr r where r.id = o.csr_id;
+  v_code := case when o.unwanted_for = 'key_blocked' or c.cancel_request is null then o.unwanted_for else 'cancelled' end;
   perform acme_private.clean_up(o.id);
   update acme_private."order"
      set state = 'cancelled', finished_at = acme_private.clock(), lease_token = null, lease_until = null, lease_worker = null,

@@ -136,10 +136,12 @@ begin
   if v_state <> 'authorizing' then
     perform acme_private.store_valid_authorizations(o, p_facts -> 'authorizations');
     -- (False: an administrator gave a name to another tenant meanwhile, and the order is cancelled.)
-    o.is_unwanted := o.is_unwanted or not acme_private.own_names(o.tenant, o.identifiers, true);
+    if not acme_private.own_names(o.tenant, o.identifiers, true) then
+      o.unwanted_for := coalesce(o.unwanted_for, 'name_in_use');
+    end if;
   end if;
   update acme_private."order"
-     set state = v_state, is_unwanted = o.is_unwanted, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
+     set state = v_state, unwanted_for = o.unwanted_for, url = p_facts ->> 'url', finalize_url = p_facts ->> 'finalize_url',
          made_at = coalesce(made_at, v_now), certificate_url = p_facts ->> 'certificate_url', expires_at = (p_facts ->> 'expires_at')::timestamptz,
          next_attempt_at = null, attempts = 0, reason_code = null, reason = null, last_problem = null, claims = 0,
          lease_token = case when v_state = 'authorizing' then null else lease_token end,
@@ -150,7 +152,7 @@ begin
                             jsonb_strip_nulls(jsonb_build_object(
                               'url', p_facts ->> 'url', 'status', p_facts ->> 'status', 'replaces', p_facts ->> 'replaces',
                               'replaces_refused', p_facts -> 'replaces_refused')));
-  if v_state <> 'authorizing' or o.is_unwanted or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
+  if v_state <> 'authorizing' or o.unwanted_for is not null or (select c.cancel_request is not null from acme.csr c where c.id = o.csr_id) then
     return acme_private.go_on(p_worker, p_order, v_state, p_take);
   end if;
   foreach v_id in array v_ids loop

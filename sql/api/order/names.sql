@@ -56,7 +56,7 @@ begin
      order by o.id
        for no key update skip locked
   ), given_up as (
-    update acme_private."order" o set is_unwanted = true from picked p where o.id = p.id
+    update acme_private."order" o set unwanted_for = 'name_in_use' from picked p where o.id = p.id
     returning o.id
   )
   select array_agg(g.id) into v_ids from given_up g;
