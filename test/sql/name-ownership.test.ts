@@ -20,6 +20,7 @@ import {
   withoutTriggers,
   workerRow,
 } from '../helpers/state/index.ts';
+import { until } from '../helpers/until.ts';
 
 let shop: Shop;
 let worker: string;
@@ -395,6 +396,41 @@ describe('a name that a tenant owns', () => {
       const locked = await ask('first', 'given.example.org', 'shop.example.net');
       expect(await state(locked)).toBe('retrying name_in_use');
       expect(await ask('second', 'shop.example.net').then(state)).toBe('ordering');
+    });
+  });
+
+  test('waits for a worker that has an order for it locked, and the order ends', async () => {
+    const { order } = await begin(await ask('first', 'example.org', 'www.example.org'));
+    let move: Promise<unknown> | undefined;
+    await shop.sql.begin(async (worker) => {
+      await worker`select from acme_private."order" where id = ${order} for update`;
+      move = shop.sql`select acme.move_name('example.org', 'second')`.execute();
+      await until(
+        async () => {
+          const [{ count }] = await shop.sql<[{ count: number }]>`
+            select count(*)::int from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'`;
+          return count > 0;
+        },
+        { what: 'the move waits', timeoutMs: 10_000 },
+      );
+    });
+    await move;
+    const [row] = await shop.sql`select is_unwanted from acme_private."order" where id = ${order}`;
+    expect(row).toEqual({ is_unwanted: true });
+    expect(await owners()).toEqual({ 'example.org': 'second' });
+  });
+
+  test('is not moved while a transaction that releases it is open, with a sentence', async () => {
+    await prove(await ask('first', 'example.org'));
+    const app = await shop.database.as('acme_app', { login: 'first' });
+    await app.begin(async (open) => {
+      await open`select * from acme.release_domain('example.org')`;
+      const error = await refusal(shop.sql`select acme.move_name('example.org', 'second')`);
+      expect(error).toMatchObject({
+        code: '55P03',
+        message: 'A transaction that releases or proves example.org is still open.',
+      });
     });
   });
 
