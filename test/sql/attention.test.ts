@@ -198,6 +198,51 @@ describe('a certificate', () => {
     expect(await codes()).toEqual(expected);
   });
 
+  test.each([
+    ['issued', `'off'`, {}, 'It is not renewed (renewal is off).', `renewal = 'reuse' where id =`],
+    ['issued', `'reuse'`, {}, 'No worker has begun the renewal.', 'acme.retry('],
+    ['needs_person', `'reuse'`, {}, 'Act.', 'Do what the sentence says'],
+    ['needs_new_csr', `'reuse'`, {}, 'Act.', 'Make a new key'],
+    ['failed', `'reuse'`, {}, 'Act.', 'Insert a corrected request'],
+    ['retrying', `'reuse'`, { reason_code: `'validation_failed'` }, 'Act.', 'Check the DNS'],
+    ['retrying', `'reuse'`, { reason_code: `'server_refused'` }, 'Act.', 'Fix the cause'],
+  ])(
+    'that has expired in %s with renewal %s (%j): the cause, and what helps there',
+    async (state, renewal, columns, cause, whatToDo) => {
+      const reason = state === 'issued' ? 'null' : `'Act'`;
+      const times = {
+        renew_at: renewal === `'off'` ? 'null' : hours(-700),
+        ...(state === 'retrying' ? { next_attempt_at: hours(1) } : {}),
+      };
+      await inState('renewing', { state: `'${state}'`, reason, ...times, ...columns });
+      await set('acme.csr', { renewal });
+      await set('acme_private.certificate', dates(-721, -1));
+      const [row] = await look(shop.app);
+      expect(row?.code).toBe('certificate_expired');
+      expect(row?.sentence).toBe(
+        `The certificate expired ${row?.sentence.match(/\d{4}-\S+ \S+ \w+/)?.[0] ?? ''}. ${cause}`,
+      );
+      expect(row?.what_to_do).toContain(whatToDo);
+    },
+  );
+
+  test('whose renewal waits for the end of a pause: the statement that ends it', async () => {
+    await inState('renewing');
+    await set('acme_private.csr_state', { order_id: 'null' });
+    await set('acme_private.certificate', dates(-481, 239));
+    await shop.sql`select acme.pause('account', 'main', 'audit')`;
+    expect((await look())[0]).toMatchObject({
+      sentence: expect.stringMatching(
+        / The account main is paused: audit\. The certificate expires /,
+      ) as string,
+      what_to_do: `End the pause: select acme.resume('account', 'main');`,
+    });
+    await shop.sql`select acme.pause('server', 'ca', 'moving')`;
+    const [row] = await look();
+    expect(row?.what_to_do).toBe(`End the pause: select acme.resume('server', 'ca');`);
+    await shop.sql`select acme.resume('server', 'ca')`;
+  });
+
   test.each(['needs_person', 'failed', 'needs_new_csr'])(
     'of a csr in %s: its row becomes critical when a tenth of the lifetime is left',
     async (state) => {

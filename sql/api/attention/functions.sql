@@ -14,6 +14,12 @@ as $$
 $$;
 comment on function acme_private.without_address(text, text) is 'A text without the addresses of a server.';
 
+-- What another sentence is to follow: not each reason ends with one.
+create or replace function acme_private.with_full_stop(p_text text) returns text
+language sql immutable
+return p_text || case when p_text !~ '[.!?]$' then '.' else '' end;
+comment on function acme_private.with_full_stop(text) is 'A text that ends like a sentence.';
+
 -- Null: its end is far. A certificate that is not renewed by itself is measured by its lifetime alone.
 create or replace function acme_private.expiry_severity(
   p_is_renewed boolean, p_planned timestamptz, p_not_before timestamptz, p_not_after timestamptz
