@@ -54,7 +54,7 @@ test('an account closed at its server is deactivated; its csrs wait for it, and 
   expect(row).toMatchObject({
     reason_code: 'account_deactivated',
     reason:
-      "The server has it as deactivated, which not this database asked for. Insert another account at this server; then select acme.replace_account('main', 'NEW') lets all its csrs go on.",
+      "The server has it as deactivated, and this database did not ask for that. Insert another account at this server; then select acme.replace_account('main', 'NEW') lets all its csrs go on.",
   });
   const rest = await Promise.all(
     Array.from({ length: 5 }, () => world.insert({ names: [freshName()] })),

@@ -258,6 +258,27 @@ describe('a certificate', () => {
     },
   );
 
+  test.each(['needs_new_csr', 'failed', 'rejected'])(
+    'of a csr in %s: what to do is typed in that order',
+    async (state) => {
+      const id = await inState(state, { reason: `'Act.'` });
+      await set('acme.csr', { ref: `'shop'` }, `id = ${id}`);
+      await set('acme_private.csr_state', { ref: `'shop'` }, `csr_id = ${id}`);
+      const what = (await look(shop.app))[0]?.what_to_do ?? '';
+      for (const step of what.match(
+        /select acme\.cancel\(\d+\);|[Ii]nsert a (corrected )?request/g,
+      ) ?? []) {
+        if (step.startsWith('select')) {
+          await shop.app.unsafe(step);
+          await shop.attend(id);
+        } else {
+          await shop.insert({ ref: 'shop' });
+        }
+      }
+      expect(await codes()).not.toContain(`warning ${state}`);
+    },
+  );
+
   test('of a cancelled csr concerns nobody', async () => {
     const id = await inState('issued');
     await set('acme_private.certificate', dates(-721, -1));
