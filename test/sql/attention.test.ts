@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 import {
   add,
@@ -425,6 +426,19 @@ describe('an account', () => {
     expect(await codes()).toEqual(['critical account_closed']);
   });
 
+  test('whose key is unknown is no matter once another one has taken its place', async () => {
+    const id = await inState('issued');
+    await shop.sql`insert into acme.account (name, server) values ('new', 'ca')`;
+    await set('acme_private.account_state', waits('account_key_unknown'), 'account_id = 1');
+    expect(await codes()).toEqual(['critical account_key_unknown']);
+    await set('acme.account', { is_default: `name = 'new'` });
+    expect(await codes(), 'a request will be renewed with it').toEqual([
+      'critical account_key_unknown',
+    ]);
+    await set('acme_private.csr_state', { account_id: '2' }, `csr_id = ${id}`);
+    expect(await codes()).toEqual([]);
+  });
+
   test('that takes news badly but orders is no matter', async () => {
     await set('acme_private.account_state', waits('contact_refused'));
     expect(await codes()).toEqual([]);
@@ -573,6 +587,27 @@ test('a copy of the database says only that', async () => {
   expect(await codes(shop.app)).toEqual([]);
 });
 
+test('a threshold that cannot be is refused with a sentence, whichever it is', async () => {
+  const admin = await shop.database.as('acme_admin');
+  const constraints = await shop.sql<{ name: string; column: string }[]>`
+    select conname as name, (regexp_match(conname, '^attention_settings_(.*)_is_'))[1] as column
+      from pg_constraint
+     where conrelid = 'acme.attention_settings'::regclass and contype = 'c' and conname <> 'attention_settings_is_only'`;
+  expect(constraints).toHaveLength(14);
+  for (const { name, column } of constraints) {
+    const value = /notify|renewal|lifetime/.test(column) ? '-1' : `'-1 second'`;
+    const error = await refusal(
+      admin.unsafe(`update acme.attention_settings set ${column} = ${value}`),
+    );
+    expect(error).toMatchObject({
+      code: '23514',
+      constraint_name: name,
+      message: expect.stringMatching(new RegExp(`^${column} must .*\\.$`)) as string,
+    });
+    expect(error.detail).toBeUndefined();
+  }
+});
+
 test('the most urgent comes first, and thresholds are an administrator’s', async () => {
   await inState('needs_person');
   const ends = await inState('issued');
@@ -584,9 +619,6 @@ test('the most urgent comes first, and thresholds are an administrator’s', asy
     ['renewal_overdue', ends],
     ['needs_person', '1'],
   ]);
-  await expect(
-    (async () => admin`update acme.attention_settings set lifetime_warning = 0.5`)(),
-  ).rejects.toThrow('attention_settings_lifetime_warning_is_share');
   await expect(
     (async () => shop.app`update acme.attention_settings set renewal_warning = 1`)(),
   ).rejects.toMatchObject({ code: '42501' });

@@ -90,7 +90,10 @@ begin
    ) w
    where (t.state <> 'valid' or t.reason_code is not null)
      and w.code is not null
-     and (w.code <> 'account_closed' or acme_private.is_account_needed(t.account_id));
+     -- What another account took the place of is no matter. (A key that is unknown is told before renewals meet it.)
+     and (w.code not in ('account_closed', 'account_key_unknown', 'account_lost') or acme_private.is_account_needed(t.account_id)
+          or w.code <> 'account_closed'
+             and exists (select from acme_private.csr_state c where c.account_id = t.account_id and c.is_live));
   if not exists (select from acme.account a where a.is_default) then
     return query
     select 'critical', 'no_account', c.created_at, null::text, null::text, 'Requests wait, and there is no default ACME account.'

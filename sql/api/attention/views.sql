@@ -27,7 +27,7 @@ create or replace view acme.attention_code (position, code, severity, about, wha
   (12, 'account_closed', 'critical', 'An account that is needed is closed at its server.',
    'Insert another account at server {server}, then: select acme.replace_account(''{account}'', ''NEW'');'),
   (13, 'account_key_unknown', 'critical', 'The server does not accept the key of an account.',
-   'Import a newer export of it (pgacme account import) or insert another account, then: select acme.replace_account(''{account}'', ''NEW''); To ask the server again: select acme.verify_account(''{account}'');'),
+   'Import a newer export of it (pgacme account import FILE --name NEW) or insert another account, then: select acme.replace_account(''{account}'', ''NEW''); To ask the server again: select acme.verify_account(''{account}'');'),
   (14, 'terms_not_agreed', 'critical', 'The server asks to agree to its terms of service.',
    'Read the terms (terms_url in acme.account_status). If you agree: select acme.agree_terms(''{account}'');'),
   (15, 'account_lost', 'critical', 'The server no longer knows an account, and it could not be registered again.',
