@@ -46,7 +46,7 @@ comment on function acme_private.expiry_severity(boolean, timestamptz, timestamp
 -- The rows of acme.attention that belong to no tenant: accounts, servers, workers. The functions run as the
 -- owner and are called for readers of all tenants only; no sentence has a name of a tenant or an address.
 
--- Does anybody still order with this account? (Of a closed one a request that is issued says so when it is renewed.)
+-- Does anybody still order with this account? (A request that is issued, and names none, says so when it is renewed.)
 create or replace function acme_private.is_account_needed(p_account bigint) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -90,10 +90,8 @@ begin
    ) w
    where (t.state <> 'valid' or t.reason_code is not null)
      and w.code is not null
-     -- What another account took the place of is no matter. (A key that is unknown is told before renewals meet it.)
-     and (w.code not in ('account_closed', 'account_key_unknown', 'account_lost') or acme_private.is_account_needed(t.account_id)
-          or w.code <> 'account_closed'
-             and exists (select from acme_private.csr_state c where c.account_id = t.account_id and c.is_live));
+     -- An account whose place another one took is no matter any more.
+     and (w.code not in ('account_closed', 'account_key_unknown', 'account_lost') or acme_private.is_account_needed(t.account_id));
   if not exists (select from acme.account a where a.is_default) then
     return query
     select 'critical', 'no_account', c.created_at, null::text, null::text, 'Requests wait, and there is no default ACME account.'
