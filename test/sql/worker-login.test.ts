@@ -61,8 +61,9 @@ test('what a superuser who migrates reads belongs to nobody who is a worker, and
 });
 
 test('what a worker writes into the queue raises in no view of others, and shows no character that acts on a terminal', async () => {
-  const { sql, insert, database } = await openShop();
-  await insert();
+  const shop = await openShop();
+  const { sql, database } = shop;
+  await shop.insert();
   const worker = await database.as('acme_worker', { max: 1 });
   const reader = await database.as('acme_reader');
   await worker`update acme_worker._private_tasks set identifier = E'\\x1b[2J' || identifier where identifier = 'dispatch'`;
