@@ -369,6 +369,36 @@ test('a name that the server paused needs a person, whose page only acme_admin s
   expect(await admin`select from acme.paused_csr`).toHaveLength(0);
 });
 
+test('a csr that waits for a limit of its account goes on with the one that takes its place', async () => {
+  const { ca, ...world } = await ready();
+  const name = freshName();
+  ca.on('newOrder', limited('too many of whatever it is'));
+  const id = await world.insert({ names: [name] });
+  await world.reach(id, 'limited');
+  await world.sql`
+    insert into acme.account (name, server, contact, terms_agreed)
+    values ('second', 'ca', '{mailto:ops@example.org}', true)`;
+  await world.sql`select acme.replace_account('main', 'second')`;
+  await world.reach(id, 'issued');
+});
+
+test('a limit that holds every account holds the one that takes the place of another', async () => {
+  const { ca, ...world } = await ready();
+  const name = freshName();
+  ca.on('newOrder', limited(said.set));
+  const id = await world.insert({ names: [name] });
+  const { reason } = await world.reach(id, 'limited');
+  await world.sql`
+    insert into acme.account (name, server, contact, terms_agreed)
+    values ('second', 'ca', '{mailto:ops@example.org}', true)`;
+  await world.sql`select acme.replace_account('main', 'second')`;
+  await until(async () => (await world.events(id)).includes('account_replaced'), {
+    what: 'it is moved',
+  });
+  expect(await world.reach(id, 'limited')).toMatchObject({ reason });
+  expect(ca.count('newOrder')).toBe(1);
+});
+
 test('an application sees limits of what it waits for, and none of others', async () => {
   const { ca, ...world } = await ready();
   const name = freshName();

@@ -44,6 +44,10 @@ const challenges =
     challenges: (json['challenges'] as Json[]).map(edit),
   });
 const ofDns = (edit: Rewrite) => challenges((one) => (one['type'] === 'http-01' ? one : edit(one)));
+const inCapitals: Rewrite = (json) => {
+  const { type, value } = json['identifier'] as { type: string; value: string };
+  return { ...json, identifier: { type, value: value.toUpperCase() } };
+};
 const slow = { finalizeDelayMs: 100 };
 const internal = { type: 'serverInternal', detail: 'The dog ate it.', status: 500 };
 const problem = { type: 'dns', detail: 'No such name.' };
@@ -264,6 +268,11 @@ const rows: readonly Row[] = [
       }),
     outcome: { state: 'retrying', reason: /another name/ },
   },
+  {
+    name: 'an authorization has its name in capitals',
+    faults: (ca) => always(ca, 'authorization', { rewrite: inCapitals }),
+    outcome: {},
+  },
 
   // The CA's own trouble.
   {
@@ -301,7 +310,8 @@ for (const { name, options, faults, outcome } of rows) {
       const { ca, ...world } = await faultyWorld(options, onTestFinished);
       faults?.(ca);
       await world.worker();
-      const id = await world.insert({ names: [freshName()] });
+      const host = freshName();
+      const id = await world.insert({ names: [host] });
       const {
         state = 'issued',
         reason,
@@ -316,6 +326,10 @@ for (const { name, options, faults, outcome } of rows) {
       }
       expect(ca.count('newOrder')).toBe(newOrders);
       expect(ca.store.certificates.size).toBe(issued);
+      // Whoever proved a name owns it.
+      if (state === 'issued') {
+        expect(await world.sql`select name from acme.name_owner`).toEqual([{ name: host }]);
+      }
       const [counted] = await world.sql<[{ failures: number }]>`
         select coalesce(sum(failures), 0)::int as failures from acme_private.identifier_failure`;
       expect(counted.failures).toBe(outcome.failures ?? 0);
