@@ -34,7 +34,7 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   if ('class' in placed) return steps.stepFailed(claim, placed, take);
   const { url, order, replaces, refused } = placed;
   // RFC 8555 §7.1.3 has no more authorizations than names; a wildcard and its base are two.
-  if (order.authorizations.length > claim.identifiers.length) {
+  if (new Set(order.authorizations).size > claim.identifiers.length) {
     return steps.stepFailed(claim, tooMany(order, claim), take);
   }
   if (order.status === 'invalid') {

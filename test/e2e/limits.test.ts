@@ -382,6 +382,32 @@ test('a csr that waits for a limit of its account goes on with the one that take
   await world.reach(id, 'issued');
 });
 
+test('a limit of a csr that nobody waits for any more is no matter for attention', async () => {
+  const { ca, ...world } = await ready();
+  ca.on('newOrder', limited('too many of whatever it is', 48 * HOUR));
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'limited');
+  const shown = () => world.sql`select from acme.attention where code = 'server_cooldown'`;
+  expect(await shown()).toHaveLength(1);
+  await world.sql`select acme.cancel(${id})`;
+  await world.reach(id, 'cancelled');
+  expect(await shown()).toHaveLength(0);
+});
+
+test.each(['challenge', 'finalize'] as const)(
+  'acme.resume of a csr lets its order go on that was limited at its %s',
+  async (resource) => {
+    const { ca, ...world } = await ready();
+    ca.on(resource, limited('too many of whatever it is', 24 * HOUR));
+    const id = await world.insert({ names: [freshName()] });
+    const row = await world.reach(id, 'limited');
+    expect(secondsLeft(row.next_attempt_at)).toBeGreaterThan(HOUR);
+    await world.sql`select acme.resume('csr', ${id})`;
+    await world.reach(id, 'issued');
+    expect(ca.count('newOrder')).toBe(1);
+  },
+);
+
 test('a limit that holds every account holds the one that takes the place of another', async () => {
   const { ca, ...world } = await ready();
   const name = freshName();

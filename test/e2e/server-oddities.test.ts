@@ -261,6 +261,17 @@ const rows: readonly Row[] = [
     outcome: { state: 'retrying', reason: /1000 authorizations for 1 name/ },
   },
   {
+    name: 'an order names its authorization twice',
+    faults: (ca) =>
+      always(ca, 'newOrder', {
+        rewrite: (json) => {
+          const [one] = json['authorizations'] as string[];
+          return { ...json, authorizations: [one, one] };
+        },
+      }),
+    outcome: {},
+  },
+  {
     name: 'an authorization is for another name than was ordered',
     faults: (ca) =>
       always(ca, 'authorization', {
@@ -290,6 +301,11 @@ const rows: readonly Row[] = [
   {
     name: 'newAccount answers with a Location and no body',
     faults: (ca) => always(ca, 'newAccount', { phase: 'after', noBody: true }),
+    outcome: {},
+  },
+  {
+    name: 'newAccount answers without a status',
+    faults: (ca) => always(ca, 'newAccount', { rewrite: () => ({ id: 7 }) }),
     outcome: {},
   },
   {
