@@ -12,6 +12,7 @@ interface Row {
   outcome: {
     state?: string;
     reason?: RegExp;
+    code?: string;
     newOrders?: number;
     issued?: number;
     /** Failed validations that count against the name. */
@@ -117,6 +118,11 @@ const rows: readonly Row[] = [
     },
     outcome: {},
   },
+  ...[undefined, '', 'https://elsewhere.example.net/order/1'].map((location) => ({
+    name: `newOrder answers with the Location ${JSON.stringify(location) ?? 'undefined'}`,
+    faults: (ca: AcmeServer) => always(ca, 'newOrder', { headers: { location }, phase: 'after' }),
+    outcome: { state: 'retrying', code: 'server_refused' },
+  })),
   {
     name: 'a valid order has no certificate for a moment',
     options: slow,
@@ -337,6 +343,7 @@ for (const { name, options, faults, outcome } of rows) {
       const row = await settled(world, id, { state, reason });
       expect(row.state, String(row.reason)).toBe(state);
       if (reason !== undefined) expect(row.reason).toMatch(reason);
+      if (outcome.code !== undefined) expect(row.reason_code).toBe(outcome.code);
       if (state !== 'issued' && state !== 'failed') {
         expect(row.next_attempt_at).toBeInstanceOf(Date);
       }
