@@ -146,3 +146,16 @@ test('a deactivated account asks nothing of its owner but another one', async ()
     'The account main is deactivated, for good.',
   );
 });
+
+test('a csr that waits for a person because of its account goes on with the one that takes its place', async () => {
+  const { ca, ...world } = await registered();
+  const refused = { type: 'unauthorized', status: 403, detail: 'not for this account' };
+  const [{ url }] = await world.sql<[{ url: string }]>`select url from acme.account_status`;
+  ca.on('newOrder', { problem: refused, times: 9, when: ({ kid }) => kid === url });
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'needs_person', 30_000);
+  expect((await world.status(id)).reason_code).toBe('account_refused');
+  await second(world);
+  await world.sql`select acme.replace_account('main', 'second')`;
+  await world.reach(id, 'issued', 30_000);
+});

@@ -129,7 +129,9 @@ begin
     join acme.server v on v.id = l.server_id
     left join acme.account a on a.id = l.account_id
    cross join acme.attention_settings g
-   where l.until > v_now + g.cooldown_warning;
+   where l.until > v_now + g.cooldown_warning
+     and (l.scope <> 'csr' or exists (
+       select from acme_private.csr_state s where s.cooldown_id = l.id and s.state = 'retrying'));
 end
 $$;
 comment on function acme_private.attention_server() is 'The rows of acme.attention for servers.';
