@@ -1,4 +1,3 @@
-import { type AccountKeys, eabBinding, type KeyOwner } from '../account-keys.ts';
 import {
   type Account,
   type AccountKey,
@@ -6,9 +5,10 @@ import {
   type KeyAlgorithm,
   Server,
 } from '../acme/index.ts';
-import type { AccountRecord, AccountRef, Steps, StoredKey } from '../db/steps.ts';
+import type { AccountRecord, AccountRef, Steps, StoredKey } from '../db/steps/steps.ts';
 import { PgacmeError } from '../errors.ts';
-import { open, type SealingKeys } from '../seal.ts';
+import { type AccountKeys, eabBinding, type KeyOwner } from '../secrets/account-keys.ts';
+import { open, type SealingKeys } from '../secrets/seal.ts';
 import { spkiSha256OfJwk } from '../x509/index.ts';
 import { Pace } from './pace.ts';
 

@@ -1,8 +1,8 @@
 import { AcmeProblem, AcmeTrouble, printable } from '../acme/index.ts';
-import type { Claim, Failure } from '../db/steps.ts';
+import type { Claim, Failure } from '../db/steps/steps.ts';
 import { PgacmeError } from '../errors.ts';
 import { limitsOf, pauseOf } from './limits.ts';
-import { validityCure } from './order-request.ts';
+import { validityCure } from './order/order-request.ts';
 import { KEY_REPLACED, sentence } from './sentence.ts';
 
 /**

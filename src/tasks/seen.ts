@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { AccountResource, Authorization, Order } from '../acme/index.ts';
-import type { Failure, ServerFact, Steps } from '../db/steps.ts';
+import type { Failure, ServerFact, Steps } from '../db/steps/steps.ts';
 
 const DAY_MS = 86_400_000;
 /** The challenge types that are features (acme_private.feature); a server may offer others. */

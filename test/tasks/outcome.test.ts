@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { AcmeTrouble, type TroubleCode } from '../../src/acme/index.ts';
-import type { Claim } from '../../src/db/steps.ts';
+import type { Claim } from '../../src/db/steps/steps.ts';
 import { failureOf } from '../../src/tasks/outcome.ts';
 
 const URL = 'https://10.0.0.7:8443/internal';

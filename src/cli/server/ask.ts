@@ -9,7 +9,7 @@ import {
   listOrders,
   type Server,
 } from '../../acme/index.ts';
-import type { ServerFact } from '../../db/steps.ts';
+import type { ServerFact } from '../../db/steps/steps.ts';
 import { seenInAccount, yes } from '../../tasks/seen.ts';
 
 const TIMEOUT_MS = 15_000;
