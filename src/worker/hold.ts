@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import { untilReleased } from '../db/owner/copies.ts';
 import type { Sql } from '../db/steps/connect.ts';
+import { untilReleased } from '../db/steps/copy-hold.ts';
 import { logFailure } from './log-failure.ts';
 import type { Queue } from './queue.ts';
 

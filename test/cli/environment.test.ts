@@ -3,7 +3,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { passwordIn } from '../../src/db/owner/password-file.ts';
+import { passwordIn } from '../../src/cli/password-file.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { folderOf } from '../account-file/helpers/files.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
