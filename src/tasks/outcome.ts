@@ -38,7 +38,7 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   );
   const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
   // RFC 8555 §6.6: a limit holds what it names; 503 is the whole server's.
-  if (error.type === 'rateLimited' || error.status === 429) {
+  if (error.isLimit) {
     const pause = pauseOf(error, claim);
     if (pause !== undefined) return pause;
     return { class: 'limited', code: 'limited', text, ...limitsOf(error, claim), ...base };
@@ -107,12 +107,12 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
         ...base,
       };
   }
-  if (error.type === 'serverInternal' || (error.status ?? 0) >= 500) {
+  if (error.isServerError) {
     return { class: 'trouble', code: 'remote_trouble', text, ...base };
   }
   if (isOnWhatIsThere(claim) && error.status === 404) return gone(claim, text, error.document);
   // Boulder's 404, 409 and the like are `malformed` too, and pass.
-  const isOfRequest = error.type === 'malformed' && error.status === 400;
+  const isOfRequest = error.is('malformed') && error.status === 400;
   return {
     class: 'refused',
     code: 'server_refused',
@@ -137,14 +137,14 @@ function revocationFailure(
   error: AcmeProblem,
   base: Pick<Failure, 'text' | 'problem' | 'retry_after_ms'>,
 ): Failure {
-  if (error.type === 'badRevocationReason') {
+  if (error.is('badRevocationReason')) {
     const text = `${base.text} The certificate is not revoked; ask again for another reason: CAs take unspecified, keyCompromise, superseded and cessationOfOperation, others only some.`;
     return { ...base, class: 'reason_refused', code: 'revocation_reason_refused', text };
   }
-  if (error.type === 'accountDoesNotExist') {
+  if (error.is('accountDoesNotExist')) {
     return { ...base, class: 'account_lost', code: 'account_lost' };
   }
-  if (error.type === 'serverInternal' || error.status >= 500) {
+  if (error.isServerError) {
     return { ...base, class: 'trouble', code: 'remote_trouble' };
   }
   return { ...base, class: 'refused', code: 'server_refused' };

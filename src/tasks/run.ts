@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AcmeTrouble } from '../acme/index.ts';
 import type { Claim, Dispatched, Failure, JobPayload, Verdict } from '../db/steps/steps.ts';
+import { PgacmeError } from '../errors.ts';
 import { deactivate } from './account/deactivate.ts';
 import { register } from './account/register.ts';
 import { reread } from './account/reread.ts';
@@ -157,8 +158,8 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
 async function tellFailure(claim: Claim, failure: Failure, { accounts, seen }: Run): Promise<void> {
   const facts = seenInFailure(failure);
   if (facts.length === 0) return;
-  const account = await accounts.signerIfAny(claim);
-  if (account !== undefined) await seen.tell(account.live.record.server, facts);
+  const account = await accounts.signerOrReason(claim);
+  if (!(account instanceof PgacmeError)) await seen.tell(account.live.record.server, facts);
 }
 
 /**

@@ -71,17 +71,18 @@ async function close(
     const { status } = await remote('account.deactivate', () => deactivateAccount(account, call));
     return status;
   } catch (error) {
+    if (!(error instanceof AcmeProblem)) throw error;
     // A key that the account does not have is malformed to some servers.
-    if (error instanceof AcmeProblem && (isEnded(error) || isMalformed(error))) return error;
+    if (isEnded(error) || isRefusedAs(error, 'malformed')) return error;
     throw error;
   }
 }
 
 /** Nothing is open to this key; what is deactivated answers so (RFC 8555 §7.3.6). */
-function isEnded({ type, status }: AcmeProblem): boolean {
-  return type === 'accountDoesNotExist' || (type === 'unauthorized' && status < 500);
+function isEnded(error: AcmeProblem): boolean {
+  return error.is('accountDoesNotExist') || isRefusedAs(error, 'unauthorized');
 }
 
-function isMalformed({ type, status }: AcmeProblem): boolean {
-  return type === 'malformed' && status < 500;
+function isRefusedAs(error: AcmeProblem, type: string): boolean {
+  return error.isRefusal && error.is(type);
 }

@@ -82,9 +82,7 @@ async function isClosed(server: Server, key: AccountKey, { call }: Hold): Promis
       () => false,
       (error: unknown) => {
         if (isUnauthorized(error)) return true;
-        if (error instanceof AcmeProblem && error.status < 500 && error.status !== 429) {
-          return false;
-        }
+        if (error instanceof AcmeProblem && error.isRefusal) return false;
         throw error;
       },
     ),
@@ -134,7 +132,7 @@ async function whatIsMissing(
 }
 
 function isUnauthorized(error: unknown): error is AcmeProblem {
-  return error instanceof AcmeProblem && error.type === 'unauthorized';
+  return error instanceof AcmeProblem && error.is('unauthorized');
 }
 
 /** RFC 8555 §7.3.4: the key identifier or the HMAC is not what the CA has. */

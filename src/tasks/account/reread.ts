@@ -122,7 +122,7 @@ async function orNothing<T>(
 }
 
 function isOfOrder(error: AcmeError): boolean {
-  if (error instanceof AcmeProblem) return error.status === 404 || error.type === 'malformed';
+  if (error instanceof AcmeProblem) return error.status === 404 || error.is('malformed');
   return error instanceof AcmeTrouble && (error.status === 404 || WRONG.includes(error.code));
 }
 

@@ -162,19 +162,15 @@ async function isKnown(
       : remote('account.probe_old', () => getAccount({ server, url, key }, call)));
     return true;
   } catch (error) {
-    const isLost = name === 'account.probe_old' && isAcme(error, 'accountDoesNotExist');
-    if (error instanceof AcmeProblem && isRefusal(error) && !isLost) return false;
-    throw error;
+    if (!(error instanceof AcmeProblem && isRefusal(error))) throw error;
+    if (name === 'account.probe_old' && error.is('accountDoesNotExist')) throw error;
+    return false;
   }
 }
 
-function isAcme(error: unknown, type: string): boolean {
-  return error instanceof AcmeProblem && error.type === type;
-}
-
 /** An account that is lost or held is so whatever the key: what then follows is not a roll-over's to say. */
-function isRefusal({ type, status }: AcmeProblem): boolean {
-  return type !== 'userActionRequired' && status !== 429 && status < 500;
+function isRefusal(error: AcmeProblem): boolean {
+  return error.isRefusal && !error.is('userActionRequired');
 }
 
 function refused(problem: AcmeProblem | undefined): {

@@ -108,7 +108,7 @@ async function unknown(claim: AccountClaim, account: Signer, hold: Hold): Promis
     return [];
   }
   const object = await probe(account, hold);
-  const isLost = object instanceof AcmeProblem && object.type === 'accountDoesNotExist';
+  const isLost = object instanceof AcmeProblem && object.is('accountDoesNotExist');
   const failure: Failure = isLost
     ? {
         class: 'account_lost',
@@ -127,14 +127,14 @@ async function unknown(claim: AccountClaim, account: Signer, hold: Hold): Promis
 async function probe(account: Signer, { call }: Hold): Promise<AccountResource | AcmeProblem> {
   return remote('account.probe_stored', () =>
     getAccount(account, call).catch((error: unknown) => {
-      if (error instanceof AcmeProblem && error.status !== 429 && error.status < 500) return error;
+      if (error instanceof AcmeProblem && error.isRefusal) return error;
       throw error;
     }),
   );
 }
 
 function isUnauthorized(error: unknown): error is AcmeProblem {
-  return error instanceof AcmeProblem && error.type === 'unauthorized';
+  return error instanceof AcmeProblem && error.is('unauthorized');
 }
 
 /** The URL of the account that has this key; undefined: none has. */
@@ -145,7 +145,7 @@ async function find(server: Server, key: AccountKey, { call }: Hold): Promise<st
     );
     return url;
   } catch (error) {
-    if (error instanceof AcmeProblem && error.type === 'accountDoesNotExist') return undefined;
+    if (error instanceof AcmeProblem && error.is('accountDoesNotExist')) return undefined;
     throw error;
   }
 }

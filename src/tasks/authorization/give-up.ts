@@ -33,7 +33,7 @@ async function end(account: Signer, url: string, hold: Hold): Promise<string> {
   } catch (error) {
     if (!(error instanceof AcmeProblem)) throw error;
     if (error.status === 404) return 'expired';
-    if (error.type !== 'malformed' && error.type !== 'unauthorized') throw error;
+    if (!error.is('malformed', 'unauthorized')) throw error;
     const { value } = await remote('authorization.look', () =>
       getAuthorization(account, url, hold.call),
     );

@@ -123,7 +123,7 @@ async function answer(
     return answered.retryAfterMs;
   } catch (error) {
     // Answered twice, by a worker that died after sending: the authorization tells what came of it.
-    if (error instanceof AcmeProblem && error.type === 'malformed' && error.status !== 404) {
+    if (error instanceof AcmeProblem && error.is('malformed') && error.status !== 404) {
       return undefined;
     }
     throw error;

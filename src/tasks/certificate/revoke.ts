@@ -46,11 +46,7 @@ async function ask(
   { accounts, seen, call }: Hold,
 ): Promise<{ wasRevoked: boolean } | AcmeProblem | PgacmeError> {
   const der = certificateDer(claim.leaf_pem);
-  const signer = await accounts.signer(ref).catch((error: unknown) => {
-    // Not registered, or sealed with a key that this worker lacks.
-    if (error instanceof PgacmeError) return error;
-    throw error;
-  });
+  const signer = await accounts.signerOrReason(ref);
   if (signer instanceof PgacmeError) return signer;
   const tell = (isDone: boolean) => {
     const facts = seenOfRevocation(isDone, ref.account_id === claim.account_id);
@@ -62,10 +58,10 @@ async function ask(
     );
   } catch (error) {
     if (!(error instanceof AcmeProblem)) throw error;
-    if (error.type === 'alreadyRevoked') return { wasRevoked: true };
-    if (!REFUSALS.includes(error.type)) throw error;
+    if (error.is('alreadyRevoked')) return { wasRevoked: true };
+    if (!error.is(...REFUSALS)) throw error;
     // The others tell of this account's key, and nothing of the server.
-    if (error.type === 'unauthorized') await tell(false);
+    if (error.is('unauthorized')) await tell(false);
     return error;
   }
   await tell(true);
@@ -78,7 +74,7 @@ function nobodyMay(
   refusal: AcmeProblem | PgacmeError | undefined,
 ): Failure {
   const cure = `Whoever has its private key can: pgacme revoke --id ${claim.id} --key-file KEY.`;
-  if (refusal instanceof AcmeProblem && refusal.type !== 'unauthorized') {
+  if (refusal instanceof AcmeProblem && !refusal.is('unauthorized')) {
     const failure = failureOf(refusal, claim);
     if (failure !== undefined) return { ...failure, text: `${failure.text} ${cure}` };
   }

@@ -5,6 +5,7 @@ import {
   getOrder,
 } from '../../acme/index.ts';
 import type { Claim, OrderClaim } from '../../db/steps/steps.ts';
+import { PgacmeError } from '../../errors.ts';
 import type { Signer } from '../accounts.ts';
 import { tellDeactivated } from '../authorization/give-up.ts';
 import type { Hold } from '../context.ts';
@@ -26,8 +27,9 @@ export async function cancel(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
     if (order.status === 'processing' || order.status === 'valid') return finalize(claim, hold);
   }
   const abandoned = await steps.abandonedAuthorizations(claim.id);
-  const account = abandoned.length === 0 ? undefined : await accounts.signerIfAny(claim);
-  if (account === undefined) return steps.orderCancelled(claim, [], takeOther);
+  if (abandoned.length === 0) return steps.orderCancelled(claim, [], takeOther);
+  const account = await accounts.signerOrReason(claim);
+  if (account instanceof PgacmeError) return steps.orderCancelled(claim, [], takeOther);
   const ended: number[] = [];
   for (const { id, url } of abandoned) {
     if (await isEnded(account, url, hold)) ended.push(id);
@@ -60,5 +62,5 @@ async function isEnded(account: Signer, url: string, hold: Hold): Promise<boolea
 }
 
 function isRefusal(error: unknown): error is AcmeProblem {
-  return error instanceof AcmeProblem && error.status !== 429 && (error.status ?? 0) < 500;
+  return error instanceof AcmeProblem && error.isRefusal;
 }

@@ -228,8 +228,8 @@ async function send(
     );
   } catch (error) {
     if (!(error instanceof AcmeProblem)) throw error;
-    if (error.type === 'orderNotReady') return undefined;
-    if (isCaa(error) || (error.type === 'malformed' && error.status === 400)) return error;
+    if (error.is('orderNotReady')) return undefined;
+    if (isCaa(error) || (error.is('malformed') && error.status === 400)) return error;
     throw error;
   }
 }

@@ -11,7 +11,7 @@ import type { Hold } from '../context.ts';
 import { remote } from '../remote.ts';
 
 /** Problems of newOrder (RFC 8555 §6.7) that are about something else, with `replaces` or without. */
-const ABOUT_OTHER_THINGS = new Set([
+const ABOUT_OTHER_THINGS = [
   'accountDoesNotExist',
   'agreementRequired',
   'badNonce',
@@ -19,11 +19,10 @@ const ABOUT_OTHER_THINGS = new Set([
   'badSignatureAlgorithm',
   'externalAccountRequired',
   'invalidProfile',
-  'rateLimited',
   'rejectedIdentifier',
   'unsupportedIdentifier',
   'userActionRequired',
-]);
+];
 
 /**
  * The id of the certificate that this order is to replace (RFC 9773 §5), where its account ordered that one
@@ -70,13 +69,7 @@ export async function waitForWindow(
 
 /** Whether the same order may be had without `replaces`. */
 export function mayBeAboutReplaces(error: unknown): error is AcmeProblem {
-  return (
-    error instanceof AcmeProblem &&
-    error.status >= 400 &&
-    error.status < 500 &&
-    error.status !== 429 &&
-    !ABOUT_OTHER_THINGS.has(error.type)
-  );
+  return error instanceof AcmeProblem && error.isRefusal && !error.is(...ABOUT_OTHER_THINGS);
 }
 
 /** A CA of somebody's own may issue certificates that have no id, since they do not name its key. */
