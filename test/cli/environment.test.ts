@@ -223,4 +223,8 @@ test('the lines of a password file are read as its format says', () => {
   expect(passwordIn('db:5432:shop:app:', is)).toBeUndefined();
   expect(passwordIn('db:5432:shop', is)).toBeUndefined();
   expect(passwordIn('', is)).toBeUndefined();
+  // As libpq, and not as the package pgpass: short lines, a needless backslash, a second colon.
+  expect(passwordIn('*:*:*:*:ab', is)).toBe('ab');
+  expect(passwordIn('db:5432:shop:app:\\p', is)).toBe('p');
+  expect(passwordIn('db:5432:shop:app:a:b', is)).toBe('a');
 });
