@@ -36,7 +36,11 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   const text = sentence(
     `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`,
   );
-  const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
+  const base = {
+    problem: error.document,
+    retry_after_ms: error.retryAfterMs,
+    of_account: ofAccount(error),
+  };
   // RFC 8555 §6.6: a limit holds what it names; 503 is the whole server's.
   if (error.isLimit) {
     const pause = pauseOf(error, claim);
@@ -122,6 +126,12 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   };
 }
 
+/** Whether a server may have said it of an account that has changed since, whichever the request was. */
+export function ofAccount(problem: AcmeProblem): Failure['of_account'] {
+  if (problem.is('unauthorized', 'accountDoesNotExist', 'userActionRequired')) return 'likely';
+  return problem.is('malformed') ? 'possible' : undefined;
+}
+
 function unauthorized(claim: Claim): string {
   if (claim.kind !== 'account') {
     return 'The server does not let this account order; see acme.account_status.';
@@ -135,7 +145,7 @@ function unauthorized(claim: Claim): string {
 /** Of a revocation; that an account may not revoke is seen to by the step itself. */
 function revocationFailure(
   error: AcmeProblem,
-  base: Pick<Failure, 'text' | 'problem' | 'retry_after_ms'>,
+  base: Pick<Failure, 'text' | 'problem' | 'retry_after_ms' | 'of_account'>,
 ): Failure {
   if (error.is('badRevocationReason')) {
     const text = `${base.text} The certificate is not revoked; ask again for another reason: CAs take unspecified, keyCompromise, superseded and cessationOfOperation, others only some.`;

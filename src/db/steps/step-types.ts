@@ -251,6 +251,11 @@ export interface Failure {
   identifier?: string;
   /** A refusal that comes again for the same request, unless it was the account that was refused. */
   is_of_request?: boolean;
+  /**
+   * The server may have said it of the account, and not of the request: `likely`, or `possible`, as some servers say
+   * of a key that the account does not have.
+   */
+  of_account?: 'likely' | 'possible' | undefined;
   /** The server does not find (404) what it had. */
   is_missing?: boolean;
   /** Of an order that it made without telling what is needed; `is_unusable`: nor did it when it was asked again. */

@@ -3,7 +3,7 @@ import type { AccountRef, CertificateClaim, Claim, Failure } from '../../db/step
 import { PgacmeError } from '../../errors.ts';
 import { certificateDer, reasonCode } from '../../x509/index.ts';
 import type { Hold } from '../context.ts';
-import { failureOf } from '../outcome.ts';
+import { failureOf, ofAccount } from '../outcome.ts';
 import { remote } from '../remote.ts';
 import { seenOfRevocation } from '../seen.ts';
 import { sentence } from '../sentence.ts';
@@ -86,5 +86,6 @@ function nobodyMay(
     code: 'revocation_unauthorized',
     text: `${sentence(`The server lets none of our accounts revoke certificate ${claim.id}${said}`)} ${cure}`,
     problem: problem?.document,
+    of_account: problem && ofAccount(problem),
   };
 }

@@ -11,7 +11,7 @@ import type { Claim, Failure, OrderClaim } from '../../db/steps/steps.ts';
 import { csrDer } from '../../x509/index.ts';
 import type { Signer } from '../accounts.ts';
 import type { Hold } from '../context.ts';
-import { isMissing } from '../outcome.ts';
+import { isMissing, ofAccount } from '../outcome.ts';
 import { poll } from '../poll.ts';
 import { remote } from '../remote.ts';
 import { seenWhileWaiting } from '../seen.ts';
@@ -201,12 +201,14 @@ async function lag(
   };
 }
 
-function csrRefused({ type, detail, document }: AcmeProblem): Failure {
+function csrRefused(refusal: AcmeProblem): Failure {
+  const { type, detail, document } = refusal;
   return {
     class: 'permanent',
     code: 'refused_for_good',
     text: sentence(`The server answered ${type}${detail === '' ? '' : `: ${detail}`}`),
     problem: document,
+    of_account: ofAccount(refusal),
   };
 }
 
