@@ -177,6 +177,17 @@ begin
 end
 $$;
 
+-- Does the server have the CSR of this order? Then it may issue, whatever it answers meanwhile.
+create or replace function acme_private.is_taken(p_order bigint) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from acme_private."order" o
+     where o.id = p_order and (o.watched_until is not null or o.state in ('finalizing', 'downloading')));
+end
+$$;
+
 -- Nothing more is expected of an order whose csr was cancelled.
 create or replace function acme_private.end_watch(p_order bigint, p_text text, p_problem jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -303,9 +314,14 @@ begin
   if p_kind = 'order' and exists (
     select from acme_private."order" y
      where y.id = p_id and y.watched_until is not null
-       and (v_class not in ('waiting', 'trouble', 'limited') or y.watched_until < v_now))
+       and (v_class not in ('waiting', 'trouble', 'limited', 'account_held') or y.watched_until < v_now))
   then
     perform acme_private.end_watch(p_id, v_text, v_problem);
+    return v_claims;
+  elsif v_class = 'account_held' and p_kind = 'order' and acme_private.is_taken(p_id) then
+    -- The certificate may be made all the same, and is fetched when a person did what the account needs.
+    perform acme_private.hold_account(p_worker, v_account, p_outcome);
+    perform acme_private.put_off(p_kind, p_id, v_now + interval '1 minute', v_attempts, v_code, v_text, v_problem);
     return v_claims;
   end if;
 

@@ -31,7 +31,11 @@ export async function register(claim: AccountClaim, hold: Hold): Promise<Claim[]
   const externalAccountBinding = await accounts.binding(live);
   const isBound = externalAccountBinding !== undefined || live.record.url !== null;
   const hasAgreed = claim.terms_agreed || areAgreed(claim, meta.termsOfService);
-  const needs = await whatIsMissing(claim, hold, meta, { isBound, hasAgreed });
+  const needs = await whatIsMissing(claim, hold, meta, {
+    isBound,
+    hasAgreed,
+    name: live.record.name,
+  });
   if (needs !== undefined) return needs;
   const key =
     live.key ??
@@ -101,7 +105,7 @@ async function whatIsMissing(
   claim: AccountClaim,
   { steps, take }: Hold,
   meta: { termsOfService?: string; externalAccountRequired?: boolean },
-  { isBound, hasAgreed }: { isBound: boolean; hasAgreed: boolean },
+  { isBound, hasAgreed, name }: { isBound: boolean; hasAgreed: boolean; name: string },
 ): Promise<Claim[] | undefined> {
   if (meta.externalAccountRequired === true && !isBound) {
     return steps.stepFailed(
@@ -122,7 +126,7 @@ async function whatIsMissing(
       {
         class: 'person',
         code: 'terms_not_agreed',
-        text: `The server asks to agree to its terms of service, ${where} – if you do: select acme.agree_terms(account).${other === undefined ? '' : ` Those that were agreed to are ${other}.`}`,
+        text: `The server asks to agree to its terms of service. If you do: select acme.agree_terms('${name}'); They are at ${where}${other === undefined ? '' : `; those that were agreed to are at ${other}`}`,
         terms_url: meta.termsOfService,
       },
       take,

@@ -74,7 +74,7 @@ async function verify(
   const failure: Failure = {
     class: 'person',
     code: 'account_url_differs',
-    text: `The server knows the key as ${url}, and it is stored as ${account.url}. Do not go on with it before you know why; acme.verify_account() looks again.`,
+    text: `The server has another URL for this key than the one that is stored. Do not go on with it before you know why; acme.verify_account() looks again. It has ${url}, and stored is ${account.url}`,
   };
   return hold.steps.stepFailed(claim, failure, hold.take);
 }
@@ -118,7 +118,7 @@ async function unknown(claim: AccountClaim, account: Signer, hold: Hold): Promis
     : {
         class: 'person',
         code: 'account_key_unknown',
-        text: `The server knows no account with this key, and has the account ${account.url} still: ${KEY_REPLACED}`,
+        text: `The server still has this account, but knows no account with this key: ${KEY_REPLACED}`,
       };
   return hold.steps.stepFailed(claim, failure, hold.take);
 }

@@ -34,7 +34,7 @@ export async function create(claim: OrderClaim, hold: Hold): Promise<Claim[]> {
   if ('class' in placed) return steps.stepFailed(claim, placed, take);
   const { url, order, replaces, refused } = placed;
   // RFC 8555 §7.1.3 has no more authorizations than names; a wildcard and its base are two.
-  if (order.authorizations.length > claim.identifiers.length) {
+  if (new Set(order.authorizations).size > claim.identifiers.length) {
     return steps.stepFailed(claim, tooMany(order, claim), take);
   }
   if (order.status === 'invalid') {
@@ -124,6 +124,16 @@ const UNUSABLE: readonly string[] = [
 ];
 
 /**
+ * The server made an order (RFC 8555 §7.4: 201), and does not say where: asking again at once would make one more each
+ * time.
+ */
+function lost(error: AcmeTrouble, claim: OrderClaim): Failure | undefined {
+  if (error.status !== 201) return undefined;
+  const failure = failureOf(error, claim);
+  return failure && { ...failure, class: 'refused', code: 'server_refused' };
+}
+
+/**
  * A renewal says what it replaces (RFC 9773 §5). Whatever the server has against that, the certificate is
  * wanted all the same: it is ordered without, and what the server says then counts.
  */
@@ -141,8 +151,9 @@ async function place(
       );
       return { url, order };
     } catch (error) {
-      if (!(error instanceof AcmeTrouble) || error.location === undefined) throw error;
-      return readPlaced(claim, account, error.location, hold);
+      if (!(error instanceof AcmeTrouble)) throw error;
+      if (error.location !== undefined) return readPlaced(claim, account, error.location, hold);
+      return lost(error, claim) ?? Promise.reject(error);
     }
   };
   const request = orderRequest(claim);
