@@ -9,7 +9,7 @@ import {
 } from 'graphile-worker';
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import { readQueueMigrations } from '../db/migration-files.ts';
+import { readQueueMigrations } from '../db/migrate/migration-files.ts';
 import { elapsedSince } from './elapsed-since.ts';
 import { handBack } from './hand-back.ts';
 import { Idle } from './idle.ts';

@@ -1,5 +1,4 @@
 import { expect, test, vi } from 'vitest';
-import { sealedAccountKeys } from '../../src/account-keys.ts';
 import {
   type AccountKey,
   changeKey,
@@ -7,7 +6,8 @@ import {
   getAccount,
   Server,
 } from '../../src/acme/index.ts';
-import { sealingKeys } from '../../src/seal.ts';
+import { sealedAccountKeys } from '../../src/secrets/account-keys.ts';
+import { sealingKeys } from '../../src/secrets/seal.ts';
 import { spkiSha256OfJwk } from '../../src/x509/index.ts';
 import { events, once, openKey, valid } from '../helpers/account.ts';
 import {

@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { type Cluster, ownCluster } from '../helpers/cluster.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { freshDatabase } from '../helpers/postgres.ts';

@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { expect, test } from 'vitest';
-import { dryRun } from '../../src/db/dry-run.ts';
-import { migrate } from '../../src/db/migrate.ts';
+import { dryRun } from '../../src/db/migrate/dry-run.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { openShop } from '../helpers/shop.ts';
 
