@@ -8,6 +8,7 @@ import {
   noCopy,
   putInState,
   registerDefaultAccount,
+  set as setState,
 } from '../helpers/state/index.ts';
 
 /** A row of acme.attention. */
@@ -500,19 +501,27 @@ describe('a server', () => {
     expect(await due()).toBe(1);
   });
 
-  test('that cools down for longer than a day', async () => {
+  test('that cools down for longer than a day, and of csrs those that wait for it', async () => {
+    const [waits, cancelled] = [await shop.insert(), await shop.insert()];
+    await putInState(shop.sql, waits, 'retrying');
+    await putInState(shop.sql, cancelled, 'cancelled');
     await shop.sql`
       insert into acme_private.closure (server_id, account_id, scope, value, until, reason)
       select s.id, x.account, x.scope, x.value, now() + x.time, 'of a tenant'
         from acme.server s, (values ('server', null, null, interval '3 hours'), ('account', 1, null, interval '3 days'),
-                                    ('csr', 1, '7', interval '4 days')) x (scope, account, value, time)`;
+                                    ('csr', 1, ${waits}, interval '4 days'),
+                                    ('csr', 1, ${cancelled}, interval '4 days')) x (scope, account, value, time)`;
+    for (const csr of [waits, cancelled]) {
+      const cooldown = shop.sql`(select id from acme_private.closure where scope = 'csr' and value = ${csr})`;
+      await setState(shop.sql, 'csr', csr, { cooldown_id: cooldown });
+    }
     expect(await codes()).toEqual(['warning server_cooldown', 'warning server_cooldown']);
     const rows = await look();
     expect(rows.map(({ account }) => account)).toEqual(['main', 'main']);
     const sentences = rows.map(({ sentence }) => sentence.replace(/\d{4}-.* \(/, '… ('));
     expect(sentences.sort()).toEqual([
       'The server takes no new orders of this account until … (server ca, account main).',
-      'The server takes no order of this csr until … (server ca, account main, csr 7).',
+      `The server takes no order of this csr until … (server ca, account main, csr ${waits}).`,
     ]);
   });
 });

@@ -83,6 +83,7 @@ export const kinds = {
       'certificate_id',
       'renew_at',
       'renewal_reason',
+      'cooldown_id',
     ],
   },
   event: {
