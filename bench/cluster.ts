@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, type Sql } from '#src/db/connect';
-import { migrate } from '#src/db/migrate';
+import { migrate } from '#src/db/migrate/migrate';
+import { connect, type Sql } from '#src/db/steps/connect';
 import { startPostgres } from '#src/local/postgres';
 import { familyCpuMs } from './cpu.ts';
 

@@ -1,4 +1,4 @@
-import type { Sql } from '#src/db/connect';
+import type { Sql } from '#src/db/steps/connect';
 import type { Cas } from './ca.ts';
 import type { Cluster, Database } from './cluster.ts';
 import { cpuMs } from './cpu.ts';

@@ -1,4 +1,4 @@
-import type { Sql } from '#src/db/connect';
+import type { Sql } from '#src/db/steps/connect';
 
 /**
  * Fills a database with csrs that were issued some time ago, each with its certificate, its claim and

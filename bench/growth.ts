@@ -1,4 +1,4 @@
-import type { Sql } from '#src/db/connect';
+import type { Sql } from '#src/db/steps/connect';
 import type { Cluster } from './cluster.ts';
 import { fill } from './fill.ts';
 import { quantile } from './latency.ts';

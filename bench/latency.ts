@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Sql } from '#src/db/connect';
+import type { Sql } from '#src/db/steps/connect';
 import type { Cluster } from './cluster.ts';
 import { makeCsrs } from './csrs.ts';
 import { setStage } from './stage.ts';

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connect } from '../dist/db/connect.js';
+import { connect } from '../dist/db/steps/connect.js';
 import { makeTlsCertificate } from '../dist/x509/index.js';
 
 const {

@@ -1,7 +1,7 @@
 // The health check of the image: 0 when the database has seen the worker of this container within 30 s.
 // Its login reads acme.worker_status, so it is a member of acme_reader beside acme_worker.
 import { hostname } from 'node:os';
-import { connect } from '../dist/db/connect.js';
+import { connect } from '../dist/db/steps/connect.js';
 
 const databaseUrl = process.env.DATABASE_URL || undefined;
 const sql = connect({ databaseUrl, name: 'pgacme health', max: 1 });

@@ -1269,6 +1269,7 @@ grant execute on function acme_private.unbounded_logins(text) to acme_worker;
 grant execute on function acme_private.unknown_leases(bigint,uuid[],interval) to acme_worker;
 grant execute on function acme_private.usable_account(text,name) to acme_app;
 grant execute on function acme_private.usable_accounts(name) to acme_app;
+grant execute on function acme_private.with_full_stop(text) to acme_app, acme_reader;
 grant execute on function acme_private.without_address(text,text) to acme_app, acme_reader;
 grant execute on function acme_private.worker_beat(bigint,text,interval,timestamp with time zone) to acme_worker;
 grant execute on function acme_private.worker_begin(text,integer,text,integer,bigint) to acme_worker;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { PgacmeError } from './errors.ts';
-import { isSealingKey, splitKeys } from './seal.ts';
+import { isSealingKey, splitKeys } from './secrets/seal.ts';
 
 /** Where a built-in responder listens. */
 export interface Listen {

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type AccountKeys, sealedAccountKeys } from './account-keys.ts';
 import type { Listen } from './config.ts';
-import { isCut } from './db/cut.ts';
+import { isCut } from './db/steps/cut.ts';
 import { PgacmeError } from './errors.ts';
 import { makeLogger } from './log.ts';
-import { sealingKeys } from './seal.ts';
+import { type AccountKeys, sealedAccountKeys } from './secrets/account-keys.ts';
+import { sealingKeys } from './secrets/seal.ts';
 import { Published } from './solver/published.ts';
 import { logFailure } from './worker/log-failure.ts';
 import { startResponder } from './worker/responder.ts';

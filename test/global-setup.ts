@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { migrate } from '../src/db/migrate.ts';
+import { migrate } from '../src/db/migrate/migrate.ts';
 import { findPebble } from '../src/local/pebble.ts';
 import { startPostgres } from '../src/local/postgres.ts';
 import { findPsql } from '../src/local/psql.ts';

@@ -64,7 +64,7 @@ grant execute on function
 -- What the view attention calls with the rights of its reader.
 grant execute on function
   acme_private.is_watcher(), acme_private.is_watcher(name), acme_private.attention_candidates(name),
-  acme_private.time_text(timestamptz), acme_private.without_address(text, text),
+  acme_private.time_text(timestamptz), acme_private.with_full_stop(text), acme_private.without_address(text, text),
   acme_private.expiry_severity(boolean, timestamptz, timestamptz, timestamptz),
   acme_private.attention_account(), acme_private.attention_server(), acme_private.attention_worker(),
   acme_private.attention_sessions(), acme_private.attention_rows()

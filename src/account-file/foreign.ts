@@ -1,7 +1,6 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { relative } from 'node:path';
-import type { JWK } from 'jose';
 import { importAccountKey, printable } from '../acme/index.ts';
 import { acmeSh } from './clients/acme-sh.ts';
 import { caddy } from './clients/caddy.ts';
@@ -11,25 +10,8 @@ import { lego } from './clients/lego.ts';
 import { accountFileError } from './error.ts';
 import { lacksOf } from './incomplete.ts';
 import { textOf } from './json.ts';
+import type { ForeignAccount, Reader } from './reader.ts';
 import { type Folder, scan } from './scan.ts';
-
-/** An account as another client keeps it. */
-export interface ForeignAccount {
-  client: 'certbot' | 'lego 4' | 'lego 5' | 'acme.sh' | 'dehydrated' | 'Caddy' | 'a bare key';
-  /** undefined: the client does not write it down in a form that can be read back. */
-  directoryUrl: string | undefined;
-  /** undefined: the client does not keep it; the server tells it for the key (RFC 8555 §7.3.1). */
-  accountUrl: string | undefined;
-  /** `mailto:` URLs, as far as the client keeps them. */
-  contact: string[];
-  eabKid?: string;
-  privateJwk: JWK;
-  /** The files that it was read from. */
-  paths: string[];
-}
-
-/** Finds the accounts of one client in one folder; `at` gives other folders. */
-export type Reader = (folder: Folder, at: (path: string) => Folder | undefined) => ForeignAccount[];
 
 // Each looks for what only its client writes, so that the order does not matter.
 const readers: readonly Reader[] = [certbot, lego, acmeSh, dehydrated, caddy];

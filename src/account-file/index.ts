@@ -3,5 +3,6 @@
  * sends nothing.
  */
 export type { AccountFile } from './content.ts';
-export { type ForeignAccount, readForeignAccount } from './foreign.ts';
+export { readForeignAccount } from './foreign.ts';
+export type { ForeignAccount } from './reader.ts';
 export { isAccountFile, openAccountFile, sealAccountFile } from './sealed.ts';

@@ -103,8 +103,8 @@ async function post(
 }
 
 /**
- * What the CA shows of an account. One that answers without a body has done what it was asked for: of a closed
- * account it refuses every request (RFC 8555 §7.3.6).
+ * What the CA shows of an account. One that answers without a body, or a status, has done what it was asked for: of a
+ * closed account it refuses every request (RFC 8555 §7.3.6).
  */
 function accountResource(answer: HttpAnswer, status: AccountResource['status']): AccountResource {
   if (isEmpty(answer)) return { status, contact: [] };
@@ -112,7 +112,10 @@ function accountResource(answer: HttpAnswer, status: AccountResource['status']):
   const { contact, termsOfServiceAgreed, externalAccountBinding } = object;
   const orders = optionalText(object, 'orders');
   return {
-    status: oneOf(answer.url, object, 'status', ['valid', 'deactivated', 'revoked']),
+    status:
+      (object['status'] ?? null) === null
+        ? status
+        : oneOf(answer.url, object, 'status', ['valid', 'deactivated', 'revoked']),
     contact: Array.isArray(contact)
       ? contact.filter((one): one is string => typeof one === 'string' && isPlain(one, 500))
       : [],

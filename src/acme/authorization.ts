@@ -21,7 +21,7 @@ const STATUSES: readonly AuthorizationStatus[] = [
 /** An authorization (RFC 8555 §7.1.4). */
 export interface Authorization {
   status: AuthorizationStatus;
-  /** Without `*.`: see `wildcard`. */
+  /** Without `*.` (see `wildcard`); a DNS name in lower case. */
   identifier: Identifier;
   /** RFC 3339. */
   expires?: string;
@@ -73,13 +73,18 @@ function authorizationOf(answer: HttpAnswer): Authorization {
   const { url } = answer;
   const authorization: Authorization = {
     status: oneOf(url, object, 'status', STATUSES),
-    identifier: identifier(url, object['identifier']),
+    identifier: lowerCase(identifier(url, object['identifier'])),
     challenges: challengesOf(challengeList(url, object)),
   };
   const expires = optionalTime(object, 'expires');
   if (expires !== undefined) authorization.expires = expires;
   if (typeof object['wildcard'] === 'boolean') authorization.wildcard = object['wildcard'];
   return authorization;
+}
+
+/** DNS names are the same in capitals (RFC 4343 §2), and are compared and kept in lower case. */
+function lowerCase({ type, value }: Identifier): Identifier {
+  return { type, value: type === 'dns' ? value.toLowerCase() : value };
 }
 
 /** What is not pending any more needs no challenges. */

@@ -66,8 +66,8 @@ export interface OrderRequest {
 
 /**
  * Orders a certificate (RFC 8555 §7.4). Not idempotent by contract: store `url` at once. CAs may hand
- * back an order that exists already, in any status. AcmeTrouble with `location`: the order was made, but the answer
- * does not tell what is needed; read the order there.
+ * back an order that exists already, in any status. AcmeTrouble with a `status` of success: the order was made, but
+ * the answer does not tell what is needed; read the order at `location`, if it has that.
  */
 export async function newOrder(
   account: Account,
@@ -80,16 +80,18 @@ export async function newOrder(
   const { profile, notBefore, notAfter, replaces } = request;
   const payload = { identifiers, notBefore, notAfter, replaces, profile };
   const answer = await server.post(account, endpoint, payload, call);
-  const url = locationOf(answer);
-  server.assertAllowed(url);
+  let url: string | undefined;
   try {
+    const location = locationOf(answer);
+    server.assertAllowed(location);
+    url = location;
     const order = orderOf(answer);
     assertUsable(account, answer.url, order);
     return { url, ...answerWith(order, answer) };
   } catch (error) {
     if (!(error instanceof AcmeTrouble)) throw error;
-    const { status, contentType, excerpt } = error;
-    const facts = { status, contentType, excerpt, location: url, cause: error };
+    const { contentType, excerpt } = error;
+    const facts = { status: answer.status, contentType, excerpt, location: url, cause: error };
     throw new AcmeTrouble(error.code, error.message, facts);
   }
 }

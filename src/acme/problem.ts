@@ -208,6 +208,31 @@ export class AcmeProblem extends AcmeError implements ProblemDocument {
     if (facts.termsOfServiceUrl !== undefined) this.termsOfServiceUrl = facts.termsOfServiceUrl;
     if (facts.location !== undefined) this.location = facts.location;
   }
+
+  /** Whether its type is one of these short names (RFC 8555 §6.7). */
+  is(...types: readonly string[]): boolean {
+    return types.includes(this.type);
+  }
+
+  /** A limit of requests (RFC 8555 §6.6), whichever of type and status says so. */
+  get isLimit(): boolean {
+    return this.status === 429 || this.is('rateLimited');
+  }
+
+  /** An error of the CA itself, whichever of type and status says so. */
+  get isServerError(): boolean {
+    return this.status >= 500 || this.is('serverInternal');
+  }
+
+  /** The same request may succeed later: it met a limit, or an error of the CA. */
+  get isTransient(): boolean {
+    return this.isLimit || this.isServerError;
+  }
+
+  /** A definite no to this request. */
+  get isRefusal(): boolean {
+    return !this.isTransient;
+  }
 }
 
 /** Whether the type of a problem is one of ACME's (RFC 8555 §6.7). */

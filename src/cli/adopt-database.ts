@@ -1,4 +1,4 @@
-import type { Identity } from '../db/copies.ts';
+import type { Identity } from '../db/owner/copies.ts';
 import { readDatabaseConfig } from './cli-config.ts';
 import type { Command } from './command.ts';
 import { restoredLines } from './restored-lines.ts';
@@ -29,7 +29,7 @@ Examples:
   role: 'acme_owner',
   async run({ flags, env, output }) {
     const { target, databaseUrl, environment } = readDatabaseConfig(env);
-    const { adoptDatabase, adoptRestored } = await import('../db/copies.ts');
+    const { adoptDatabase, adoptRestored } = await import('../db/owner/copies.ts');
     output.line(
       `Database ${target.database} at ${target.host}:${target.port}, as user ${target.user}`,
     );

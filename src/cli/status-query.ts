@@ -1,4 +1,4 @@
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import { type Attention, ATTENTION_SHOWN, readAttention } from './attention.ts';
 
 /** Csrs that wait and are listed; the others are only counted. */

@@ -1,5 +1,5 @@
 import { printable } from '../acme/text.ts';
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import { PgacmeError } from '../errors.ts';
 import { version } from '../version.ts';
 import { checkLine, readAttention } from './attention.ts';
@@ -50,7 +50,7 @@ Examples:
       );
     }
     const { target, databaseUrl } = readDatabaseConfig(env);
-    const { connectAnyhow } = await import('../db/connect-anyhow.ts');
+    const { connectAnyhow } = await import('../db/steps/connect-anyhow.ts');
     const sql = await connectAnyhow({ databaseUrl, name: 'pgacme status', max: 1 });
     const read = async () => {
       const status = await readStatus(sql);

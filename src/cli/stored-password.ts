@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { passwordIn } from '../db/password-file.ts';
+import { passwordIn } from './password-file.ts';
 import type { Target } from './target.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { hostsOf } from '../db/hosts.ts';
+import { hostsOf } from '../db/steps/hosts.ts';
 
 /** Which database is meant, as far as it may be shown: there is no password here. */
 export interface Target {

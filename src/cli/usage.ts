@@ -35,8 +35,11 @@ export function usageLine(command?: Command): string {
 }
 
 /** What `pgacme --help` prints: the commands that can run here, and where the others can. */
-export function overview(commands: readonly Command[]): string {
-  const available = commands.filter(({ isAvailable }) => isAvailable?.() ?? true);
+export async function overview(commands: readonly Command[]): Promise<string> {
+  const checked = await Promise.all(
+    commands.map(async (command) => ((await command.isAvailable?.()) === false ? [] : [command])),
+  );
+  const available = checked.flat();
   return `pgacme ${version}: insert a certificate signing request into PostgreSQL, read the certificate back.
 
 Usage: pgacme COMMAND [OPTION]...

@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { commandLine, HOST_NETWORK } from './docker.ts';
 import { LocalError } from './local-error.ts';
 import { type OwnedProcess, startOwned } from './owned-process.ts';
-import { findPebble, type PebbleBinaries } from './pebble-binaries.ts';
+import { findPebble } from './pebble-binaries.ts';
+import type { PebbleBinaries } from './pebble-programs.ts';
 import { freePort } from './ports.ts';
 
 /** One DNS question as pebble-challtestsrv recorded it; names there have no trailing dot. */

@@ -1,5 +1,5 @@
 import { LocalError } from './local-error.ts';
-import type { PebbleBinaries } from './pebble-binaries.ts';
+import type { PebbleBinaries } from './pebble-programs.ts';
 import { lastLine, run, which } from './run.ts';
 
 /**

@@ -8,10 +8,12 @@ import { commandLine, HOST_NETWORK } from './docker.ts';
 import { keepPort, keptPort } from './kept-port.ts';
 import { LocalError } from './local-error.ts';
 import { type OwnedProcess, startOwned } from './owned-process.ts';
-import { findPebble, type PebbleBinaries } from './pebble-binaries.ts';
+import { findPebble } from './pebble-binaries.ts';
+import type { PebbleBinaries } from './pebble-programs.ts';
 import { freePort, isFree } from './ports.ts';
 
-export { findPebble, type PebbleBinaries, type PebbleVersion } from './pebble-binaries.ts';
+export { findPebble } from './pebble-binaries.ts';
+export type { PebbleBinaries, PebbleVersion } from './pebble-programs.ts';
 
 /** How one Pebble shall run; what is left out is as Pebble has it, unless it says otherwise. */
 export interface PebbleOptions {

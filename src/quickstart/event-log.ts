@@ -1,4 +1,4 @@
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 
 /** A line of the audit trail. */
 export interface LogEvent {

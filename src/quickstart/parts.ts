@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { connect, type Sql } from '../db/connect.ts';
-import { migrate } from '../db/migrate.ts';
+import { migrate } from '../db/migrate/migrate.ts';
+import { connect, type Sql } from '../db/steps/connect.ts';
 import { findPebble, type Pebble } from '../local/pebble.ts';
 import { freePort } from '../local/ports.ts';
 import type { LocalPostgres } from '../local/postgres.ts';

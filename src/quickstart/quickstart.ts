@@ -1,5 +1,5 @@
 import { printable } from '../acme/text.ts';
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import { PgacmeError } from '../errors.ts';
 import { version } from '../version.ts';
 import { Closers } from './closers.ts';

@@ -1,5 +1,5 @@
 import { printable } from '../acme/text.ts';
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import type { LocalPostgres } from '../local/postgres.ts';
 import { which } from '../local/run.ts';
 import { writePasswordFile } from './folder.ts';

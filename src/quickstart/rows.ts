@@ -1,4 +1,4 @@
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import { PgacmeError } from '../errors.ts';
 import type { Pebble } from '../local/pebble.ts';
 import type { Show } from './show.ts';

@@ -1,6 +1,6 @@
 import { join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect } from '../db/connect.ts';
+import { connect } from '../db/steps/connect.ts';
 import { PgacmeError } from '../errors.ts';
 import { findPebble } from '../local/pebble.ts';
 import { isFree } from '../local/ports.ts';

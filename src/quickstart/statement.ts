@@ -1,4 +1,4 @@
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import type { Show } from './show.ts';
 
 /** A statement that is shown and run from one text, so that what is shown is what was done. */

@@ -1,4 +1,3 @@
-import { type AccountKeys, eabBinding, type KeyOwner } from '../account-keys.ts';
 import {
   type Account,
   type AccountKey,
@@ -6,9 +5,10 @@ import {
   type KeyAlgorithm,
   Server,
 } from '../acme/index.ts';
-import type { AccountRecord, AccountRef, Steps, StoredKey } from '../db/steps.ts';
+import type { AccountRecord, AccountRef, Steps, StoredKey } from '../db/steps/steps.ts';
 import { PgacmeError } from '../errors.ts';
-import { open, type SealingKeys } from '../seal.ts';
+import { type AccountKeys, eabBinding, type KeyOwner } from '../secrets/account-keys.ts';
+import { open, type SealingKeys } from '../secrets/seal.ts';
 import { spkiSha256OfJwk } from '../x509/index.ts';
 import { Pace } from './pace.ts';
 
@@ -70,24 +70,27 @@ export class Accounts {
     }
   }
 
-  /** The account of a claim, ready to sign with its account URL (RFC 8555 §6.2, kid). */
+  /** As signerOrReason(), whose reason is thrown: what it means for a step is in outcome.ts. */
   async signer(claim: AccountRef): Promise<Signer> {
-    const live = await this.live(claim);
+    const signer = await this.signerOrReason(claim);
+    if (signer instanceof PgacmeError) throw signer;
+    return signer;
+  }
+
+  /**
+   * The account of a claim, ready to sign with its account URL (RFC 8555 §6.2, kid); or the reason why this worker
+   * cannot speak for it: it is not registered, or its key is sealed with another secret key.
+   */
+  async signerOrReason(claim: AccountRef): Promise<Signer | PgacmeError> {
+    const live = await orReason(this.live(claim));
+    if (live instanceof PgacmeError) return live;
     if (live.key === null || live.record.url === null) {
-      throw new PgacmeError(
+      return new PgacmeError(
         'ERR_ACCOUNT',
         `The account ${live.record.name} is not registered yet; this is tried again when it is.`,
       );
     }
     return { server: live.server, url: live.record.url, key: live.key, live };
-  }
-
-  /** As signer(); undefined: nobody can speak for the account here, whose key is not there or not registered. */
-  async signerIfAny(claim: AccountRef): Promise<Signer | undefined> {
-    return this.signer(claim).catch((error: unknown) => {
-      if (error instanceof PgacmeError) return undefined;
-      throw error;
-    });
   }
 
   /**
@@ -108,11 +111,8 @@ export class Accounts {
   /** The keys that the server was sent and did not take, opened, as far as this worker can. */
   async *kept({ record }: LiveAccount): AsyncGenerator<{ id: number; key: AccountKey }> {
     for (const { id, jwe } of record.kept) {
-      const key = await this.#keys.open(ownerOf(record), jwe).catch((error: unknown) => {
-        if (error instanceof PgacmeError) return undefined;
-        throw error;
-      });
-      if (key !== undefined) yield { id, key };
+      const key = await orReason(this.#keys.open(ownerOf(record), jwe));
+      if (!(key instanceof PgacmeError)) yield { id, key };
     }
   }
 
@@ -155,6 +155,14 @@ export class Accounts {
     void known?.server.close();
     return live;
   }
+}
+
+/** An error that has a sentence of ours is a value; any other is thrown. */
+async function orReason<T>(given: Promise<T>): Promise<T | PgacmeError> {
+  return given.catch((error: unknown) => {
+    if (error instanceof PgacmeError) return error;
+    throw error;
+  });
 }
 
 function ownerOf(record: AccountRecord): KeyOwner {

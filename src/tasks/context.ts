@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Call } from '../acme/index.ts';
-import type { Steps } from '../db/steps.ts';
+import type { Steps } from '../db/steps/steps.ts';
 import type { Published } from '../solver/published.ts';
 import type { Accounts } from './accounts.ts';
 import type { Seen } from './seen.ts';

@@ -1,5 +1,5 @@
 import { type AcmeProblem, printable } from '../acme/index.ts';
-import type { Claim, Failure, Limit } from '../db/steps.ts';
+import type { Claim, Failure, Limit } from '../db/steps/steps.ts';
 
 /**
  * What a server limits (RFC 8555 §6.6), by the narrowest scope that its answer names: the identifiers of its

@@ -1,8 +1,8 @@
 import { AcmeProblem, AcmeTrouble, printable } from '../acme/index.ts';
-import type { Claim, Failure } from '../db/steps.ts';
+import type { Claim, Failure } from '../db/steps/steps.ts';
 import { PgacmeError } from '../errors.ts';
 import { limitsOf, pauseOf } from './limits.ts';
-import { validityCure } from './order-request.ts';
+import { validityCure } from './order/order-request.ts';
 import { KEY_REPLACED, sentence } from './sentence.ts';
 
 /**
@@ -36,9 +36,13 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
   const text = sentence(
     `The server answered ${error.type}${error.detail === '' ? '' : `: ${printable(error.detail, 500)}`}`,
   );
-  const base = { problem: error.document, retry_after_ms: error.retryAfterMs };
+  const base = {
+    problem: error.document,
+    retry_after_ms: error.retryAfterMs,
+    of_account: ofAccount(error),
+  };
   // RFC 8555 §6.6: a limit holds what it names; 503 is the whole server's.
-  if (error.type === 'rateLimited' || error.status === 429) {
+  if (error.isLimit) {
     const pause = pauseOf(error, claim);
     if (pause !== undefined) return pause;
     return { class: 'limited', code: 'limited', text, ...limitsOf(error, claim), ...base };
@@ -107,12 +111,12 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
         ...base,
       };
   }
-  if (error.type === 'serverInternal' || (error.status ?? 0) >= 500) {
+  if (error.isServerError) {
     return { class: 'trouble', code: 'remote_trouble', text, ...base };
   }
   if (isOnWhatIsThere(claim) && error.status === 404) return gone(claim, text, error.document);
   // Boulder's 404, 409 and the like are `malformed` too, and pass.
-  const isOfRequest = error.type === 'malformed' && error.status === 400;
+  const isOfRequest = error.is('malformed') && error.status === 400;
   return {
     class: 'refused',
     code: 'server_refused',
@@ -120,6 +124,12 @@ function problemFailure(error: AcmeProblem, claim: Claim): Failure {
     ...base,
     ...(isOfRequest ? { is_of_request: true } : {}),
   };
+}
+
+/** Whether a server may have said it of an account that has changed since, whichever the request was. */
+export function ofAccount(problem: AcmeProblem): Failure['of_account'] {
+  if (problem.is('unauthorized', 'accountDoesNotExist', 'userActionRequired')) return 'likely';
+  return problem.is('malformed') ? 'possible' : undefined;
 }
 
 function unauthorized(claim: Claim): string {
@@ -135,16 +145,16 @@ function unauthorized(claim: Claim): string {
 /** Of a revocation; that an account may not revoke is seen to by the step itself. */
 function revocationFailure(
   error: AcmeProblem,
-  base: Pick<Failure, 'text' | 'problem' | 'retry_after_ms'>,
+  base: Pick<Failure, 'text' | 'problem' | 'retry_after_ms' | 'of_account'>,
 ): Failure {
-  if (error.type === 'badRevocationReason') {
+  if (error.is('badRevocationReason')) {
     const text = `${base.text} The certificate is not revoked; ask again for another reason: CAs take unspecified, keyCompromise, superseded and cessationOfOperation, others only some.`;
     return { ...base, class: 'reason_refused', code: 'revocation_reason_refused', text };
   }
-  if (error.type === 'accountDoesNotExist') {
+  if (error.is('accountDoesNotExist')) {
     return { ...base, class: 'account_lost', code: 'account_lost' };
   }
-  if (error.type === 'serverInternal' || error.status >= 500) {
+  if (error.isServerError) {
     return { ...base, class: 'trouble', code: 'remote_trouble' };
   }
   return { ...base, class: 'refused', code: 'server_refused' };

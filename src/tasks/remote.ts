@@ -1,4 +1,4 @@
-import { crashPoint } from '../crash-point.ts';
+import { crashPoint } from '../db/steps/crash-point.ts';
 
 /**
  * One request of a step to the ACME server; every such request goes through here, under a name of its

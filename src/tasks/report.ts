@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Claim, Failure, StepReport } from '../db/steps.ts';
+import type { Claim, Failure, StepReport } from '../db/steps/steps.ts';
 
 /**
  * Logs what became of steps, a line each, with the request, its ref and its names: a line is found by what its

@@ -1,24 +1,25 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AcmeTrouble } from '../acme/index.ts';
-import type { Claim, Dispatched, Failure, JobPayload, Verdict } from '../db/steps.ts';
-import { cancel } from './cancel.ts';
+import type { Claim, Dispatched, Failure, JobPayload, Verdict } from '../db/steps/steps.ts';
+import { PgacmeError } from '../errors.ts';
+import { deactivate } from './account/deactivate.ts';
+import { register } from './account/register.ts';
+import { reread } from './account/reread.ts';
+import { rollOver } from './account/roll-over.ts';
+import { update } from './account/update.ts';
+import { giveUp } from './authorization/give-up.ts';
+import { preauthorize } from './authorization/preauthorize.ts';
+import { prove } from './authorization/prove.ts';
+import { revoke } from './certificate/revoke.ts';
 import type { Context, Hold } from './context.ts';
-import { create } from './create.ts';
-import { deactivate } from './deactivate.ts';
-import { download } from './download.ts';
-import { finalize } from './finalize.ts';
-import { giveUp } from './give-up.ts';
-import { judge } from './judge.ts';
+import { judge } from './csr/judge.ts';
+import { cancel } from './order/cancel.ts';
+import { create } from './order/create.ts';
+import { download } from './order/download.ts';
+import { finalize } from './order/finalize.ts';
 import { failureOf } from './outcome.ts';
-import { preauthorize } from './preauthorize.ts';
-import { prove } from './prove.ts';
-import { register } from './register.ts';
 import { whatOf } from './report.ts';
-import { reread } from './reread.ts';
-import { revoke } from './revoke.ts';
-import { rollOver } from './roll-over.ts';
 import { seenInFailure } from './seen.ts';
-import { update } from './update.ts';
 
 /** Authorizations of one order that run side by side in one worker. */
 const SIDE_BY_SIDE = 16;
@@ -157,8 +158,8 @@ async function perform(claim: Claim, run: Run): Promise<Claim[]> {
 async function tellFailure(claim: Claim, failure: Failure, { accounts, seen }: Run): Promise<void> {
   const facts = seenInFailure(failure);
   if (facts.length === 0) return;
-  const account = await accounts.signerIfAny(claim);
-  if (account !== undefined) await seen.tell(account.live.record.server, facts);
+  const account = await accounts.signerOrReason(claim);
+  if (!(account instanceof PgacmeError)) await seen.tell(account.live.record.server, facts);
 }
 
 /**

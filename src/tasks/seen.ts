@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import type { AccountResource, Authorization, Order } from '../acme/index.ts';
-import type { Failure, ServerFact, Steps } from '../db/steps.ts';
+import type { AccountResource, AcmeProblem, Authorization, Order } from '../acme/index.ts';
+import type { Failure, ServerFact, Steps } from '../db/steps/steps.ts';
 
 const DAY_MS = 86_400_000;
 /** The challenge types that are features (acme_private.feature); a server may offer others. */
@@ -148,8 +148,8 @@ export function seenInFailure({ code, terms_url: value, problem }: Failure): Ser
 }
 
 /** What a refused `replaces` shows (RFC 9773 §5): only who minds it knows what was replaced before. */
-export function seenOfRefusedReplaces({ type }: { type: string }): ServerFact[] {
-  return type === 'alreadyReplaced'
+export function seenOfRefusedReplaces(refusal: AcmeProblem): ServerFact[] {
+  return refusal.is('alreadyReplaced')
     ? [yes('replaces', 'a refusal to replace a certificate twice')]
     : [];
 }

@@ -1,10 +1,10 @@
 import type { TaskList } from 'graphile-worker';
-import type { JobPayload } from '../db/steps.ts';
-import type { TaskIdentifier } from '../db/task-identifiers.ts';
+import type { JobPayload } from '../db/steps/steps.ts';
+import type { TaskIdentifier } from '../db/steps/task-identifiers.ts';
 import { PgacmeError } from '../errors.ts';
 import type { Context } from './context.ts';
-import { lookAtServers } from './features.ts';
 import { runDispatch, runRow } from './run.ts';
+import { lookAtServers } from './server/features.ts';
 
 /** The queue's tasks. A job's name says which step was due when it was made; the row decides. */
 export function makeTaskList(context: Context, tidy: () => Promise<void>): TaskList {

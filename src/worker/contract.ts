@@ -1,4 +1,4 @@
-import type { Sql } from '../db/connect.ts';
+import type { Sql } from '../db/steps/connect.ts';
 import { PgacmeError } from '../errors.ts';
 
 /** The version of the SQL contract (acme.version()) that this worker speaks. */
@@ -36,7 +36,7 @@ export async function checkContract(sql: Sql): Promise<string> {
 }
 
 /**
- * Looks whether the session has what workers rely on. A pooler may keep it from being set (src/db/settings.ts).
+ * Looks whether the session has what workers rely on. A pooler may keep it from being set (src/db/steps/settings.ts).
  *
  * @throws PgacmeError ERR_SETTINGS, with the statement that sets it.
  */

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import type { Sql } from '../db/connect.ts';
-import { untilReleased } from '../db/copies.ts';
+import type { Sql } from '../db/steps/connect.ts';
+import { untilReleased } from '../db/steps/copy-hold.ts';
 import { logFailure } from './log-failure.ts';
 import type { Queue } from './queue.ts';
 

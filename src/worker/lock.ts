@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { endClient, limitQueries } from '../db/limited-client.ts';
-import { GONE, SESSION, settingsSql } from '../db/settings.ts';
+import { endClient, limitQueries } from '../db/steps/limited-client.ts';
+import { GONE, SESSION, settingsSql } from '../db/steps/settings.ts';
 import { PgacmeError } from '../errors.ts';
 import { version } from '../version.ts';
 import { serves } from './contract.ts';

@@ -1,6 +1,6 @@
-import type { AccountKeys } from '../account-keys.ts';
-import type { Steps } from '../db/steps.ts';
+import type { Steps } from '../db/steps/steps.ts';
 import { PgacmeError } from '../errors.ts';
+import type { AccountKeys } from '../secrets/account-keys.ts';
 
 /** Whether this worker can use an account key of its database; null: there is none yet. */
 export async function opensKeys(

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Notification } from 'pg';
 import pg from 'pg';
-import { destroy, limitQueries } from '../db/limited-client.ts';
-import { type AwaitedPoolConfig, GONE, SESSION, settingsSql } from '../db/settings.ts';
+import { destroy, limitQueries } from '../db/steps/limited-client.ts';
+import { type AwaitedPoolConfig, GONE, SESSION, settingsSql } from '../db/steps/settings.ts';
 import { GatedProof } from './gated-proof.ts';
 
 type Connected = Parameters<pg.Pool['connect']>[0];

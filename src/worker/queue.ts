@@ -9,11 +9,12 @@ import {
 } from 'graphile-worker';
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import { readQueueMigrations } from '../db/migration-files.ts';
+import { readQueueMigrations } from '../db/migrate/migration-files.ts';
 import { elapsedSince } from './elapsed-since.ts';
 import { handBack } from './hand-back.ts';
 import { Idle } from './idle.ts';
 import { logFailure } from './log-failure.ts';
+import { LongWork } from './long-work.ts';
 import { QueuePool } from './queue-pool.ts';
 
 /** How to run the queue. */
@@ -40,7 +41,7 @@ export interface Queue {
   ended: Promise<void>;
   /** Settles when it has looked for no job for a minute although it could run one. */
   hung: Promise<void>;
-  /** Takes no more jobs, waits for those under way, hands back the rest. */
+  /** Takes no more jobs, waits for those under way and what outlasts its job, hands back the rest. */
   stop(): Promise<void>;
 }
 
@@ -67,6 +68,7 @@ export async function startQueue(
   events.on('pool:create', ({ workerPool }) => (poolId = workerPool.id));
   const jobs = handBack(events, { pool, schema, log });
   const idle = new Idle(events, concurrency);
+  const longWork = new LongWork(log);
   let open = () => undefined as void;
   const opened = new Promise<void>((resolve) => (open = resolve));
   try {
@@ -76,6 +78,7 @@ export async function startQueue(
       taskList: behind(
         opened,
         idle,
+        longWork,
         tasks(() => tidy(pool, schema, logger)),
       ),
       concurrency,
@@ -120,6 +123,7 @@ export async function startQueue(
       await runner.stop().catch(() => undefined);
       // It may still be writing what became of its last jobs.
       await ended;
+      await longWork.ended();
       await jobs.settled();
     };
     return {
@@ -150,15 +154,19 @@ async function isQueueNewer(pool: pg.Pool, schema: string): Promise<boolean> {
   return (rows[0]?.id ?? 0) > known;
 }
 
-/** The same tasks, none of which begins before the gate is open. */
-function behind(gate: Promise<void>, idle: Idle, tasks: TaskList): TaskList {
+/** What asks no server: the queue keeps whether it failed. */
+const OWN: readonly string[] = ['reconcile', 'tidy'];
+
+/** The same tasks, none of which begins before the gate is open, and none keeps its place for long. */
+function behind(gate: Promise<void>, idle: Idle, longWork: LongWork, tasks: TaskList): TaskList {
   return Object.fromEntries(
     Object.entries(tasks).map(([name, task]) => [
       name,
       (payload, helpers) =>
         idle.during(async () => {
           await gate;
-          await task?.(payload, helpers);
+          const work = Promise.resolve(task?.(payload, helpers)).then(() => undefined);
+          await (OWN.includes(name) ? work : longWork.begin(work));
         }),
     ]),
   );

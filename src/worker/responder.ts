@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Listen } from '../config.ts';
-import { connect, type Sql } from '../db/connect.ts';
-import { primaryOf } from '../db/hosts.ts';
-import { POOLED, settingsFor } from '../db/settings.ts';
+import { connect, type Sql } from '../db/steps/connect.ts';
+import { primaryOf } from '../db/steps/hosts.ts';
+import { POOLED, settingsFor } from '../db/steps/settings.ts';
 import { type Http01Responder, startHttp01 } from '../solver/http01.ts';
 import type { Published } from '../solver/published.ts';
 import { logFailure } from './log-failure.ts';

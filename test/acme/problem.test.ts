@@ -112,3 +112,28 @@ test('subproblems name their identifiers; broken members do not break the proble
     { type: 'about:blank', detail: '' },
   ]);
 });
+
+test('a problem says of itself whether it is a refusal, a limit, an error of the server, or of a type', async () => {
+  const answered = async (type: string, status: number) => {
+    const error = await problemOf(problem(type, status));
+    const { isRefusal, isTransient, isLimit, isServerError } = error;
+    const named = { isRefusal, isTransient, isLimit, isServerError };
+    return Object.entries(named).flatMap(([name, value]) => (value ? [name] : []));
+  };
+  expect(await answered('malformed', 400)).toEqual(['isRefusal']);
+  expect(await answered('unauthorized', 403)).toEqual(['isRefusal']);
+  // RFC 8555 §6.6 wants 429 or 503; some servers have other statuses, or other types.
+  expect(await answered('rateLimited', 429)).toEqual(['isTransient', 'isLimit']);
+  expect(await answered('rateLimited', 403)).toEqual(['isTransient', 'isLimit']);
+  expect(await answered('malformed', 429)).toEqual(['isTransient', 'isLimit']);
+  expect(await answered('serverInternal', 500)).toEqual(['isTransient', 'isServerError']);
+  expect(await answered('serverInternal', 400)).toEqual(['isTransient', 'isServerError']);
+  expect(await answered('malformed', 500)).toEqual(['isTransient', 'isServerError']);
+  expect(await answered('rateLimited', 503)).toEqual(['isTransient', 'isLimit', 'isServerError']);
+
+  const error = await problemOf(problem('badCSR', 400));
+  expect(error.is('badCSR')).toBe(true);
+  expect(error.is('malformed', 'badCSR')).toBe(true);
+  expect(error.is('malformed')).toBe(false);
+  expect(error.is()).toBe(false);
+});

@@ -3,7 +3,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { passwordIn } from '../../src/db/password-file.ts';
+import { passwordIn } from '../../src/cli/password-file.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { folderOf } from '../account-file/helpers/files.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
@@ -223,4 +223,8 @@ test('the lines of a password file are read as its format says', () => {
   expect(passwordIn('db:5432:shop:app:', is)).toBeUndefined();
   expect(passwordIn('db:5432:shop', is)).toBeUndefined();
   expect(passwordIn('', is)).toBeUndefined();
+  // As libpq, and not as the package pgpass: short lines, a needless backslash, a second colon.
+  expect(passwordIn('*:*:*:*:ab', is)).toBe('ab');
+  expect(passwordIn('db:5432:shop:app:\\p', is)).toBe('p');
+  expect(passwordIn('db:5432:shop:app:a:b', is)).toBe('a');
 });

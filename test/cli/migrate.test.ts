@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { readMigrations } from '../../src/db/migration-files.ts';
+import { readMigrations } from '../../src/db/migrate/migration-files.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { cli, linesOf } from './cli.ts';
 

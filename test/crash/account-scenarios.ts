@@ -1,6 +1,6 @@
-import { sealedAccountKeys } from '../../src/account-keys.ts';
 import { changeKey, newAccount, Server } from '../../src/acme/index.ts';
-import { sealingKeys } from '../../src/seal.ts';
+import { sealedAccountKeys } from '../../src/secrets/account-keys.ts';
+import { sealingKeys } from '../../src/secrets/seal.ts';
 import { spkiSha256OfJwk } from '../../src/x509/index.ts';
 import { startAcmeServer } from '../helpers/acme-server/index.ts';
 import {

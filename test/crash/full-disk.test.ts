@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { startPostgres } from '../../src/local/postgres.ts';
 import { databaseOn } from '../helpers/own-database.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';

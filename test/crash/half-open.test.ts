@@ -1,8 +1,8 @@
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
-import { connect } from '../../src/db/connect.ts';
-import { endClient } from '../../src/db/limited-client.ts';
-import { Steps } from '../../src/db/steps.ts';
+import { connect } from '../../src/db/steps/connect.ts';
+import { endClient } from '../../src/db/steps/limited-client.ts';
+import { Steps } from '../../src/db/steps/steps.ts';
 import {
   addressOf,
   type Chunk,

@@ -31,8 +31,10 @@ export async function crashPoints(): Promise<CrashPoints> {
       }
     });
   }
-  const [steps] = (await typescriptIn('db/')).filter(({ fileName }) => fileName === 'db/steps.ts');
-  if (steps === undefined) throw new Error('src/db/steps.ts is not where it was.');
+  const [steps] = (await typescriptIn('db/steps/')).filter(
+    ({ fileName }) => fileName === 'db/steps/steps.ts',
+  );
+  if (steps === undefined) throw new Error('src/db/steps/steps.ts is not where it was.');
   visit(steps, (node) => {
     if (ts.isCallExpression(node) && ['commit', 'claimed'].includes(calleeOf(node))) {
       add(found, node, ['committing', 'committed']);
@@ -97,7 +99,9 @@ async function readOnlyFunctions(): Promise<Set<string>> {
 }
 
 async function typescriptIn(folder: string): Promise<ts.SourceFile[]> {
-  const names = (await readdir(new URL(folder, SRC))).filter((name) => name.endsWith('.ts'));
+  const names = (await readdir(new URL(folder, SRC), { recursive: true })).filter((name) =>
+    name.endsWith('.ts'),
+  );
   return Promise.all(
     names.map(async (name) => {
       const text = await readFile(new URL(`${folder}${name}`, SRC), 'utf8');

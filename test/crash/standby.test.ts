@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { makeLogger } from '../../src/log.ts';
 import { Published } from '../../src/solver/published.ts';
 import { startResponder } from '../../src/worker/responder.ts';

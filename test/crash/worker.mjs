@@ -1,6 +1,6 @@
 // A worker in a process of its own, with options that the command line does not have, that kills
 // itself at a crash point. PGACME_TEST_WORKER: JSON of WorkerOptions, and `point`.
-import { setCrashPoints } from '../../dist/crash-point.js';
+import { setCrashPoints } from '../../dist/db/steps/crash-point.js';
 import { makeLogger } from '../../dist/log.js';
 import { startWorker } from '../../dist/worker.js';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { preparation } from '../../src/db/roles.ts';
+import { preparation } from '../../src/db/migrate/roles.ts';
 import { fileText } from './helpers/tables.ts';
 
 test('docs/operations.md has the statements for a DBA as pgacme itself has them', () => {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { eabBinding } from '../../src/account-keys.ts';
-import { seal, sealingKeys } from '../../src/seal.ts';
+import { eabBinding } from '../../src/secrets/account-keys.ts';
+import { seal, sealingKeys } from '../../src/secrets/seal.ts';
 import { account, once, valid } from '../helpers/account.ts';
 import { accountsChanged, all, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { eabBinding } from '../../src/account-keys.ts';
-import { seal, sealingKeys } from '../../src/seal.ts';
+import { eabBinding } from '../../src/secrets/account-keys.ts';
+import { seal, sealingKeys } from '../../src/secrets/seal.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { foreignCertificates } from '../helpers/foreign-certificates.ts';
 import { until } from '../helpers/until.ts';

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { makeCsr } from '../../src/x509/index.ts';
 import type { AcmeServer, Fault } from '../helpers/acme-server/index.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
@@ -158,3 +159,29 @@ async function noCrashLoop(ca: AcmeServer): Promise<void> {
   const tries = ca.seen.filter(({ resource }) => resource === 'directory').map(({ at }) => at);
   for (const [i, at] of tries.slice(1).entries()) expect(at - (tries[i] ?? 0)).toBeGreaterThan(500);
 }
+
+test('a csr that waits for its account tells its tenant neither addresses nor the state of ports', async () => {
+  const { ca, ...world } = await faultyWorld();
+  ca.on('directory', { cut: 'before-headers', times: Infinity });
+  await world.worker();
+  const id = await world.insert({ names: [freshName()] });
+  await until(
+    async () => (await world.status(id)).reason?.includes(new URL(ca.directoryUrl).host) === true,
+    { what: 'who may see everything sees why' },
+  );
+  const app = await world.database.as('acme_app');
+  const own = await app<{ id: string }[]>`
+    insert into acme.csr ${app({ pem: (await makeCsr({ names: [freshName()] })).pem })} returning id`;
+  const row = await until(
+    async () => {
+      const [found] = await app<{ reason: string; reason_code: string; text: string }[]>`
+        select s.reason, s.reason_code, acme.explain(s.id) as text from acme.csr_status s
+         where s.id = ${own[0]?.id ?? ''}`;
+      return found?.reason_code === 'account_not_ready' ? found : undefined;
+    },
+    { what: 'it waits for its account' },
+  );
+  expect(row.reason).toBe('The account main is new; acme.account_status tells administrators why.');
+  expect(row.text).toContain(row.reason);
+  expect(row.text).not.toContain('127.0.0.1');
+});

@@ -54,7 +54,7 @@ test('an account closed at its server is deactivated; its csrs wait for it, and 
   expect(row).toMatchObject({
     reason_code: 'account_deactivated',
     reason:
-      "The server has it as deactivated, which not this database asked for. Insert another account at this server; then select acme.replace_account('main', 'NEW') lets all its csrs go on.",
+      "The server has it as deactivated, and this database did not ask for that. Insert another account at this server; then select acme.replace_account('main', 'NEW') lets all its csrs go on.",
   });
   const rest = await Promise.all(
     Array.from({ length: 5 }, () => world.insert({ names: [freshName()] })),
@@ -145,4 +145,17 @@ test('a deactivated account asks nothing of its owner but another one', async ()
   expect((await refusal(world.sql`select acme.verify_account('main')`)).message).toBe(
     'The account main is deactivated, for good.',
   );
+});
+
+test('a csr that waits for a person because of its account goes on with the one that takes its place', async () => {
+  const { ca, ...world } = await registered();
+  const refused = { type: 'unauthorized', status: 403, detail: 'not for this account' };
+  const [{ url }] = await world.sql<[{ url: string }]>`select url from acme.account_status`;
+  ca.on('newOrder', { problem: refused, times: 9, when: ({ kid }) => kid === url });
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'needs_person', 30_000);
+  expect((await world.status(id)).reason_code).toBe('account_refused');
+  await second(world);
+  await world.sql`select acme.replace_account('main', 'second')`;
+  await world.reach(id, 'issued', 30_000);
 });

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { run } from '../../src/local/run.ts';
 import { ownCluster } from '../helpers/cluster.ts';
 import { expectHeldUntilAdopted, fill, startSite, statusOf } from '../helpers/copied.ts';

@@ -64,7 +64,7 @@ const elsewhere: Record<string, string> = {
 };
 
 test('each commit of a worker has a fault point', () => {
-  const source = readFileSync(new URL('../../src/db/steps.ts', import.meta.url), 'utf8');
+  const source = readFileSync(new URL('../../src/db/steps/steps.ts', import.meta.url), 'utf8');
   const named = [...source.matchAll(/\b(?:commit|claimed)(?:<[^(]*>)?\(\s*([^,]+),/g)]
     .flatMap(([, name = '']) => [...name.matchAll(/'([a-z_]+)'/g)])
     .map(([, name]) => name);

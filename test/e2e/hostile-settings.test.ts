@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { afterAll, expect, inject, test } from 'vitest';
-import { connectAnyhow } from '../../src/db/connect-anyhow.ts';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
+import { connectAnyhow } from '../../src/db/steps/connect-anyhow.ts';
 import { faultyWorld, freshName } from '../helpers/world.ts';
 
 /** What a DBA or a login may have set for good reasons of its own. */

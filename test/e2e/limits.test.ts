@@ -369,6 +369,62 @@ test('a name that the server paused needs a person, whose page only acme_admin s
   expect(await admin`select from acme.paused_csr`).toHaveLength(0);
 });
 
+test('a csr that waits for a limit of its account goes on with the one that takes its place', async () => {
+  const { ca, ...world } = await ready();
+  const name = freshName();
+  ca.on('newOrder', limited('too many of whatever it is'));
+  const id = await world.insert({ names: [name] });
+  await world.reach(id, 'limited');
+  await world.sql`
+    insert into acme.account (name, server, contact, terms_agreed)
+    values ('second', 'ca', '{mailto:ops@example.org}', true)`;
+  await world.sql`select acme.replace_account('main', 'second')`;
+  await world.reach(id, 'issued');
+});
+
+test('a limit of a csr that nobody waits for any more is no matter for attention', async () => {
+  const { ca, ...world } = await ready();
+  ca.on('newOrder', limited('too many of whatever it is', 48 * HOUR));
+  const id = await world.insert({ names: [freshName()] });
+  await world.reach(id, 'limited');
+  const shown = () => world.sql`select from acme.attention where code = 'server_cooldown'`;
+  expect(await shown()).toHaveLength(1);
+  await world.sql`select acme.cancel(${id})`;
+  await world.reach(id, 'cancelled');
+  expect(await shown()).toHaveLength(0);
+});
+
+test.each(['challenge', 'finalize'] as const)(
+  'acme.resume of a csr lets its order go on that was limited at its %s',
+  async (resource) => {
+    const { ca, ...world } = await ready();
+    ca.on(resource, limited('too many of whatever it is', 24 * HOUR));
+    const id = await world.insert({ names: [freshName()] });
+    const row = await world.reach(id, 'limited');
+    expect(secondsLeft(row.next_attempt_at)).toBeGreaterThan(HOUR);
+    await world.sql`select acme.resume('csr', ${id})`;
+    await world.reach(id, 'issued');
+    expect(ca.count('newOrder')).toBe(1);
+  },
+);
+
+test('a limit that holds every account holds the one that takes the place of another', async () => {
+  const { ca, ...world } = await ready();
+  const name = freshName();
+  ca.on('newOrder', limited(said.set));
+  const id = await world.insert({ names: [name] });
+  const { reason } = await world.reach(id, 'limited');
+  await world.sql`
+    insert into acme.account (name, server, contact, terms_agreed)
+    values ('second', 'ca', '{mailto:ops@example.org}', true)`;
+  await world.sql`select acme.replace_account('main', 'second')`;
+  await until(async () => (await world.events(id)).includes('account_replaced'), {
+    what: 'it is moved',
+  });
+  expect(await world.reach(id, 'limited')).toMatchObject({ reason });
+  expect(ca.count('newOrder')).toBe(1);
+});
+
 test('an application sees limits of what it waits for, and none of others', async () => {
   const { ca, ...world } = await ready();
   const name = freshName();

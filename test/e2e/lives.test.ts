@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { hostsOf } from '../../src/db/hosts.ts';
+import { hostsOf } from '../../src/db/steps/hosts.ts';
 import { makeLogger } from '../../src/log.ts';
 import { until } from '../helpers/until.ts';
 import { faultyWorld, freshName, type World } from '../helpers/world.ts';

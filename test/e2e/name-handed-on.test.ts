@@ -80,6 +80,24 @@ test('while the server does not deactivate the proof, the name waits with that r
   expect(world.ca.count('newOrder')).toBe(orders + 1);
 });
 
+test('a tenant gets no certificate by the proof of another, however the server spells the name', async () => {
+  const world = await faultyWorld({ authzReuse: 'valid' });
+  await world.worker();
+  world.ca.on('authorization', {
+    rewrite: ({ identifier, ...rest }) => {
+      const { type, value } = identifier as { type: string; value: string };
+      return { ...rest, identifier: { type, value: value.toUpperCase() } };
+    },
+    times: Infinity,
+  });
+  const name = freshName();
+  await world.reach(await insertAs(world, 'owner', name), 'issued');
+  const stranger = await insertAs(world, 'stranger', name);
+  expect(await world.reach(stranger, ['issued', 'rejected'])).toMatchObject({
+    reason_code: 'name_held',
+  });
+});
+
 test('orders of two tenants for overlapping names never run at the same time, and one tenant gets them', async () => {
   const world = await pebbleWorld({ authzReuse: 100 });
   await world.worker();

@@ -4,7 +4,7 @@ import { exportJWK } from 'jose';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { certificateId, importAccountKey, newAccount } from '../../src/acme/index.ts';
 import { takeIn } from '../../src/cli/account/take-in.ts';
-import { accountVault } from '../../src/db/account-files.ts';
+import { accountVault } from '../../src/db/owner/account-files.ts';
 import { findPebble, type PebbleBinaries } from '../../src/local/pebble.ts';
 import { certificateDer, csrDer, makeCsr } from '../../src/x509/index.ts';
 import type { AcmeServer, Problem } from '../helpers/acme-server/index.ts';

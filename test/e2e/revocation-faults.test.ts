@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test, vi } from 'vitest';
-import { sealedAccountKeys } from '../../src/account-keys.ts';
-import { sealingKeys } from '../../src/seal.ts';
+import { sealedAccountKeys } from '../../src/secrets/account-keys.ts';
+import { sealingKeys } from '../../src/secrets/seal.ts';
 import type { AcmeServer } from '../helpers/acme-server/index.ts';
 import { accountsChanged, all, NEVER, now, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';

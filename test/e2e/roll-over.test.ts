@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { type AccountKeys, sealedAccountKeys } from '../../src/account-keys.ts';
 import { type AccountKey, generateAccountKey, newAccount, Server } from '../../src/acme/index.ts';
-import { sealingKeys } from '../../src/seal.ts';
+import { type AccountKeys, sealedAccountKeys } from '../../src/secrets/account-keys.ts';
+import { sealingKeys } from '../../src/secrets/seal.ts';
 import { events, once, openKey, valid } from '../helpers/account.ts';
 import { travel } from '../helpers/clock.ts';
 import { until } from '../helpers/until.ts';

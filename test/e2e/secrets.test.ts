@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { startPostgres } from '../../src/local/postgres.ts';
 import { databaseOn } from '../helpers/own-database.ts';
 import { pebbleForTests } from '../helpers/pebble.ts';

@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { expect, test } from 'vitest';
+import { makeCsr } from '../../src/x509/index.ts';
 import type { AcmeServer } from '../helpers/acme-server/index.ts';
 import { age, ago, all, dueNow, set } from '../helpers/state/index.ts';
 import { until } from '../helpers/until.ts';
@@ -207,6 +208,105 @@ test.concurrent(
       { what: 'it is revoked', timeoutMs: 30_000 },
     );
     expect(await sql`select from acme.stuck`).toHaveLength(0);
+  },
+  90_000,
+);
+
+for (const what of ['cancelled', 'wanted'])
+  {test.concurrent(
+    `an order whose CSR the server has, ${what}, outlasts terms that a person has to agree to`,
+    async ({ onTestFinished }) => {
+      const { ca, sql, ...world } = await faultyWorld({ finalizedLagMs: HOUR }, onTestFinished);
+      await world.worker();
+      const id = await world.insert({ names: [freshName()] });
+      await waiting(sql, 'order', /issuing/);
+      if (what === 'cancelled') {
+        await sql`select acme.cancel(${id})`;
+        await world.reach(id, 'cancelled', 10_000);
+      }
+      ca.on('order', {
+        problem: { type: 'userActionRequired', status: 403, detail: 'New terms.' },
+      });
+      await later(sql, 'order', '1 minute');
+      await until(
+        async () =>
+          (await sql`select from acme.account_status where reason_code = 'user_action_required'`)
+            .length === 1,
+        { what: 'the account waits for a person', timeoutMs: 30_000 },
+      );
+      ca.options.finalizedLagMs = 0;
+      await sql`select acme.agree_terms('main')`;
+      await until(
+        async () => (await sql`select from acme.account_status where state = 'valid'`).length === 1,
+        { what: 'the account is back', timeoutMs: 30_000 },
+      );
+      await later(sql, 'order', '1 minute');
+      await until(
+        async () => (await sql`select from acme.certificate where csr_id = ${id}`).length === 1,
+        { what: 'its certificate is stored', timeoutMs: 30_000 },
+      );
+      expect(ca.count('newOrder')).toBe(1);
+    },
+    90_000,
+  );}
+
+test.concurrent(
+  'an order of a cancelled csr that the server gives to another csr brings one certificate, which is wanted',
+  async ({ onTestFinished }) => {
+    const { ca, sql, ...world } = await faultyWorld({ finalizedLagMs: HOUR }, onTestFinished);
+    await world.worker();
+    const { pem } = await makeCsr({ names: [freshName()] });
+    const first = await world.insert({ pem });
+    await waiting(sql, 'order', /issuing/);
+    await sql`select acme.cancel(${first})`;
+    await world.reach(first, 'cancelled', 10_000);
+    const [{ url }] = await sql<[{ url: string }]>`select url from acme_private."order"`;
+    ca.on('newOrder', {
+      status: 201,
+      headers: { location: url },
+      body: JSON.stringify({ status: 'processing', authorizations: [] }),
+    });
+    const second = await world.insert({ pem });
+    await until(
+      async () =>
+        (await sql`select from acme_private."order" where state = 'finalizing'`).length === 1,
+      { what: 'it is given to the second', timeoutMs: 30_000 },
+    );
+    ca.options.finalizedLagMs = 0;
+    await later(sql, 'order', '1 minute');
+    await world.reach(second, 'issued', 30_000);
+    expect(await sql`select csr_id, is_unwanted from acme.certificate`).toEqual([
+      { csr_id: second, is_unwanted: false },
+    ]);
+    expect(await sql`select reason from acme.order where csr_id = ${first}`).toEqual([
+      { reason: expect.stringContaining(`gave the same order to csr ${second}`) as string },
+    ]);
+    expect(await sql`select from acme.stuck`).toHaveLength(0);
+  },
+  90_000,
+);
+
+test.concurrent(
+  'an order of a cancelled csr that workers died over is left alone for an hour, and then watched again',
+  async ({ onTestFinished }) => {
+    const { ca, sql, ...world } = await faultyWorld({ finalizedLagMs: HOUR }, onTestFinished);
+    await world.worker();
+    const id = await world.insert({ names: [freshName()] });
+    await waiting(sql, 'order', /issuing/);
+    await sql`select acme.cancel(${id})`;
+    await world.reach(id, 'cancelled', 10_000);
+    await set(sql, 'order', all, { claims: 6 });
+    await later(sql, 'order', '1 minute');
+    await until(async () => (await world.events(id)).includes('set_aside'), {
+      what: 'it is left alone',
+      timeoutMs: 30_000,
+    });
+    ca.options.finalizedLagMs = 0;
+    await later(sql, 'order', '1 hour');
+    await until(
+      async () => (await sql`select from acme.certificate where csr_id = ${id}`).length === 1,
+      { what: 'its certificate is stored', timeoutMs: 30_000 },
+    );
   },
   90_000,
 );

@@ -12,6 +12,7 @@ interface Row {
   outcome: {
     state?: string;
     reason?: RegExp;
+    code?: string;
     newOrders?: number;
     issued?: number;
     /** Failed validations that count against the name. */
@@ -44,6 +45,10 @@ const challenges =
     challenges: (json['challenges'] as Json[]).map(edit),
   });
 const ofDns = (edit: Rewrite) => challenges((one) => (one['type'] === 'http-01' ? one : edit(one)));
+const inCapitals: Rewrite = (json) => {
+  const { type, value } = json['identifier'] as { type: string; value: string };
+  return { ...json, identifier: { type, value: value.toUpperCase() } };
+};
 const slow = { finalizeDelayMs: 100 };
 const internal = { type: 'serverInternal', detail: 'The dog ate it.', status: 500 };
 const problem = { type: 'dns', detail: 'No such name.' };
@@ -113,6 +118,11 @@ const rows: readonly Row[] = [
     },
     outcome: {},
   },
+  ...[undefined, '', 'https://elsewhere.example.net/order/1'].map((location) => ({
+    name: `newOrder answers with the Location ${JSON.stringify(location) ?? 'undefined'}`,
+    faults: (ca: AcmeServer) => always(ca, 'newOrder', { headers: { location }, phase: 'after' }),
+    outcome: { state: 'retrying', code: 'server_refused' },
+  })),
   {
     name: 'a valid order has no certificate for a moment',
     options: slow,
@@ -257,12 +267,28 @@ const rows: readonly Row[] = [
     outcome: { state: 'retrying', reason: /1000 authorizations for 1 name/ },
   },
   {
+    name: 'an order names its authorization twice',
+    faults: (ca) =>
+      always(ca, 'newOrder', {
+        rewrite: (json) => {
+          const [one] = json['authorizations'] as string[];
+          return { ...json, authorizations: [one, one] };
+        },
+      }),
+    outcome: {},
+  },
+  {
     name: 'an authorization is for another name than was ordered',
     faults: (ca) =>
       always(ca, 'authorization', {
         rewrite: having({ identifier: { type: 'dns', value: 'other.example.org' } }),
       }),
     outcome: { state: 'retrying', reason: /another name/ },
+  },
+  {
+    name: 'an authorization has its name in capitals',
+    faults: (ca) => always(ca, 'authorization', { rewrite: inCapitals }),
+    outcome: {},
   },
 
   // The CA's own trouble.
@@ -284,6 +310,11 @@ const rows: readonly Row[] = [
     outcome: {},
   },
   {
+    name: 'newAccount answers without a status',
+    faults: (ca) => always(ca, 'newAccount', { rewrite: () => ({ id: 7 }) }),
+    outcome: {},
+  },
+  {
     name: 'a problem document is sent as application/json',
     faults: (ca) =>
       always(ca, 'newOrder', {
@@ -301,7 +332,8 @@ for (const { name, options, faults, outcome } of rows) {
       const { ca, ...world } = await faultyWorld(options, onTestFinished);
       faults?.(ca);
       await world.worker();
-      const id = await world.insert({ names: [freshName()] });
+      const host = freshName();
+      const id = await world.insert({ names: [host] });
       const {
         state = 'issued',
         reason,
@@ -311,11 +343,16 @@ for (const { name, options, faults, outcome } of rows) {
       const row = await settled(world, id, { state, reason });
       expect(row.state, String(row.reason)).toBe(state);
       if (reason !== undefined) expect(row.reason).toMatch(reason);
+      if (outcome.code !== undefined) expect(row.reason_code).toBe(outcome.code);
       if (state !== 'issued' && state !== 'failed') {
         expect(row.next_attempt_at).toBeInstanceOf(Date);
       }
       expect(ca.count('newOrder')).toBe(newOrders);
       expect(ca.store.certificates.size).toBe(issued);
+      // Whoever proved a name owns it.
+      if (state === 'issued') {
+        expect(await world.sql`select name from acme.name_owner`).toEqual([{ name: host }]);
+      }
       const [counted] = await world.sql<[{ failures: number }]>`
         select coalesce(sum(failures), 0)::int as failures from acme_private.identifier_failure`;
       expect(counted.failures).toBe(outcome.failures ?? 0);

@@ -1,5 +1,5 @@
-import { sealedAccountKeys } from '../../src/account-keys.ts';
-import { sealingKeys } from '../../src/seal.ts';
+import { sealedAccountKeys } from '../../src/secrets/account-keys.ts';
+import { sealingKeys } from '../../src/secrets/seal.ts';
 import { until } from './until.ts';
 import type { World } from './world.ts';
 

@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { roles } from '../../src/db/roles.ts';
+import { roles } from '../../src/db/migrate/roles.ts';
 
 type Query = postgres.Sql | postgres.TransactionSql;
 

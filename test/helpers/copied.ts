@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { afterEach, expect, inject } from 'vitest';
-import { adoptDatabase } from '../../src/db/copies.ts';
+import { adoptDatabase } from '../../src/db/owner/copies.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { makeLogger } from '../../src/log.ts';
 import { startWorker, type Worker } from '../../src/worker.ts';

@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { type LocalPostgres, startPostgres } from '../../src/local/postgres.ts';
 import { databaseOn } from './own-database.ts';
 import type { FreshDatabase } from './postgres.ts';

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Dispatched, Verdict } from '../../src/db/step-types.ts';
+import type { Dispatched, Verdict } from '../../src/db/steps/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { inTurn } from '../helpers/in-turn.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';

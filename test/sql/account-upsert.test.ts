@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type postgres from 'postgres';
 import { beforeEach, expect, test } from 'vitest';
-import { eabBinding } from '../../src/account-keys.ts';
-import { seal, sealingKeys } from '../../src/seal.ts';
+import { eabBinding } from '../../src/secrets/account-keys.ts';
+import { seal, sealingKeys } from '../../src/secrets/seal.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';
 

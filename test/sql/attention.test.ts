@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { refusal } from '../helpers/refusal.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 import {
   add,
@@ -198,6 +199,51 @@ describe('a certificate', () => {
     expect(await codes()).toEqual(expected);
   });
 
+  test.each([
+    ['issued', `'off'`, {}, 'It is not renewed (renewal is off).', `renewal = 'reuse' where id =`],
+    ['issued', `'reuse'`, {}, 'No worker has begun the renewal.', 'acme.retry('],
+    ['needs_person', `'reuse'`, {}, 'Act.', 'Do what the sentence says'],
+    ['needs_new_csr', `'reuse'`, {}, 'Act.', 'Make a new key'],
+    ['failed', `'reuse'`, {}, 'Act.', 'Insert a corrected request'],
+    ['retrying', `'reuse'`, { reason_code: `'validation_failed'` }, 'Act.', 'Check the DNS'],
+    ['retrying', `'reuse'`, { reason_code: `'server_refused'` }, 'Act.', 'Fix the cause'],
+  ])(
+    'that has expired in %s with renewal %s (%j): the cause, and what helps there',
+    async (state, renewal, columns, cause, whatToDo) => {
+      const reason = state === 'issued' ? 'null' : `'Act'`;
+      const times = {
+        renew_at: renewal === `'off'` ? 'null' : hours(-700),
+        ...(state === 'retrying' ? { next_attempt_at: hours(1) } : {}),
+      };
+      await inState('renewing', { state: `'${state}'`, reason, ...times, ...columns });
+      await set('acme.csr', { renewal });
+      await set('acme_private.certificate', dates(-721, -1));
+      const [row] = await look(shop.app);
+      expect(row?.code).toBe('certificate_expired');
+      expect(row?.sentence).toBe(
+        `The certificate expired ${row?.sentence.match(/\d{4}-\S+ \S+ \w+/)?.[0] ?? ''}. ${cause}`,
+      );
+      expect(row?.what_to_do).toContain(whatToDo);
+    },
+  );
+
+  test('whose renewal waits for the end of a pause: the statement that ends it', async () => {
+    await inState('renewing');
+    await set('acme_private.csr_state', { order_id: 'null' });
+    await set('acme_private.certificate', dates(-481, 239));
+    await shop.sql`select acme.pause('account', 'main', 'audit')`;
+    expect((await look())[0]).toMatchObject({
+      sentence: expect.stringMatching(
+        / The account main is paused: audit\. The certificate expires /,
+      ) as string,
+      what_to_do: `End the pause: select acme.resume('account', 'main');`,
+    });
+    await shop.sql`select acme.pause('server', 'ca', 'moving')`;
+    const [row] = await look();
+    expect(row?.what_to_do).toBe(`End the pause: select acme.resume('server', 'ca');`);
+    await shop.sql`select acme.resume('server', 'ca')`;
+  });
+
   test.each(['needs_person', 'failed', 'needs_new_csr'])(
     'of a csr in %s: its row becomes critical when a tenth of the lifetime is left',
     async (state) => {
@@ -210,6 +256,27 @@ describe('a certificate', () => {
       await shop.sql`select acme.cancel(${id})`;
       await shop.attend(id);
       expect(await codes()).toEqual([]);
+    },
+  );
+
+  test.each(['needs_new_csr', 'failed', 'rejected'])(
+    'of a csr in %s: what to do is typed in that order',
+    async (state) => {
+      const id = await inState(state, { reason: `'Act.'` });
+      await set('acme.csr', { ref: `'shop'` }, `id = ${id}`);
+      await set('acme_private.csr_state', { ref: `'shop'` }, `csr_id = ${id}`);
+      const what = (await look(shop.app))[0]?.what_to_do ?? '';
+      for (const step of what.match(
+        /select acme\.cancel\(\d+\);|[Ii]nsert a (corrected )?request/g,
+      ) ?? []) {
+        if (step.startsWith('select')) {
+          await shop.app.unsafe(step);
+          await shop.attend(id);
+        } else {
+          await shop.insert({ ref: 'shop' });
+        }
+      }
+      expect(await codes()).not.toContain(`warning ${state}`);
     },
   );
 
@@ -357,6 +424,17 @@ describe('an account', () => {
     const id = await shop.insert({ account: 'old' });
     await putInState(shop.sql, id, 'issued');
     expect(await codes()).toEqual(['critical account_closed']);
+  });
+
+  test('whose key is unknown is no matter once another one has taken its place', async () => {
+    const id = await shop.insert({ account: 'main' });
+    await putInState(shop.sql, id, 'issued');
+    await shop.sql`insert into acme.account (name, server) values ('new', 'ca')`;
+    await set('acme_private.account_state', waits('account_key_unknown'), 'account_id = 1');
+    await set('acme.account', { is_default: `name = 'new'` });
+    expect(await codes(), 'a request names it').toEqual(['critical account_key_unknown']);
+    await shop.sql`select acme.replace_account('main', 'new')`;
+    expect(await codes()).toEqual([]);
   });
 
   test('that takes news badly but orders is no matter', async () => {
@@ -507,6 +585,27 @@ test('a copy of the database says only that', async () => {
   expect(await codes(shop.app)).toEqual([]);
 });
 
+test('a threshold that cannot be is refused with a sentence, whichever it is', async () => {
+  const admin = await shop.database.as('acme_admin');
+  const constraints = await shop.sql<{ name: string; column: string }[]>`
+    select conname as name, (regexp_match(conname, '^attention_settings_(.*)_is_'))[1] as column
+      from pg_constraint
+     where conrelid = 'acme.attention_settings'::regclass and contype = 'c' and conname <> 'attention_settings_is_only'`;
+  expect(constraints).toHaveLength(14);
+  for (const { name, column } of constraints) {
+    const value = /notify|renewal|lifetime/.test(column) ? '-1' : `'-1 second'`;
+    const error = await refusal(
+      admin.unsafe(`update acme.attention_settings set ${column} = ${value}`),
+    );
+    expect(error).toMatchObject({
+      code: '23514',
+      constraint_name: name,
+      message: expect.stringMatching(new RegExp(`^${column} must .*\\.$`)) as string,
+    });
+    expect(error.detail).toBeUndefined();
+  }
+});
+
 test('the most urgent comes first, and thresholds are an administrator’s', async () => {
   await inState('needs_person');
   const ends = await inState('issued');
@@ -518,9 +617,6 @@ test('the most urgent comes first, and thresholds are an administrator’s', asy
     ['renewal_overdue', ends],
     ['needs_person', '1'],
   ]);
-  await expect(
-    (async () => admin`update acme.attention_settings set lifetime_warning = 0.5`)(),
-  ).rejects.toThrow('attention_settings_lifetime_warning_is_share');
   await expect(
     (async () => shop.app`update acme.attention_settings set renewal_warning = 1`)(),
   ).rejects.toMatchObject({ code: '42501' });

@@ -51,3 +51,18 @@ test('a certificate whose end has passed is expired for every reader, unless it 
     select state from acme_private.certificate where id = ${ids[0] ?? ''}`;
   expect(stored).toEqual({ state: 'current' });
 });
+
+test.each([
+  ['12 hours', 12],
+  ['10 days', 24],
+])(
+  'a certificate that ends with its issuer in %s is renewed a day later, or as it ends',
+  async (left, hours) => {
+    const shop = await openShop();
+    const [row] = await shop.sql<[{ hours: number }]>`
+    select round(extract(epoch from acme_private.first_renewal(jsonb_build_object(
+             'not_before', now() - interval '80 days', 'not_after', now() + ${left}::interval, 'ends_with_issuer', true))
+           - now()) / 3600)::int as hours`;
+    expect(row.hours).toBe(hours);
+  },
+);

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { roles } from '../../src/db/roles.ts';
+import { roles } from '../../src/db/migrate/roles.ts';
 import { dumpContract } from '../helpers/contract.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 

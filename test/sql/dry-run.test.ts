@@ -1,8 +1,8 @@
 import type postgres from 'postgres';
 import { beforeAll, expect, test } from 'vitest';
-import { dryRun } from '../../src/db/dry-run.ts';
-import { migrate } from '../../src/db/migrate.ts';
-import { roles } from '../../src/db/roles.ts';
+import { dryRun } from '../../src/db/migrate/dry-run.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
+import { roles } from '../../src/db/migrate/roles.ts';
 import { makeLogger } from '../../src/log.ts';
 import { startWorker } from '../../src/worker.ts';
 import { type Cluster, ownCluster } from '../helpers/cluster.ts';

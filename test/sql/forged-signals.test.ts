@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { QueuePool } from '../../src/worker/queue-pool.ts';
 import { openShop, type Shop } from '../helpers/shop.ts';
 import { until } from '../helpers/until.ts';

@@ -43,6 +43,48 @@ test("another tenant's single csr is judged in the next turn, however many wait 
   expect(second.rows).toHaveLength(100);
 });
 
+test('a dispatch takes the place of those that wait, so that inserting row by row puts nothing else behind them', async () => {
+  const database = await freshDatabase();
+  const shop = await openShop(database);
+  const { sql } = shop;
+  const dispatches = async () => {
+    const jobs = await shop.jobs();
+    return jobs.filter(({ task, key }) => task === 'dispatch' && key === null).length;
+  };
+  const app = await database.as('acme_app', { login: 'row-by-row', max: 1 });
+  const pems = Array.from({ length: 250 }, () => pemShapedLikeCsr(100));
+  await app.begin(async (tx) => {
+    await tx`create temp table given on commit drop as select unnest(${pems}::text[]) as pem`;
+    await tx.unsafe(`
+      do $$
+      declare
+        v_pem text;
+      begin
+        for v_pem in select pem from given loop
+          insert into acme.csr (pem) values (v_pem);
+        end loop;
+      end
+      $$`);
+  });
+  expect(await dispatches()).toBe(250);
+  const late = await database.as('acme_app', { login: 'late', max: 1 });
+  await late.begin(async (tx) => {
+    await tx`insert into acme.csr (pem) values (${pemShapedLikeCsr()})`;
+    const first = await turn(shop);
+    expect(await dispatches()).toBe(50);
+    await turn(shop, first);
+    expect(await dispatches()).toBe(0);
+  });
+  // What was committed since has its own.
+  expect(await dispatches()).toBe(1);
+  // Of other jobs and those for later nothing is taken away.
+  await sql`select acme_private.wake_rows('attend', 'csr', '{1}'), acme_private.dispatch_at(now() + interval '1 minute', 'later')`;
+  await turn(shop);
+  const rest = (await shop.jobs()).map(({ task, key }) => [task, key]);
+  expect(rest).toContainEqual(['attend', null]);
+  expect(rest).toContainEqual(['dispatch', 'pgacme:dispatch:later']);
+});
+
 test('with more tenants than a turn has csrs each has had one before any has its second', async () => {
   const database = await freshDatabase();
   const shop = await openShop(database);

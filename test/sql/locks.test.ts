@@ -111,6 +111,34 @@ describe.each(ROLES)('a login of %s', (role) => {
   });
 });
 
+// PostgreSQL locks each table that has a policy for the role before it finds that the caller may not change it. What
+// ends the statement, and with it the locks, is a table of which the role has rights on columns only.
+test.each(ROLES.filter((role) => role !== 'public'))(
+  'a login of %s takes no grant away, and holds no table, by "drop owned"',
+  async (role) => {
+    const sql = await loginOf(role);
+    const grants = () => shop.sql`
+      select c.oid, c.relacl::text, a.attname, a.attacl::text
+        from pg_class c
+        join pg_attribute a on a.attrelid = c.oid
+       where c.relnamespace::regnamespace::text in ('acme', 'acme_private')
+       order by c.oid, a.attnum`;
+    const before = await grants();
+    await sql.begin(async (tx) => {
+      await tx.savepoint((part) => part.unsafe(`drop owned by ${role}`)).catch(() => undefined);
+      const [{ pid }] = await tx<[{ pid: number }]>`select pg_backend_pid() as pid`;
+      const held = await shop.sql`
+        select l.relation::regclass::text as name, l.mode
+          from pg_locks l
+          join pg_class c on c.oid = l.relation
+         where l.pid = ${pid} and l.mode <> 'AccessShareLock'
+           and c.relnamespace::regnamespace::text in ('acme', 'acme_private', 'acme_worker')`;
+      expect(held).toEqual([]);
+    });
+    expect(await grants()).toEqual(before);
+  },
+);
+
 test("a tenant's lock on a row of its own holds up no other tenant", async () => {
   const csr = await shop.insert();
   const other = await shop.database.as('acme_app', { login: 'other' });

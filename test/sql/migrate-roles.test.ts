@@ -1,8 +1,8 @@
 import type postgres from 'postgres';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
-import { readMigrations } from '../../src/db/migration-files.ts';
-import { roles } from '../../src/db/roles.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
+import { readMigrations } from '../../src/db/migrate/migration-files.ts';
+import { roles } from '../../src/db/migrate/roles.ts';
 import type { PgacmeError } from '../../src/errors.ts';
 import { type Cluster, ownCluster } from '../helpers/cluster.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';

@@ -1,8 +1,8 @@
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
-import { concepts, readMigrations } from '../../src/db/migration-files.ts';
-import { taskIdentifiers } from '../../src/db/task-identifiers.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
+import { concepts, readMigrations } from '../../src/db/migrate/migration-files.ts';
+import { taskIdentifiers } from '../../src/db/steps/task-identifiers.ts';
 import { dumpContract } from '../helpers/contract.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { type FreshDatabase, freshDatabase } from '../helpers/postgres.ts';

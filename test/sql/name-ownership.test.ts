@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Verdict } from '../../src/db/step-types.ts';
+import type { Verdict } from '../../src/db/steps/step-types.ts';
 import { makeCsr } from '../../src/x509/index.ts';
 import { travel } from '../helpers/clock.ts';
 import { refusal } from '../helpers/refusal.ts';

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import type postgres from 'postgres';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
 import { refusal } from '../helpers/refusal.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { ownCluster } from '../helpers/cluster.ts';
 import { databaseOn, type ServerAddress } from '../helpers/own-database.ts';
 import { pemShapedLikeCsr } from '../helpers/pem.ts';

@@ -1,8 +1,9 @@
 import type postgres from 'postgres';
 import { expect, test } from 'vitest';
-import { dryRun } from '../../src/db/dry-run.ts';
-import { migrate } from '../../src/db/migrate.ts';
+import { dryRun } from '../../src/db/migrate/dry-run.ts';
+import { migrate } from '../../src/db/migrate/migrate.ts';
 import { freshDatabase } from '../helpers/postgres.ts';
+import { openShop } from '../helpers/shop.ts';
 
 /** Whether a login could get each of these done. */
 async function tried(sql: postgres.Sql, statements: string[]): Promise<Record<string, string>> {
@@ -57,6 +58,30 @@ test('what a superuser who migrates reads belongs to nobody who is a worker, and
   expect(is).toEqual({ rolsuper: false });
   expect(Object.entries(outcome).filter(([, code]) => code === 'done')).toEqual([]);
   expect([...ran, ...read].map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled']);
+});
+
+test('what a worker writes into the queue raises in no view of others, and shows no character that acts on a terminal', async () => {
+  const shop = await openShop();
+  const { sql, database } = shop;
+  await shop.insert();
+  const worker = await database.as('acme_worker', { max: 1 });
+  const reader = await database.as('acme_reader');
+  await worker`update acme_worker._private_tasks set identifier = E'\\x1b[2J' || identifier where identifier = 'dispatch'`;
+  for (const payload of [
+    '{"kind":"\\u0000","id":"\\ud800"}',
+    '{"kind":"\u009b2J","id":1}',
+    `{"kind":"${'x'.repeat(100_000)}"}`,
+    '[]',
+  ]) {
+    await worker`
+      update acme_worker._private_jobs
+         set payload = ${payload}::text::json, attempts = 25, max_attempts = 25`;
+    const seen = await reader<{ reason: string }[]>`
+      select reason from acme.stuck union all select sentence from acme.attention where code = 'stuck'`;
+    expect(seen.length, payload).toBeGreaterThan(1);
+    for (const { reason } of seen) expect(reason).toMatch(/^[\x20-\x7e]{1,500}$/);
+  }
+  await sql`select acme_private.reconcile()`;
 });
 
 test('no role of pgacme but acme_owner owns anything, or may make anything where it reads', async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { AcmeTrouble, type TroubleCode } from '../../src/acme/index.ts';
-import type { Claim } from '../../src/db/steps.ts';
+import { AcmeProblem, AcmeTrouble, type TroubleCode } from '../../src/acme/index.ts';
+import { problemDocument } from '../../src/acme/problem.ts';
+import type { Claim } from '../../src/db/steps/steps.ts';
 import { failureOf } from '../../src/tasks/outcome.ts';
 
 const URL = 'https://10.0.0.7:8443/internal';
@@ -34,3 +35,18 @@ test.each(Object.entries(messages))(
     }
   },
 );
+
+test.each([
+  ['unauthorized', 403, 'likely'],
+  ['accountDoesNotExist', 400, 'likely'],
+  ['userActionRequired', 403, 'likely'],
+  ['malformed', 400, 'possible'],
+  ['rejectedIdentifier', 400, undefined],
+] as const)('the outcome of %s says whether it may be of the account', (type, status, expected) => {
+  const document = problemDocument({ type: `urn:ietf:params:acme:error:${type}`, detail: 'no' });
+  const error = new AcmeProblem(document, { url: URL, status });
+  for (const kind of ['order', 'authorization', 'certificate'] as const) {
+    const failure = failureOf(error, { kind, step: null } as unknown as Claim);
+    expect(failure?.of_account, kind).toBe(expected);
+  }
+});

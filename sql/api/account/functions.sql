@@ -264,7 +264,7 @@ begin
          attempts = 0, reason_code = coalesce(p_code, case when p_status <> 'valid' then 'account_' || p_status
                                                            when reread_since is not null then 'database_restored' end),
          reason = coalesce(p_text, case when p_status <> 'valid'
-           then format('The server has it as %s, which not this database asked for. Insert another account at this server; then select acme.replace_account(%L, ''NEW'') lets all its csrs go on.',
+           then format('The server has it as %s, and this database did not ask for that. Insert another account at this server; then select acme.replace_account(%L, ''NEW'') lets all its csrs go on.',
                        p_status, (select a.name from acme.account a where a.id = p_account))
                                         when reread_since is not null then acme_private.reread_text() end),
          last_problem = p_problem, lease_token = null, lease_until = null, lease_worker = null, claims = 0

@@ -1,5 +1,5 @@
 -- Key roll-over (RFC 8555 §7.3.5): a pending key is stored, then sent, then seen to be the account's, and only
--- then current. What the worker does in between: src/tasks/roll-over.ts.
+-- then current. What the worker does in between: src/tasks/account/roll-over.ts.
 
 -- RFC 8555 §7.3.5: the new key is stored before it is sent.
 create or replace function acme_private.account_pending_key(

@@ -14,6 +14,12 @@ as $$
 $$;
 comment on function acme_private.without_address(text, text) is 'A text without the addresses of a server.';
 
+-- What another sentence is to follow: not each reason ends with one.
+create or replace function acme_private.with_full_stop(p_text text) returns text
+language sql immutable
+return p_text || case when p_text !~ '[.!?]$' then '.' else '' end;
+comment on function acme_private.with_full_stop(text) is 'A text that ends like a sentence.';
+
 -- Null: its end is far. A certificate that is not renewed by itself is measured by its lifetime alone.
 create or replace function acme_private.expiry_severity(
   p_is_renewed boolean, p_planned timestamptz, p_not_before timestamptz, p_not_after timestamptz
@@ -40,7 +46,7 @@ comment on function acme_private.expiry_severity(boolean, timestamptz, timestamp
 -- The rows of acme.attention that belong to no tenant: accounts, servers, workers. The functions run as the
 -- owner and are called for readers of all tenants only; no sentence has a name of a tenant or an address.
 
--- Does anybody still order with this account? (Of a closed one a request that is issued says so when it is renewed.)
+-- Does anybody still order with this account? (A request that is issued, and names none, says so when it is renewed.)
 create or replace function acme_private.is_account_needed(p_account bigint) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -84,7 +90,8 @@ begin
    ) w
    where (t.state <> 'valid' or t.reason_code is not null)
      and w.code is not null
-     and (w.code <> 'account_closed' or acme_private.is_account_needed(t.account_id));
+     -- An account whose place another one took is no matter any more.
+     and (w.code not in ('account_closed', 'account_key_unknown', 'account_lost') or acme_private.is_account_needed(t.account_id));
   if not exists (select from acme.account a where a.is_default) then
     return query
     select 'critical', 'no_account', c.created_at, null::text, null::text, 'Requests wait, and there is no default ACME account.'
@@ -122,7 +129,9 @@ begin
     join acme.server v on v.id = l.server_id
     left join acme.account a on a.id = l.account_id
    cross join acme.attention_settings g
-   where l.until > v_now + g.cooldown_warning;
+   where l.until > v_now + g.cooldown_warning
+     and (l.scope <> 'csr' or exists (
+       select from acme_private.csr_state s where s.cooldown_id = l.id and s.state = 'retrying'));
 end
 $$;
 comment on function acme_private.attention_server() is 'The rows of acme.attention for servers.';

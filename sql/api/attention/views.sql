@@ -16,18 +16,18 @@ create or replace view acme.attention_code (position, code, severity, about, wha
   (6, 'validation_failed', 'warning or critical', 'The server could not validate a name.',
    'Check the DNS of the name, and that port 80 reaches whoever answers http-01. Then: select acme.retry({csr});'),
   (7, 'needs_person', 'warning or critical', 'A request waits until a person has acted.',
-   'Do what the sentence says, then: select acme.retry({csr});'),
+   'Do what the sentence says, then: select acme.retry({csr}); Where it says to cancel, do not retry: select acme.cancel({csr});'),
   (8, 'needs_new_csr', 'warning or critical', 'The key of a request may not be used any more.',
-   'Make a new key, insert a request for it, then: select acme.cancel({csr});'),
+   'Make a new key, then: select acme.cancel({csr}); and insert a request with the new key.'),
   (9, 'rejected', 'warning', 'A request was rejected: it cannot be ordered as it is.',
    'Insert a corrected request, then: select acme.cancel({csr});'),
   (10, 'failed', 'warning or critical', 'The server refused a request for good.',
    'Insert a corrected request, then: select acme.cancel({csr});'),
-  (11, 'no_account', 'critical', 'Requests wait, and there is no ACME account.', 'Insert one into acme.account.'),
+  (11, 'no_account', 'critical', 'Requests wait, and there is no ACME account.', 'Insert one into acme.account, or make one the default: update acme.account set is_default = true where name = ''NAME'';'),
   (12, 'account_closed', 'critical', 'An account that is needed is closed at its server.',
    'Insert another account at server {server}, then: select acme.replace_account(''{account}'', ''NEW'');'),
   (13, 'account_key_unknown', 'critical', 'The server does not accept the key of an account.',
-   'Import a newer export of it (pgacme account import) or insert another account, then: select acme.replace_account(''{account}'', ''NEW''); To ask the server again: select acme.verify_account(''{account}'');'),
+   'Import a newer export of it (pgacme account import FILE --name NEW) or insert another account, then: select acme.replace_account(''{account}'', ''NEW''); To ask the server again: select acme.verify_account(''{account}'');'),
   (14, 'terms_not_agreed', 'critical', 'The server asks to agree to its terms of service.',
    'Read the terms (terms_url in acme.account_status). If you agree: select acme.agree_terms(''{account}'');'),
   (15, 'account_lost', 'critical', 'The server no longer knows an account, and it could not be registered again.',
@@ -94,9 +94,14 @@ select coalesce(x.expiry, 'warning') as severity, w.code,
          case w.code when 'certificate_expired' then format('The certificate expired %s.', acme_private.time_text(s.not_after))
                      when 'renewal_overdue' then format('The renewal is overdue since %s.', acme_private.time_text(k.planned_renewal_at))
                      when 'certificate_ends' then 'The certificate is not renewed (renewal is off).' end,
-         case when w.code <> 'certificate_ends' then w.cause end,
+         case when w.code <> 'certificate_ends' then acme_private.with_full_stop(w.cause) end,
          case when w.code <> 'certificate_expired' and x.expiry is not null
-              then format('The certificate expires %s.', acme_private.time_text(s.not_after)) end) as sentence
+              then format('The certificate expires %s.', acme_private.time_text(s.not_after)) end) as sentence,
+       -- What helps depends on why; null: what its code says.
+       case s.reason_code when 'server_paused' then 'End the pause: select acme.resume(''server'', ''{server}'');'
+                          when 'account_paused' then 'End the pause: select acme.resume(''account'', ''{account}'');'
+                          else (select h.what_to_do from acme.attention_code h where w.code = 'certificate_expired' and h.code = w.obstacle)
+       end as what_to_do
   from acme_private.attention_candidates(current_user) c (csr_id)
  cross join lateral (select t.* from acme.csr_status t where t.id = c.csr_id limit 1) s
  cross join lateral (select r.renewal from acme.csr r where r.id = c.csr_id limit 1) r
@@ -109,15 +114,22 @@ select coalesce(x.expiry, 'warning') as severity, w.code,
              s.not_before, s.not_after) end as expiry
  ) x
  cross join lateral (
-    select case when k.state = 'current' and s.is_expired then 'certificate_expired'
-                when s.state in ('rejected', 'needs_person', 'needs_new_csr', 'failed') then s.state
+    select case when s.state in ('rejected', 'needs_person', 'needs_new_csr', 'failed') then s.state
                 when s.state = 'retrying' and s.reason_code = 'validation_failed' then 'validation_failed'
+                when x.expiry is not null and r.renewal = 'off' and s.state = 'issued' then 'certificate_ends' end as obstacle
+ ) y
+ cross join lateral (
+    select y.obstacle,
+           case when k.state = 'current' and s.is_expired then 'certificate_expired'
+                when y.obstacle is not null then y.obstacle
                 when x.expiry is not null and r.renewal = 'off' then 'certificate_ends'
                 when x.expiry is not null then 'renewal_overdue' end as code,
-           case s.reason_code when 'remote_trouble' then format('The server %s does not answer as it should.', s.server)
-                              when 'account_not_ready' then format('The account %s cannot order now.', s.account)
-                              else acme_private.without_address(s.reason, (
-                                select v.directory_url from acme.server v where v.name = s.server)) end as cause
+           case when s.reason_code = 'remote_trouble' then format('The server %s does not answer as it should.', s.server)
+                when s.reason_code = 'account_not_ready' then format('The account %s cannot order now.', s.account)
+                when s.reason is not null then acme_private.without_address(s.reason, (
+                  select v.directory_url from acme.server v where v.name = s.server))
+                when y.obstacle = 'certificate_ends' then 'It is not renewed (renewal is off).'
+                when s.state = 'issued' and s.renew_at <= acme_private.clock() then 'No worker has begun the renewal.' end as cause
  ) w
  where w.code is not null and s.state <> 'cancelled';
 comment on view acme_private.attention_csr is 'The rows of acme.attention for requests.';
@@ -149,10 +161,10 @@ returns table (severity text, code text, since timestamptz, csr_id bigint, ref t
 language sql stable rows 20 set jit = off
 begin atomic
 select a.severity, a.code, a.since, a.csr_id, a.ref, a.tenant, a.identifiers, a.account, a.server, a.worker, a.sentence,
-       coalesce(a.what_to_do, replace(replace(replace(c.what_to_do, '{csr}', coalesce(a.csr_id::text, '')),
-                '{account}', coalesce(a.account, '')), '{server}', coalesce(a.server, ''))) as what_to_do
+       replace(replace(replace(coalesce(a.what_to_do, c.what_to_do), '{csr}', coalesce(a.csr_id::text, '')),
+         '{account}', coalesce(a.account, '')), '{server}', coalesce(a.server, '')) as what_to_do
   from (
-    select x.*, null::text as what_to_do from acme_private.attention_csr x where (select acme_private.hold()) is null
+    select x.* from acme_private.attention_csr x where (select acme_private.hold()) is null
     union all
     select x.*, null from acme_private.attention_stuck x
     union all

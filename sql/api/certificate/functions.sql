@@ -18,7 +18,7 @@ end
 $$;
 
 -- When a new certificate is to be renewed (renewal_time). One that ends with its issuer may get the same issuer
--- again: then it is not tried without end in what is left, but a day later.
+-- again: then it is not tried without end in what is left, but a day later, or as it ends.
 create or replace function acme_private.first_renewal(p_certificate jsonb) returns timestamptz
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -28,7 +28,8 @@ declare
                                                 (p_certificate ->> 'not_after')::timestamptz);
 begin
   return case when (p_certificate ->> 'ends_with_issuer')::boolean
-              then greatest(v_at, acme_private.clock() + interval '1 day') else v_at end;
+              then greatest(v_at, least(acme_private.clock() + interval '1 day', (p_certificate ->> 'not_after')::timestamptz))
+              else v_at end;
 end
 $$;
 

@@ -88,7 +88,7 @@ begin
     return;
   end if;
   -- It spoke for the account as that is no more; the next claim reads it again.
-  if v_class = 'refused' and v_problem ->> 'type' ~ '(unauthorized|malformed)$'
+  if v_class = 'refused' and p_outcome ? 'of_account'
      and p_outcome ->> 'account_version' <> acme_private.account_version((p_outcome ->> 'account_id')::bigint) then
     v_class := 'trouble';
     v_code := 'account_changed';

@@ -107,6 +107,12 @@ begin
   if found then
     perform acme_private.note('account_replaced', s.tenant, p_csr, null, v_account, null, null,
                               jsonb_build_object('account', c.account));
+    -- What its server had against the other account is no matter for this one; a limit of its names is met again.
+    update acme_private.csr_state
+       set state = case when certificate_id is null then 'queued' else 'renewing' end, queued_at = v_now,
+           next_attempt_at = null, reason_code = null, reason = null, cooldown_id = null, updated_at = v_now
+     where csr_id = p_csr and (state = 'retrying' and reason_code = 'limited'
+                               or state = 'needs_person' and reason_code in ('account_refused', 'name_paused'));
   end if;
   -- What acme.revoke() was to end, and is not being revoked any more: it is revoked, or over.
   v_is_ended := exists (

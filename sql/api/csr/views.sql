@@ -131,8 +131,11 @@ select s.csr_id as id,
              when 'account_not_ready' then format('The account %s %s%s', acc.name,
                case when acc.next_attempt_at = 'infinity' then 'waits for a person'
                     when acc.state = 'valid' then 'is looked at first' else 'is ' || acc.state end,
-               coalesce(case acc.reason_code when 'waiting_for_orders' then ': its orders under way come to their end first.'
-                                             else ': ' || acc.reason end, case acc.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
+               -- (What a worker met on its way to the server names hosts and ports, and is for who may read acme.account_status.)
+               coalesce(case when acc.reason_code = 'waiting_for_orders' then ': its orders under way come to their end first.'
+                             when acc.reason_code in ('remote_trouble', 'limited') and not (select acme_private.is_watcher())
+                             then '; acme.account_status tells administrators why.'
+                             else ': ' || acc.reason end, case acc.state when 'new' then ' and not registered yet.' when 'registering' then ' and not registered yet.' else '.' end))
              when 'waiting_for_room' then coalesce(
                'It waits for csr ' || acme_private.csr_with_same_names(s.csr_id)
                  || ', which has the same names and is being ordered by the same account.',

@@ -278,7 +278,7 @@ comment on function acme_private.may_register(bigint) is
   'Whether an account may be registered; if its server registers none for a time, it waits for that.';
 
 -- What waits for a limit at its own time, since it was refused itself: accounts, orders and authorizations under way.
-create or replace function acme_private.wake_limited(p_server bigint, p_account bigint) returns void
+create or replace function acme_private.wake_limited(p_server bigint, p_account bigint, p_csr bigint) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -290,7 +290,8 @@ begin
   with woken as (
     update acme_private."order" o set next_attempt_at = v_now
      where o.id in (select x.id from acme_private."order" x
-                     where x.account_id = any (v_accounts) and x.is_live and x.reason_code = 'limited' and x.next_attempt_at > v_now
+                     where (x.account_id = any (v_accounts) or x.csr_id = p_csr)
+                       and x.is_live and x.reason_code = 'limited' and x.next_attempt_at > v_now
                      order by x.id for update skip locked)
     returning o.id
   )
@@ -299,7 +300,12 @@ begin
   with woken as (
     update acme_private.authorization a set next_attempt_at = v_now
      where a.id in (select x.id from acme_private.authorization x
-                     where x.account_id = any (v_accounts) and x.state in ('new', 'pending', 'deactivating')
+                     where (x.account_id = any (v_accounts) or x.id in (
+                             select oa.authorization_id
+                               from acme_private.csr_state s
+                               join acme_private.order_authorization oa on oa.order_id = s.order_id
+                              where s.csr_id = p_csr))
+                       and x.state in ('new', 'pending', 'deactivating')
                        and x.reason_code = 'limited' and x.next_attempt_at > v_now
                      order by x.id for update skip locked)
     returning a.id
@@ -317,8 +323,8 @@ begin
   perform acme_private.wake_rows('register', 'account', coalesce(v_ids, '{}'));
 end
 $$;
-comment on function acme_private.wake_limited(bigint, bigint) is
-  'Wakes accounts, orders and authorizations of a server or an account that wait for a limit.';
+comment on function acme_private.wake_limited(bigint, bigint, bigint) is
+  'Wakes accounts, orders and authorizations of a server, an account or a csr that wait for a limit.';
 
 -- Ends the limits that administrators said are over (acme.resume).
 create or replace function acme_private.apply_resumes() returns void
@@ -350,7 +356,7 @@ begin
                              or c.id = (select s.cooldown_id from acme_private.csr_state s
                                          where s.csr_id = r.name::bigint and s.state = 'retrying' and s.reason_code = 'limited')
            end;
-    perform acme_private.wake_limited(v_server, v_account);
+    perform acme_private.wake_limited(v_server, v_account, case when r.scope = 'csr' then r.name::bigint end);
   end loop;
 end
 $$;

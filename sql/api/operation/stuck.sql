@@ -150,10 +150,12 @@ language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  select j.id::bigint, t.identifier::text, j.payload ->> 'kind',
-         case when j.payload ->> 'id' ~ '^[0-9]{1,18}$' then (j.payload ->> 'id')::bigint end, j.updated_at
+  select j.id::bigint, acme_private.plain_text(t.identifier, 40), acme_private.plain_text(p.payload ->> 'kind', 40),
+         case when p.payload ->> 'id' ~ '^[0-9]{1,18}$' then (p.payload ->> 'id')::bigint end, j.updated_at
     from worker_schema._private_jobs j
     join worker_schema._private_tasks t on t.id = j.task_id
+    -- A worker's login writes what it likes: json takes escapes that no text can have, and no payload of ours has one.
+   cross join lateral (select case when strpos(j.payload::text, chr(92)) = 0 then j.payload end as payload) p
    where j.attempts >= j.max_attempts
      and j.locked_at is null
      and (t.identifier not in ('reconcile', 'tidy', 'features') or j.updated_at > now() - interval '2 minutes');

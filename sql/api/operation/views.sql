@@ -166,15 +166,16 @@ create or replace view acme_private.attention_session as
 select case when f.since < acme_private.clock() - x.changes_critical then 'critical' else 'warning' end as severity,
        'changes_frozen' as code, f.since,
        case when o.prepared is not null
-            then format('acme.changes holds back all events since then: the prepared transaction %L of %s in database %s has not ended.',
-                        o.prepared, o.login, o.database)
+            then format('The prepared transaction %L of %s in database %s has not ended, and acme.changes has held back all events since %s.',
+                        o.prepared, o.login, o.database, acme_private.time_text(f.since))
             when o.pid is not null
-            then format('acme.changes holds back all events since then: a transaction of process %s (login %s, database %s) is still open.',
-                        o.pid, coalesce(o.login, 'unknown'), coalesce(o.database, 'unknown'))
-            else 'acme.changes holds back all events since then: a transaction that was older is still open.' end as sentence,
+            then format('A transaction of process %s (login %s, database %s) is still open, and acme.changes has held back all events since %s.',
+                        o.pid, coalesce(o.login, 'unknown'), coalesce(o.database, 'unknown'), acme_private.time_text(f.since))
+            else format('An older transaction is still open, and acme.changes has held back all events since %s.', acme_private.time_text(f.since)) end as sentence,
        case when o.prepared is not null then format('In database %s: rollback prepared %L;', o.database, o.prepared)
             when o.pid is not null
-            then format('select pg_terminate_backend(%s); and let the login''s transactions end: alter role ... set idle_in_transaction_session_timeout = ''5min'';', o.pid)
+            then format('As a superuser: select pg_terminate_backend(%s);%s', o.pid,
+                        ' To have such transactions end by themselves: alter role ' || quote_ident(o.login) || ' set idle_in_transaction_session_timeout = ''5min'';')
             else 'Find it: select * from pg_stat_activity where backend_xid is not null order by xact_start;' end as what_to_do
   from (select acme_private.changes_frozen_since() as since) f
   join acme.attention_settings x on f.since < acme_private.clock() - x.changes_warning
@@ -185,7 +186,7 @@ select case when q.usage > x.notify_queue_critical then 'critical' else 'warning
               case when t.pid is not null
                    then format(' Process %s (login %s) has had a transaction open since %s.', t.pid, t.login, to_char(t.since, 'YYYY-MM-DD HH24:MI:SS TZ'))
                    else '' end),
-       case when t.pid is not null then format('select pg_terminate_backend(%s);', t.pid)
+       case when t.pid is not null then format('As a superuser: select pg_terminate_backend(%s);', t.pid)
             else 'Find the session that listens and has a transaction open: select pid, state, xact_start, query from pg_stat_activity order by xact_start; and end it.' end
   from (select pg_notification_queue_usage() as usage) q
   join acme.attention_settings x on q.usage > x.notify_queue_warning

@@ -346,6 +346,7 @@ begin
   if acme_private.is_held(p_worker) then
     return '{"received": {"rows": []}, "claims": []}';
   end if;
+  perform acme_private.forget_waiting_dispatches();
   perform acme_private.apply_resumes();
   perform acme_private.release_limited();
   if p_take > 0 then

@@ -67,6 +67,21 @@ begin
 end
 $$;
 
+-- The server made no order of its own for this csr, but handed back that of a cancelled one: what comes of it is wanted
+-- again, and this order stores it. A worker that polls for the cancelled one finds its lease gone.
+create or replace function acme_private.take_over_watch(p_order bigint, p_lease uuid, p_url text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update acme_private."order" w
+     set watched_until = null, lease_token = null, lease_until = null, lease_worker = null, claims = 0, next_attempt_at = null,
+         reason = format('Its csr was cancelled while the server was issuing. The server gave the same order to csr %s, which gets the certificate.', o.csr_id)
+    from acme_private."order" o
+   where w.watched_until is not null and w.account_id = o.account_id and w.url = p_url
+     and o.id = p_order and o.lease_token = p_lease;
+end
+$$;
+
 -- Commits: what a step brought, stored in one call, fenced by its lease. Each returns the claims that
 -- this worker goes on with, at most p_take; jobs wake workers for the rest. p_take = 0: the worker stops.
 -- A lease that is gone gives '[]': someone else has the row, and looks at the server before it acts.
@@ -101,6 +116,9 @@ begin
           and reverse(a.url) = any (array(select reverse(u) from jsonb_array_elements_text(p_facts -> 'authorizations') u))))
      order by x.id
        for update;
+  end if;
+  if v_state <> 'authorizing' then
+    perform acme_private.take_over_watch(p_order, p_lease, p_facts ->> 'url');
   end if;
   select * into o from acme_private."order" where id = p_order and lease_token = p_lease for update;
   if not found then

@@ -130,22 +130,22 @@ comment on function acme_private.is_refused_again(bigint, text) is
 -- The server refused to make something, as it would also where the account is closed or its key was replaced. Returns
 -- what the outcome is then: account_held where the account is asked for first.
 create or replace function acme_private.class_of_refusal(
-  p_kind text, p_id bigint, p_account bigint, p_class text, p_type text, p_is_of_request boolean
+  p_kind text, p_id bigint, p_account bigint, p_class text, p_outcome jsonb
 ) returns text
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_kind = 'order' and acme_private.is_refused_again(p_id, p_type) then
-    return case when p_class = 'refused' and p_is_of_request then 'permanent' else p_class end;
+  if p_kind = 'order' and acme_private.is_refused_again(p_id, p_outcome #>> '{problem,type}') then
+    return case when p_class = 'refused' and (p_outcome ->> 'is_of_request')::boolean then 'permanent' else p_class end;
   end if;
-  if acme_private.doubt_account(p_account) and p_type ~ 'unauthorized$' then
+  if acme_private.doubt_account(p_account) and p_outcome ->> 'of_account' = 'likely' then
     return 'account_held';
   end if;
   return p_class;
 end
 $$;
-comment on function acme_private.class_of_refusal(text, bigint, bigint, text, text, boolean) is
-  'The class of a refusal as malformed or unauthorized: whether the account is in doubt, or the request will be refused again.';
+comment on function acme_private.class_of_refusal(text, bigint, bigint, text, jsonb) is
+  'The class of a refusal that may be the account''s: whether the account is in doubt, or the request will be refused again.';
 
 -- How long to wait after orders that the server itself broke: 1, 2, 4 … 60 minutes, by how many there were within the day.
 create or replace function acme_private.server_error_delay(p_csr bigint) returns interval
@@ -177,6 +177,17 @@ begin
 end
 $$;
 
+-- Does the server have the CSR of this order? Then it may issue, whatever it answers meanwhile.
+create or replace function acme_private.is_taken(p_order bigint) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from acme_private."order" o
+     where o.id = p_order and (o.watched_until is not null or o.state in ('finalizing', 'downloading')));
+end
+$$;
+
 -- Nothing more is expected of an order whose csr was cancelled.
 create or replace function acme_private.end_watch(p_order bigint, p_text text, p_problem jsonb) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -201,8 +212,9 @@ end
 $$;
 
 -- outcome: {class, code, text, problem, retry_after_ms, limits, words, shared_words, page_url, identifier,
--- authorization_state, account_version, is_missing, is_of_request, order_url}
+-- authorization_state, account_version, is_missing, is_of_request, of_account, order_url}
 --   class: waiting, trouble, limited, or one of end_order's
+--   of_account: likely or possible, where the server may have said it of the account;
 --   is_missing: a 404 for what the server had; order_url: of an order that it made, and did not tell enough of;
 --   is_unusable: nor did it when it was asked again
 create or replace function acme_private.step_failed(
@@ -282,8 +294,8 @@ begin
   -- It spoke for the account as that is no more (its key was rolled over, it was registered anew): what the
   -- server said of it says nothing. The next claim reads the account again.
   if p_kind <> 'account' and v_class in ('refused', 'person', 'permanent', 'account_lost', 'account_held')
-     and p_outcome ->> 'account_version' <> acme_private.account_version(v_account)
-     and v_problem ->> 'type' ~ '(unauthorized|malformed|accountDoesNotExist|userActionRequired)$' then
+     and p_outcome ? 'of_account'
+     and p_outcome ->> 'account_version' <> acme_private.account_version(v_account) then
     v_class := 'trouble';
     v_code := 'account_changed';
     v_text := 'Its account has changed meanwhile; it is read again.';
@@ -302,9 +314,14 @@ begin
   if p_kind = 'order' and exists (
     select from acme_private."order" y
      where y.id = p_id and y.watched_until is not null
-       and (v_class not in ('waiting', 'trouble', 'limited') or y.watched_until < v_now))
+       and (v_class not in ('waiting', 'trouble', 'limited', 'account_held') or y.watched_until < v_now))
   then
     perform acme_private.end_watch(p_id, v_text, v_problem);
+    return v_claims;
+  elsif v_class = 'account_held' and p_kind = 'order' and acme_private.is_taken(p_id) then
+    -- The certificate may be made all the same, and is fetched when a person did what the account needs.
+    perform acme_private.hold_account(p_worker, v_account, p_outcome);
+    perform acme_private.put_off(p_kind, p_id, v_now + interval '1 minute', v_attempts, v_code, v_text, v_problem);
     return v_claims;
   end if;
 
@@ -356,12 +373,11 @@ begin
     perform acme_private.hold_account(p_worker, v_account, p_outcome);
   end if;
   -- Nothing was made, and it may not be the request that was refused.
-  if v_class in ('refused', 'person') and v_problem ->> 'type' ~ '(malformed|unauthorized)$'
+  if v_class in ('refused', 'person') and p_outcome ? 'of_account'
      and exists (select from acme_private."order" y where p_kind = 'order' and y.id = p_id and y.state = 'creating'
                  union all
                  select from acme_private.authorization y where p_kind = 'authorization' and y.id = p_id and y.state = 'new') then
-    v_class := acme_private.class_of_refusal(p_kind, p_id, v_account, v_class, v_problem ->> 'type',
-                                             coalesce((p_outcome ->> 'is_of_request')::boolean, false));
+    v_class := acme_private.class_of_refusal(p_kind, p_id, v_account, v_class, p_outcome);
     if v_class = 'permanent' then
       v_code := 'refused_for_good';
       v_text := v_text || ' The account is valid, so that the same request will be refused again. Cancel this csr, and insert a CSR that the server takes, or name another profile.';

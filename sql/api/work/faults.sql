@@ -96,6 +96,13 @@ begin
         into v_csr, v_orders
         from acme_private."order" o
        where o.id = p_id and o.is_live and (o.lease_token is null or o.lease_until < v_now);
+      if not found then
+        -- Its csr was cancelled: it holds nothing, and is watched again then.
+        update acme_private."order"
+           set claims = 0, lease_token = null, lease_until = null, lease_worker = null, next_attempt_at = v_until
+         where id = p_id and watched_until is not null and (lease_token is null or lease_until < v_now)
+        returning tenant, csr_id into v_tenant, v_csr;
+      end if;
     when 'authorization' then
       v_orders := acme_private.orders_of(p_id);
       perform acme_private.lock_with_csrs(v_orders);

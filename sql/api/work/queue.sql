@@ -64,6 +64,26 @@ exception when others then
 end
 $$;
 
+-- Whoever inserts row by row adds a dispatch for each row, and all other jobs would wait behind them. The one that runs does what
+-- they would: it sees all that was committed with them, since it reads after it took them away. The next 200 jobs only: a look at an
+-- index, however long the queue is.
+create or replace function acme_private.forget_waiting_dispatches() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from worker_schema._private_jobs j
+   where j.id in (
+     select x.id
+       from worker_schema._private_jobs x
+      where x.id = any (array(
+              select y.id from worker_schema._private_jobs y where y.is_available order by y.priority, y.run_at limit 200))
+        and x.task_id = (select t.id from worker_schema._private_tasks t where t.identifier = 'dispatch')
+        and x.is_available and x.key is null and x.run_at <= now()
+        for update of x skip locked);
+end
+$$;
+comment on function acme_private.forget_waiting_dispatches() is 'Takes dispatches out of the queue that the one which runs does the work of.';
+
 -- A dispatch at a time, once for each occasion: workers only, and last of all in a transaction, since a
 -- job's key is a lock until the commit.
 create or replace function acme_private.dispatch_at(p_due timestamptz, p_occasion text) returns void

@@ -1,6 +1,6 @@
 import { sep } from 'node:path';
-import type { Reader } from '../foreign.ts';
 import { httpsUrl, textOf, textsOf } from '../json.ts';
+import type { Reader } from '../reader.ts';
 import { wellKnownDirectory } from '../well-known.ts';
 
 /**

@@ -1,5 +1,5 @@
-import type { Reader } from '../foreign.ts';
 import { httpsUrl, textsOf } from '../json.ts';
+import type { Reader } from '../reader.ts';
 import { wellKnownDirectory } from '../well-known.ts';
 
 /**

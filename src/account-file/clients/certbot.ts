@@ -1,6 +1,6 @@
 import { basename, dirname, sep } from 'node:path';
-import type { Reader } from '../foreign.ts';
 import { httpsUrl, objectOf, textsOf } from '../json.ts';
+import type { Reader } from '../reader.ts';
 
 /**
  * certbot: `accounts/<host>/<path of the directory>/<id>/` with `private_key.json` (a JWK) and

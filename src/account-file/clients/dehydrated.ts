@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
-import type { Reader } from '../foreign.ts';
 import { httpsUrl, textsOf } from '../json.ts';
+import type { Reader } from '../reader.ts';
 
 /**
  * dehydrated: `accounts/<the directory URL in base64url>/` with `account_key.pem`, `registration_info.json`

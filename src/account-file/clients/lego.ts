@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path';
-import type { ForeignAccount, Reader } from '../foreign.ts';
 import type { Found } from '../found.ts';
 import { httpsUrl, objectOf, textOf, textsOf } from '../json.ts';
+import type { ForeignAccount, Reader } from '../reader.ts';
 import type { Folder } from '../scan.ts';
 import { wellKnownDirectory } from '../well-known.ts';
 

@@ -47,7 +47,7 @@ Examples:
     }
     const { databaseUrl } = readDatabaseConfig(env);
     const server = options.get('server') ?? '';
-    const { connectAnyhow } = await import('../../db/connect-anyhow.ts');
+    const { connectAnyhow } = await import('../../db/steps/connect-anyhow.ts');
     const sql = await connectAnyhow({ databaseUrl, name: 'pgacme account create', max: 1 });
     try {
       const [row] = await sql<{ directory_url: string }[]>`
@@ -94,6 +94,6 @@ async function sealHmac(
   owner: { account: string; origin: string },
   hmac: string,
 ): Promise<string> {
-  const { sealEabKey } = await import('../../eab.ts');
+  const { sealEabKey } = await import('../../secrets/eab.ts');
   return sealEabKey(readWorkerConfig(env).secretKey, owner, hmac);
 }

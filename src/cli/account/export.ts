@@ -30,7 +30,7 @@ Examples:
     const { databaseUrl, secretKey } = readWorkerConfig(env);
     const passphrase = await readSecret(options.get('passphrase-file'), 'The passphrase');
     const { makeFile } = await import('../new-file.ts');
-    const { accountVault } = await import('../../db/account-files.ts');
+    const { accountVault } = await import('../../db/owner/account-files.ts');
     const { sealAccountFile } = await import('../../account-file/index.ts');
     const { takeAccount } = await import('./take-account.ts');
     let isDead = false;

@@ -1,4 +1,4 @@
-import type { ServerRow } from '../../db/account-files.ts';
+import type { ServerRow } from '../../db/owner/account-files.ts';
 import { readWorkerConfig } from '../cli-config.ts';
 import type { Command } from '../command.ts';
 
@@ -33,7 +33,7 @@ Examples:
   async run({ options, args, env, output }) {
     const [file = ''] = args;
     const { databaseUrl, secretKey } = readWorkerConfig(env);
-    const { accountVault } = await import('../../db/account-files.ts');
+    const { accountVault } = await import('../../db/owner/account-files.ts');
     const { printable } = await import('../../acme/index.ts');
     const { readIncoming } = await import('./incoming.ts');
     const { takeIn } = await import('./take-in.ts');

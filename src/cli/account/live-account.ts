@@ -35,7 +35,7 @@ export async function liveAccount(
     async (error: unknown) => {
       if (!(error instanceof AcmeProblem)) throw error;
       throw refused(
-        error.type === 'accountDoesNotExist' && expectedUrl !== undefined
+        error.is('accountDoesNotExist') && expectedUrl !== undefined
           ? await whyUnknown(server, key, expectedUrl)
           : whyRefused(server, error),
         error,
@@ -71,7 +71,7 @@ async function whyUnknown(server: Server, key: AccountKey, url: string): Promise
     () => undefined,
     (reason: unknown) => reason,
   );
-  if (error instanceof AcmeProblem && error.type === 'accountDoesNotExist') {
+  if (error instanceof AcmeProblem && error.is('accountDoesNotExist')) {
     return `The server at ${server.directoryUrl} has neither an account for this key nor the account ${url}: the file is of another server, or the server has lost it.`;
   }
   return `This key is not the live one: ${server.directoryUrl} has no account for it. It was replaced by a key roll-over since the file was written, or the account was deactivated (${url}). ${end}`;

@@ -1,4 +1,3 @@
-import { sealedAccountKeys } from '../../account-keys.ts';
 import {
   AcmeError,
   AcmeTrouble,
@@ -7,9 +6,10 @@ import {
   printable,
   Server,
 } from '../../acme/index.ts';
-import { type OrderBook, orderBook } from '../../db/account-orders.ts';
+import { type OrderBook, orderBook } from '../../db/owner/account-orders.ts';
 import { PgacmeError } from '../../errors.ts';
-import { sealingKeys } from '../../seal.ts';
+import { sealedAccountKeys } from '../../secrets/account-keys.ts';
+import { sealingKeys } from '../../secrets/seal.ts';
 
 const SIDE_BY_SIDE = 8;
 const TIMEOUT_MS = 30_000;

@@ -21,7 +21,7 @@ Examples:
   role: 'acme_owner',
   async run({ env, output }) {
     const { databaseUrl, secretKey } = readWorkerConfig(env);
-    const { reseal } = await import('../../db/reseal.ts');
+    const { reseal } = await import('../../db/owner/reseal.ts');
     const { sealed, before, unopened } = await reseal({ databaseUrl, secretKey });
     output.line(`Sealed anew: ${sealed}. Sealed with the first key before: ${before}.`);
     for (const sentence of unopened) output.error(sentence);

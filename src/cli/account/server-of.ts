@@ -1,5 +1,5 @@
 import { printable } from '../../acme/index.ts';
-import type { ImportFacts, ServerRow } from '../../db/account-files.ts';
+import type { ImportFacts, ServerRow } from '../../db/owner/account-files.ts';
 import { PgacmeError } from '../../errors.ts';
 
 /** The server of an account that is imported: a row that is there, or one that is to be made. */

@@ -1,10 +1,10 @@
 import type { JWK } from 'jose';
 import type { AccountFile } from '../../account-file/index.ts';
-import { keyBinding } from '../../account-keys.ts';
 import { AcmeError, Server } from '../../acme/index.ts';
-import type { AccountVault, ExportedRow } from '../../db/account-files.ts';
+import type { AccountVault, ExportedRow } from '../../db/owner/account-files.ts';
 import { PgacmeError } from '../../errors.ts';
-import { open, sealedFor, sealingKeys } from '../../seal.ts';
+import { keyBinding } from '../../secrets/account-keys.ts';
+import { open, sealedFor, sealingKeys } from '../../secrets/seal.ts';
 
 /**
  * Takes an account out of the database, its key opened. `note`: a sentence on what had to be left out;

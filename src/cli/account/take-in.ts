@@ -1,9 +1,9 @@
-import { keyBinding } from '../../account-keys.ts';
 import { AcmeTrouble, importAccountKey, Server } from '../../acme/index.ts';
 import { privateMembers } from '../../acme/key.ts';
-import type { AccountVault, ImportedRow } from '../../db/account-files.ts';
+import type { AccountVault, ImportedRow } from '../../db/owner/account-files.ts';
 import { PgacmeError } from '../../errors.ts';
-import { seal, sealingKeys } from '../../seal.ts';
+import { keyBinding } from '../../secrets/account-keys.ts';
+import { seal, sealingKeys } from '../../secrets/seal.ts';
 import { spkiSha256OfJwk } from '../../x509/index.ts';
 import { asSentence } from '../sentence.ts';
 import { accountName, nameTaken, requireServerName } from './account-name.ts';

@@ -1,4 +1,4 @@
-import type { Sql } from '../../db/connect.ts';
+import type { Sql } from '../../db/steps/connect.ts';
 import { type Check, type Finding, ok, problem, warning } from './finding.ts';
 import type { Asked } from './servers.ts';
 

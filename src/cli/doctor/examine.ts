@@ -1,6 +1,6 @@
 import { printable } from '../../acme/text.ts';
-import { connect, type Sql } from '../../db/connect.ts';
-import { primaryOf } from '../../db/hosts.ts';
+import { connect, type Sql } from '../../db/steps/connect.ts';
+import { primaryOf } from '../../db/steps/hosts.ts';
 import type { CliConfig } from '../cli-config.ts';
 import { databaseSentence } from '../database-error.ts';
 import { accountsCheck } from './accounts.ts';

@@ -1,4 +1,4 @@
-import type { Sql } from '../../db/connect.ts';
+import type { Sql } from '../../db/steps/connect.ts';
 
 /** A row of acme.server, and whether an account is at it. */
 export interface ServerFacts {

@@ -1,4 +1,4 @@
-import type { Sql } from '../../db/connect.ts';
+import type { Sql } from '../../db/steps/connect.ts';
 import type { CliConfig } from '../cli-config.ts';
 import type { Facts } from './facts.ts';
 

@@ -1,5 +1,5 @@
-import { connect, type Sql } from '../../db/connect.ts';
-import { isTransactionPooler } from '../../db/pooler.ts';
+import { connect, type Sql } from '../../db/steps/connect.ts';
+import { isTransactionPooler } from '../../db/steps/pooler.ts';
 import { databaseSentence } from '../database-error.ts';
 import { type Check, type Finding, ok, problem } from './finding.ts';
 

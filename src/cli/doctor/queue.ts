@@ -1,6 +1,6 @@
-import type { Sql } from '../../db/connect.ts';
-import { readQueueMigrations } from '../../db/migration-files.ts';
-import { taskIdentifiers } from '../../db/task-identifiers.ts';
+import { readQueueMigrations } from '../../db/migrate/migration-files.ts';
+import type { Sql } from '../../db/steps/connect.ts';
+import { taskIdentifiers } from '../../db/steps/task-identifiers.ts';
 import { type Check, type Finding, ok, problem, warning } from './finding.ts';
 
 /** The largest value of an int4 sequence. */

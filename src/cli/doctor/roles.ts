@@ -1,4 +1,4 @@
-import { roles } from '../../db/roles.ts';
+import { roles } from '../../db/migrate/roles.ts';
 import { type Check, type Finding, ok, problem, warning } from './finding.ts';
 
 /** The roles of pgacme, what this login may do with them, and who is not bound by them. */

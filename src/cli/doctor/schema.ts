@@ -1,4 +1,4 @@
-import { readApi, readMigrations } from '../../db/migration-files.ts';
+import { readApi, readMigrations } from '../../db/migrate/migration-files.ts';
 import { serves } from '../../worker/contract.ts';
 import { type Check, type Finding, ok, problem } from './finding.ts';
 

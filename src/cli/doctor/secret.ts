@@ -1,5 +1,5 @@
-import type { AccountRecord } from '../../db/step-types.ts';
-import { open, sealedFor, sealingKeys } from '../../seal.ts';
+import type { AccountRecord } from '../../db/steps/step-types.ts';
+import { open, sealedFor, sealingKeys } from '../../secrets/seal.ts';
 import { isClosed } from './accounts.ts';
 import { type Check, type Finding, ok, problem } from './finding.ts';
 

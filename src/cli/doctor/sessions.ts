@@ -1,5 +1,5 @@
-import { SESSION, settingsFor } from '../../db/settings.ts';
-import { encodingSentence } from '../../db/standing.ts';
+import { encodingSentence } from '../../db/migrate/standing.ts';
+import { SESSION, settingsFor } from '../../db/steps/settings.ts';
 import { PgacmeError } from '../../errors.ts';
 import { checkSettings } from '../../worker/contract.ts';
 import { type Check, type Finding, ok, problem, warning } from './finding.ts';

@@ -20,17 +20,18 @@ export async function askToRevoke(
     return false;
   } catch (error) {
     if (!(error instanceof AcmeProblem)) throw error;
-    if (error.type === 'alreadyRevoked') return true;
+    if (error.is('alreadyRevoked')) return true;
     throw new PgacmeError('ERR_REVOKE', refusal(row, error), { cause: error });
   } finally {
     await server.close();
   }
 }
 
-function refusal({ name }: ServerRow, { type, detail }: AcmeProblem): string {
+function refusal({ name }: ServerRow, problem: AcmeProblem): string {
+  const { type, detail } = problem;
   const said = asSentence(
     `${name} did not revoke it: ${type}${detail === '' ? '' : `: ${detail}`}`,
   );
-  if (type === 'badRevocationReason') return `${said} Give another --reason.`;
+  if (problem.is('badRevocationReason')) return `${said} Give another --reason.`;
   return `${said} Check with --server that this is who issued it.`;
 }

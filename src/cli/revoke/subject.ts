@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Sql } from '../../db/connect.ts';
+import type { Sql } from '../../db/steps/connect.ts';
 import { PgacmeError } from '../../errors.ts';
 import { type Leaf, readLeaf, X509Error } from '../../x509/index.ts';
 

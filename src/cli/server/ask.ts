@@ -9,7 +9,7 @@ import {
   listOrders,
   type Server,
 } from '../../acme/index.ts';
-import type { ServerFact } from '../../db/steps.ts';
+import type { ServerFact } from '../../db/steps/steps.ts';
 import { seenInAccount, yes } from '../../tasks/seen.ts';
 
 const TIMEOUT_MS = 15_000;
@@ -73,7 +73,7 @@ async function askOrders(signer: Account): Promise<Asked> {
   const answer = `not given: ${failure.message}`;
   const source = `a list of orders that could not be read: ${failure.message}`;
   // What a time-out or an overload answers says nothing about the server.
-  const isAnswer = failure instanceof AcmeProblem && failure.status !== 429;
+  const isAnswer = failure instanceof AcmeProblem && !failure.isLimit;
   return {
     what,
     answer,
@@ -92,9 +92,8 @@ async function askRenewalInfo(server: Server): Promise<Asked> {
     return { what, answer: 'given', facts: [yes('renewal_info', 'renewal information, given')] };
   }
   // A server that knows the question refuses the certificate with a problem document of its own.
-  const { status } = failure instanceof AcmeProblem ? failure : { status: 0 };
-  if (status >= 400 && status < 500 && status !== 429) {
-    const source = `an unknown certificate, refused with ${String(status)}`;
+  if (failure instanceof AcmeProblem && failure.isRefusal) {
+    const source = `an unknown certificate, refused with ${failure.status}`;
     return { what, answer: source, facts: [yes('renewal_info', source)] };
   }
   return { what, answer: `not given: ${failure.message}`, facts: [] };

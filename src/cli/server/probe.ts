@@ -1,6 +1,6 @@
 import type { Account, Server } from '../../acme/index.ts';
-import type { Sql } from '../../db/connect.ts';
-import type { AccountRecord, ServerRecord } from '../../db/steps.ts';
+import type { Sql } from '../../db/steps/connect.ts';
+import type { AccountRecord, ServerRecord } from '../../db/steps/steps.ts';
 import { PgacmeError } from '../../errors.ts';
 import { readCliConfig } from '../cli-config.ts';
 import type { Command } from '../command.ts';
@@ -28,10 +28,10 @@ Examples:
     const { databaseUrl, secretKey, target } = readCliConfig(env);
     const [{ connectAnyhow }, { Server }, { Steps }, { factsOfDirectory }, { ask }] =
       await Promise.all([
-        import('../../db/connect-anyhow.ts'),
+        import('../../db/steps/connect-anyhow.ts'),
         import('../../acme/index.ts'),
-        import('../../db/steps.ts'),
-        import('../../tasks/features.ts'),
+        import('../../db/steps/steps.ts'),
+        import('../../tasks/server/features.ts'),
         import('./ask.ts'),
       ]);
     const sql = await connectAnyhow({ databaseUrl, name: 'pgacme server probe', max: 1 });
@@ -105,8 +105,8 @@ async function accountOf(
   }
   if (secretKey === undefined) return 'left out: PGACME_SECRET_KEY is not set, which opens its key';
   const [{ sealedAccountKeys }, { sealingKeys }] = await Promise.all([
-    import('../../account-keys.ts'),
-    import('../../seal.ts'),
+    import('../../secrets/account-keys.ts'),
+    import('../../secrets/seal.ts'),
   ]);
   const [loaded] = await sql<{ record: AccountRecord }[]>`
     select acme_private.account_for_worker(${row.id}) as record`;

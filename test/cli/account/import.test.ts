@@ -1,7 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { keyBinding } from '../../../src/account-keys.ts';
 import {
   changeKey,
   deactivateAccount,
@@ -9,7 +8,8 @@ import {
   type KeyAlgorithm,
 } from '../../../src/acme/index.ts';
 import { run } from '../../../src/local/run.ts';
-import { open, sealingKeys } from '../../../src/seal.ts';
+import { keyBinding } from '../../../src/secrets/account-keys.ts';
+import { open, sealingKeys } from '../../../src/secrets/seal.ts';
 import { client, type ClientName } from '../../account-file/helpers/clients.ts';
 import { ecKey, folderOf } from '../../account-file/helpers/files.ts';
 import { sealedAnew } from '../../account-file/helpers/sealed-anew.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { migrate } from '../../../src/db/migrate.ts';
+import { migrate } from '../../../src/db/migrate/migrate.ts';
 import { ownCluster } from '../../helpers/cluster.ts';
 import { until } from '../../helpers/until.ts';
 import { faultyWorld } from '../../helpers/world.ts';

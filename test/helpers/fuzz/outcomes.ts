@@ -1,4 +1,4 @@
-import type { Claim, Failure, Limit, OrderFacts } from '../../../src/db/steps.ts';
+import type { Claim, Failure, Limit, OrderFacts } from '../../../src/db/steps/steps.ts';
 
 /** Two small numbers that fast-check draws, from which everything about an action follows. */
 export interface Draw {

@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { type Claim, type ReceivedCsr, Steps, type Verdict } from '../../../src/db/steps.ts';
+import { type Claim, type ReceivedCsr, Steps, type Verdict } from '../../../src/db/steps/steps.ts';
 import { workerRow } from '../state/index.ts';
 import {
   authorizationFacts,

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JWK } from 'jose';
 import { expect } from 'vitest';
-import { open, sealingKeys } from '../../../src/seal.ts';
+import { open, sealingKeys } from '../../../src/secrets/seal.ts';
 import { makeCsr } from '../../../src/x509/index.ts';
 import { cli, linesOf } from '../../cli/cli.ts';
 import { otherCa } from '../foreign-certificates.ts';

@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import type { Verdict } from '../../../src/db/step-types.ts';
+import type { Verdict } from '../../../src/db/steps/step-types.ts';
 import { now, set, withoutTriggers } from './rows.ts';
 
 /**
