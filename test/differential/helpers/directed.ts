@@ -1,5 +1,5 @@
 import { webcrypto } from 'node:crypto';
-import { adoptDatabase, adoptRestored } from '../../../src/db/copies.ts';
+import { adoptDatabase, adoptRestored } from '../../../src/db/owner/copies.ts';
 import { makeCsr } from '../../../src/x509/index.ts';
 import { foreignCertificates } from '../../helpers/foreign-certificates.ts';
 import { BAD } from './bad-csrs.ts';
