@@ -186,26 +186,31 @@ export async function logTransitions(sql: postgres.Sql): Promise<void> {
   }
 }
 
-/** A hash of all that the workers' functions write, to tell that a call has changed nothing. */
-export async function fingerprint(sql: postgres.Sql): Promise<string> {
-  const [row] = await sql<[{ hash: string }]>`
+/** Tables that a call may write although it changes nothing, each with the reason. */
+export const LEFT_OUT: Readonly<Record<string, string>> = {};
+
+/** The jobs of the queue are compared too; the rest of its schema is graphile-worker's own. */
+const QUEUE = 'acme_worker._private_jobs';
+
+/** The tables that {@link fingerprint} reads: all of ours but those left out, by the catalog, and the queue's jobs. */
+export async function fingerprintedTables(sql: postgres.ISql): Promise<string[]> {
+  const rows = await sql<{ name: string }[]>`
+    select format('%I.%I', n.nspname, c.relname) as name
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname in ('acme', 'acme_private') and c.relkind in ('r', 'p', 'f') and not c.relispartition
+     order by 1`;
+  return [...rows.map(({ name }) => name), QUEUE].filter((name) => !(name in LEFT_OUT));
+}
+
+/** A hash of all rows that workers and applications can write, to tell that a call has changed nothing. */
+export async function fingerprint(sql: postgres.ISql): Promise<string> {
+  const rows = (await fingerprintedTables(sql)).map(
+    (table) => `select '${table}' || x::text from ${table} x`,
+  );
+  const [row] = await sql.unsafe<[{ hash: string }]>(`
     select md5(coalesce(string_agg(t, '' order by t), '')) as hash
-      from (select 'csr' || x::text from acme_private.csr_state x
-            union all select 'order' || x::text from acme_private."order" x
-            union all select 'link' || x::text from acme_private.order_authorization x
-            union all select 'authorization' || x::text from acme_private.authorization x
-            union all select 'challenge' || x::text from acme_private.challenge x
-            union all select 'record' || x::text from acme_private.record x
-            union all select 'certificate' || x::text from acme_private.certificate x
-            union all select 'account' || x::text from acme_private.account_state x
-            union all select 'key' || x::text from acme_private.account_key x
-            union all select 'closure' || x::text from acme_private.closure x
-            union all select 'failure' || x::text from acme_private.identifier_failure x
-            union all select 'revocation' || x::text from acme.revocation_request x
-            union all select 'blocked' || x::text from acme_private.blocked_key x
-            union all select 'request' || x::text from acme_private.request x
-            union all select 'event' || x::text from acme_private.event x
-            union all select 'job' || x::text from acme_worker._private_jobs x) a (t)`;
+      from (${rows.join(' union all ')}) a (t)`);
   return row.hash;
 }
 
