@@ -187,17 +187,35 @@ async function freezeTimeAndChance(sql: postgres.Sql, now: number): Promise<void
 
 /**
  * The worker has nothing to do: no job is due, and none is being done. (A wake-up is inserted by the transaction that
- * causes it, and its job is there until the worker has followed it to its end.)
+ * causes it, and its job is there until the worker has followed it to its end, or holds leases of what it still follows.)
  */
 async function idle(sql: postgres.Sql): Promise<void> {
+  const held = await leases(sql);
   await until(
     async () => {
-      const due = await sql<{ task: string }[]>`
-        select task_identifier as task from acme_worker.jobs
-         where (locked_at is not null or run_at <= now()) and attempts < max_attempts`;
+      const due = await sql.unsafe<{ what: string }[]>(`
+        select 'job ' || task_identifier as what from acme_worker.jobs
+         where (locked_at is not null or run_at <= now()) and attempts < max_attempts
+        ${held}`);
       if (due.length === 0) return true;
-      throw new Error(`Still due: ${due.map(({ task }) => task).join(', ')}`);
+      throw new Error(`Still due: ${due.map(({ what }) => what).join(', ')}`);
     },
     { what: 'the worker has nothing to do', timeoutMs: 60_000, everyMs: 5 },
   );
+}
+
+/** Whatever is leased, by the catalog. */
+async function leases(sql: postgres.Sql): Promise<string> {
+  const tables = await sql<{ name: string }[]>`
+    select a.attrelid::regclass::text as name
+      from pg_attribute a
+      join pg_class c on c.oid = a.attrelid and c.relkind = 'r'
+     where c.relnamespace = 'acme_private'::regnamespace and a.attname = 'lease_until' and not a.attisdropped`;
+  return tables
+    .map(
+      ({ name }) => `
+        union all
+        select 'lease in ${name}' from ${name} where lease_until > acme_private.clock()`,
+    )
+    .join('');
 }
