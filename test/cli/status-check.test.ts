@@ -105,7 +105,7 @@ test('doctor includes what needs attention, also as JSON', async () => {
   expect(checks.find(({ name }) => name === 'Attention')?.findings).toEqual([
     {
       level: 'warning',
-      text: `csr ${id} (csr-${id}.example.org): Act. Do what the sentence says, then: select acme.retry(${id});`,
+      text: `csr ${id} (csr-${id}.example.org): Act. Do what the sentence says, then: select acme.retry(${id}); Where it says to cancel, do not retry: select acme.cancel(${id});`,
     },
   ]);
 });
