@@ -212,8 +212,8 @@ test.concurrent(
   90_000,
 );
 
-for (const what of ['cancelled', 'wanted'])
-  {test.concurrent(
+for (const what of ['cancelled', 'wanted']) {
+  test.concurrent(
     `an order whose CSR the server has, ${what}, outlasts terms that a person has to agree to`,
     async ({ onTestFinished }) => {
       const { ca, sql, ...world } = await faultyWorld({ finalizedLagMs: HOUR }, onTestFinished);
@@ -248,7 +248,8 @@ for (const what of ['cancelled', 'wanted'])
       expect(ca.count('newOrder')).toBe(1);
     },
     90_000,
-  );}
+  );
+}
 
 test.concurrent(
   'an order of a cancelled csr that the server gives to another csr brings one certificate, which is wanted',
