@@ -166,6 +166,7 @@ declare
   v_domains text[];
   v_tenants text[];
   v_ids bigint[];
+  v_lock_timeout text := current_setting('lock_timeout');
 begin
   select array_agg(n.name order by n.name), array_agg(n.domain order by n.name) into v_names, v_domains
     from (select distinct acme_private.base_name(u.identifier) as name, u.domain
@@ -177,8 +178,15 @@ begin
     return;
   end if;
   if not acme_private.lock_names(p_tenant, v_names) then
-    -- Or a row was forgotten (lapse_names): it is there again with the commit.
-    perform acme_private.ask_for_names(p_tenant, p_identifiers, p_domains);
+    -- Or a row was forgotten (lapse_names): it is there again with the commit. Another commit may be inserting the same row, and
+    -- is not waited for: it may want a csr that is locked here.
+    begin
+      perform set_config('lock_timeout', '100ms', true);
+      perform acme_private.ask_for_names(p_tenant, p_identifiers, p_domains);
+      perform set_config('lock_timeout', v_lock_timeout, true);
+    exception when lock_not_available then
+      null;
+    end;
     code := 'name_in_use';
     is_locked := true;
     reason := 'An order for one of its names is being made at this moment, or the name is being released.';
