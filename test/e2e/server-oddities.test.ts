@@ -349,7 +349,7 @@ for (const { name, options, faults, outcome } of rows) {
       }
       expect(ca.count('newOrder')).toBe(newOrders);
       expect(ca.store.certificates.size).toBe(issued);
-      // Whoever proved a name owns it.
+      // The tenant that proved a name owns it.
       if (state === 'issued') {
         expect(await world.sql`select name from acme.name_owner`).toEqual([{ name: host }]);
       }

@@ -64,9 +64,9 @@ exception when others then
 end
 $$;
 
--- Whoever inserts row by row adds a dispatch for each row, and all other jobs would wait behind them. The one that runs does what
--- they would: it sees all that was committed with them, since it reads after it took them away. The next 200 jobs only: a look at an
--- index, however long the queue is.
+-- An application that inserts row by row adds a dispatch for each row, and all other jobs would wait behind them. The dispatch
+-- that runs does their work: it reads after it has deleted them, and so sees all that was committed with them. Only the next 200
+-- jobs are read, by an index, however long the queue is.
 create or replace function acme_private.forget_waiting_dispatches() returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $$
