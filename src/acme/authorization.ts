@@ -21,7 +21,7 @@ const STATUSES: readonly AuthorizationStatus[] = [
 /** An authorization (RFC 8555 §7.1.4). */
 export interface Authorization {
   status: AuthorizationStatus;
-  /** Without `*.` (see `wildcard`); a DNS name in lower case. */
+  /** In lower case, and without `*.` (see `wildcard`), however the server spells it. */
   identifier: Identifier;
   /** RFC 3339. */
   expires?: string;
@@ -71,20 +71,20 @@ export async function newAuthorization(
 function authorizationOf(answer: HttpAnswer): Authorization {
   const object = jsonOf(answer);
   const { url } = answer;
+  const named = identifier(url, object['identifier']);
+  // DNS names are the same in capitals (RFC 4343 §2); some servers keep the wildcard in the name (RFC 8555 §7.1.4).
+  const spelled = named.value.toLowerCase();
+  const base = spelled.replace(/^\*\./, '');
   const authorization: Authorization = {
     status: oneOf(url, object, 'status', STATUSES),
-    identifier: lowerCase(identifier(url, object['identifier'])),
+    identifier: { ...named, value: base },
     challenges: challengesOf(challengeList(url, object)),
   };
   const expires = optionalTime(object, 'expires');
   if (expires !== undefined) authorization.expires = expires;
   if (typeof object['wildcard'] === 'boolean') authorization.wildcard = object['wildcard'];
+  if (base !== spelled) authorization.wildcard = true;
   return authorization;
-}
-
-/** DNS names are the same in capitals (RFC 4343 §2), and are compared and kept in lower case. */
-function lowerCase({ type, value }: Identifier): Identifier {
-  return { type, value: type === 'dns' ? value.toLowerCase() : value };
 }
 
 /** What is not pending any more needs no challenges. */

@@ -217,6 +217,18 @@ describe('authorizations', () => {
     ]);
   });
 
+  test.each([
+    ['A.Example', false],
+    ['*.a.example', true],
+    ['*.A.EXAMPLE', true],
+  ])('have their name as orders compare it, however it is spelled: %s', async (value, wildcard) => {
+    const ca = await rawCa();
+    ca.on['/authz'] = json({ ...AUTHZ, identifier: { type: 'dns', value } });
+    const { value: read } = await getAuthorization(await ca.account(), `${ca.url}/authz`);
+    expect(read.identifier).toEqual({ type: 'dns', value: 'a.example' });
+    expect(read.wildcard).toBe(wildcard);
+  });
+
   test.each(['http-01', 'dns-01', 'tls-alpn-01'])(
     'whose %s token is not base64url are left out, unless they are over',
     async (type) => {

@@ -22,12 +22,8 @@ import { sentence } from '../sentence.ts';
 export async function prove(claim: AuthorizationClaim, hold: Hold): Promise<Claim[]> {
   const { steps, accounts, take } = hold;
   const account = await accounts.signer(claim);
-  const look = async () => {
-    const seen = await remote('authorization.look', () =>
-      getAuthorization(account, claim.url, hold.call),
-    );
-    return { ...seen, value: asOrdered(seen.value) };
-  };
+  const look = () =>
+    remote('authorization.look', () => getAuthorization(account, claim.url, hold.call));
   const first = await look();
   let authorization = first.value;
   const { server } = account.live.record;
@@ -162,30 +158,13 @@ function waiting(
   };
 }
 
-/**
- * Its name as orders have it: in lower case, and a wildcard as its base (RFC 8555 §7.1.4). As some server spells it, nobody
- * would find whose name it is.
- */
-function asOrdered(authorization: Authorization): Authorization {
-  const { type, value } = authorization.identifier;
-  const isWildcard = value.startsWith('*.');
-  return {
-    ...authorization,
-    identifier: { type, value: baseOf(value) },
-    ...(isWildcard ? { wildcard: true } : {}),
-  };
-}
-
-function baseOf(name: string): string {
-  return name.toLowerCase().replace(/^\*\./, '');
-}
-
 /** An authorization for another name than what was ordered proves nothing of it. */
 function otherName(
   { names }: AuthorizationClaim,
   { identifier }: Authorization,
 ): Failure | undefined {
-  if (names.some((name) => baseOf(name) === identifier.value)) return undefined;
+  const base = (name: string) => name.toLowerCase().replace(/^\*\./, '');
+  if (names.some((name) => base(name) === identifier.value)) return undefined;
   return {
     class: 'refused',
     code: 'server_refused',
